@@ -1,0 +1,189 @@
+import { complain, OptionError, ShapeError, SingleValueError } from "./errors.js";
+
+/** How values of x, y, dy, dx and residual are stored. Parameters and statistics are always f32. */
+export type Dtype = "f32" | "f16" | "bf16";
+
+/** `channels-first`: `[N,C]`, `[N,C,L]`, `[N,C,H,W]`, `[N,C,D,H,W]`. `channels-last`: the channel is the last dimension. */
+export type Layout = "channels-first" | "channels-last";
+
+/** The function applied after scale and shift (and the residual's addition). */
+export type ActivationName =
+  | "none"
+  | "relu"
+  | "relu6"
+  | "leaky-relu"
+  | "elu"
+  | "tanh"
+  | "sigmoid"
+  | "silu"
+  | "gelu"
+  | "hard-swish";
+
+/** Divisor of the variance that running statistics keep: M-1 (PyTorch, TensorFlow's fused op) or M (ONNX, Keras, Flax). */
+export type RunningVariance = "unbiased" | "population";
+
+/** What training does where a channel has one value: an error (PyTorch), or xHat = 0 (Keras). */
+export type SingleValue = "error" | "zero";
+
+/** The options of Batch Normalization, those of a module and of a plan alike. */
+export interface BatchNormOptions {
+  /** Added to the variance before the root; finite, >= 0. Default 1e-5. */
+  eps?: number;
+  /** Weight of the new batch in the running statistics, in [0, 1] (PyTorch's direction); null: cumulative average. Default 0.1. */
+  momentum?: number | null;
+  /** Whether gamma and beta exist; without them 1 and 0. Default true. */
+  affine?: boolean;
+  /** Whether running statistics exist; without them evaluation uses the batch's. Default true. */
+  trackRunningStats?: boolean;
+  /** Default "unbiased". */
+  runningVariance?: RunningVariance;
+  /** Default "error". */
+  singleValue?: SingleValue;
+  /** Default "channels-first". */
+  layout?: Layout;
+  /** Default "none". */
+  activation?: ActivationName;
+  /** Slope of leaky-relu for z < 0 (default 0.01), or alpha of elu (default 1). */
+  slope?: number;
+}
+
+/** Every option with its value. */
+export type ResolvedOptions = Readonly<Required<BatchNormOptions>>;
+
+const ACTIVATIONS: readonly ActivationName[] = [
+  "none",
+  "relu",
+  "relu6",
+  "leaky-relu",
+  "elu",
+  "tanh",
+  "sigmoid",
+  "silu",
+  "gelu",
+  "hard-swish",
+];
+
+const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
+  eps: 1e-5,
+  momentum: 0.1,
+  affine: true,
+  trackRunningStats: true,
+  runningVariance: "unbiased",
+  singleValue: "error",
+  layout: "channels-first",
+  activation: "none",
+};
+
+function oneOf<T>(subject: string, value: T, allowed: readonly T[]): void {
+  if (!allowed.includes(value)) {
+    const list = allowed.map((each) => JSON.stringify(each)).join(" or ");
+    throw new OptionError(complain(subject, list, JSON.stringify(value), `pass one of these`));
+  }
+}
+
+/**
+ * Fills in defaults and checks every option.
+ *
+ * @throws OptionError where a value is outside its range.
+ */
+export function resolveOptions(subject: string, options: BatchNormOptions = {}): ResolvedOptions {
+  const activation = options.activation ?? DEFAULTS.activation;
+  const resolved = {
+    eps: options.eps ?? DEFAULTS.eps,
+    momentum: options.momentum === undefined ? DEFAULTS.momentum : options.momentum,
+    affine: options.affine ?? DEFAULTS.affine,
+    trackRunningStats: options.trackRunningStats ?? DEFAULTS.trackRunningStats,
+    runningVariance: options.runningVariance ?? DEFAULTS.runningVariance,
+    singleValue: options.singleValue ?? DEFAULTS.singleValue,
+    layout: options.layout ?? DEFAULTS.layout,
+    activation,
+    slope: options.slope ?? (activation === "elu" ? 1 : 0.01),
+  };
+  if (!(resolved.eps >= 0 && Number.isFinite(resolved.eps))) {
+    throw new OptionError(
+      complain(`${subject}: eps`, "a finite number >= 0", String(resolved.eps), "1e-5 is usual"),
+    );
+  }
+  const { momentum } = resolved;
+  if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
+    throw new OptionError(
+      complain(
+        `${subject}: momentum`,
+        "a number in [0, 1], or null for the cumulative average",
+        String(momentum),
+        "it weighs the new batch: Keras's momentum is 1 minus this",
+      ),
+    );
+  }
+  if (!Number.isFinite(resolved.slope)) {
+    throw new OptionError(
+      complain(`${subject}: slope`, "a finite number", String(resolved.slope), "0.01 is usual"),
+    );
+  }
+  oneOf(`${subject}: runningVariance`, resolved.runningVariance, ["unbiased", "population"]);
+  oneOf(`${subject}: singleValue`, resolved.singleValue, ["error", "zero"]);
+  oneOf(`${subject}: layout`, resolved.layout, ["channels-first", "channels-last"]);
+  oneOf(`${subject}: activation`, resolved.activation, ACTIVATIONS);
+  return Object.freeze(resolved);
+}
+
+/** Any shape as the kernels see it: `(outer, channels, inner)`; M = outer * inner values per channel. */
+export interface Extent {
+  readonly outer: number;
+  readonly channels: number;
+  readonly inner: number;
+  /** M: values per channel. */
+  readonly count: number;
+  /** outer * channels * inner. */
+  readonly size: number;
+}
+
+/**
+ * Views a shape of rank 2 to 5 as (outer, channels, inner). `[N,C]` and channels-last have inner = 1.
+ *
+ * @throws ShapeError on a wrong rank or a dimension that is no whole number >= 0.
+ */
+export function extentOf(subject: string, shape: readonly number[], layout: Layout): Extent {
+  if (shape.length < 2 || shape.length > 5) {
+    throw new ShapeError(
+      complain(`${subject}: shape`, "rank 2 to 5", `[${shape.join(", ")}]`, "reshape it first"),
+    );
+  }
+  for (const size of shape) {
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new ShapeError(
+        complain(`${subject}: shape`, "whole numbers >= 0", `[${shape.join(", ")}]`, "check it"),
+      );
+    }
+  }
+  const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
+  const last = layout === "channels-last" || shape.length === 2;
+  const outer = last ? product(shape.slice(0, -1)) : shape[0]!;
+  const channels = last ? shape[shape.length - 1]! : shape[1]!;
+  const inner = last ? 1 : product(shape.slice(2));
+  if (channels === 0) {
+    throw new ShapeError(
+      complain(`${subject}: shape`, "at least one channel", `[${shape.join(", ")}]`, "check the layout"),
+    );
+  }
+  const count = outer * inner;
+  return Object.freeze({ outer, channels, inner, count, size: count * channels });
+}
+
+/**
+ * Training needs two values per channel unless `singleValue` is `"zero"`.
+ *
+ * @throws SingleValueError where M = 1.
+ */
+export function requireTrainable(subject: string, extent: Extent, singleValue: SingleValue): void {
+  if (extent.count === 1 && singleValue === "error") {
+    throw new SingleValueError(
+      complain(
+        `${subject}: x`,
+        "more than one value per channel in training",
+        "1",
+        'use a larger batch, eval(), or singleValue: "zero"',
+      ),
+    );
+  }
+}
