@@ -1,0 +1,9 @@
+// Backward in training, second of two dispatches: every team adds up its channel's chunks and writes
+// dx of one chunk. Passes: x and dy read once, dx written once (12 bytes an f32).
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
+  let task = taskOf(workgroup, local);
+  let sums = channelSums(task, local);
+  storeParameterGradients(task, sums);
+  inputGradientChunk(task, sums, savedOf(task.group));
+}

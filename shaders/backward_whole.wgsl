@@ -1,0 +1,10 @@
+// Backward in training in one dispatch: a team takes a whole channel group.
+// Passes over x and dy: 2, of which the second comes from the cache where the channel is small.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
+  let task = taskOf(workgroup, local);
+  let known = savedOf(task.group);
+  let sums = sumTeam(laneSums(task, known), task.lane, local);
+  storeParameterGradients(task, sums);
+  inputGradientChunk(task, sums, known);
+}

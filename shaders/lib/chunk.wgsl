@@ -1,0 +1,41 @@
+// Which Values an invocation works on. A channel group is cut into chunks; a team of TEAM lanes
+// (SLOTS teams a workgroup) takes a chunk, lane after lane, so that neighbours read neighbours.
+struct Task {
+  group: u32,
+  chunk: u32,
+  lane: u32,
+  first: u32,  // this lane's first Value within the group
+  end: u32,    // one past the chunk's last
+  valid: bool,
+}
+
+fn taskOf(workgroup: vec3u, local: u32) -> Task {
+  let slot = (local / SLOT_STRIDE) % SLOTS;
+  let lane = (local / LANE_STRIDE) % TEAM;
+  let item = (workgroup.y * params.gridWidth + workgroup.x) * SLOTS + slot;
+  let valid = item < params.items;
+  let chunk = select(0u, item / params.groups, valid);
+  let begin = chunk * params.chunk;
+  let end = select(0u, min(begin + params.chunk, params.perGroup), valid);
+  return Task(select(0u, item % params.groups, valid), chunk, lane, begin + lane, end, valid);
+}
+
+// A position in the buffer that walks down a lane's Values without dividing.
+struct Cursor {
+  index: u32,
+  inner: u32,
+}
+
+fn cursorAt(task: Task) -> Cursor {
+  let outer = task.first / params.inner;
+  let inner = task.first % params.inner;
+  return Cursor((outer * params.groups + task.group) * params.inner + inner, inner);
+}
+
+fn next(cursor: Cursor) -> Cursor {
+  let inner = cursor.inner + params.stepInner;
+  let index = cursor.index + params.stepIndex;
+  let wraps = inner >= params.inner;
+  return Cursor(select(index, index + params.wrapIndex, wraps),
+                select(inner, inner - params.inner, wraps));
+}

@@ -1,0 +1,1 @@
+fn addResidual(z: Value, index: u32) -> Value { return z + loadResidual(index); }

@@ -1,0 +1,1 @@
+fn storeDBeta(group: u32, value: Channel) {}

@@ -1,0 +1,1 @@
+fn storeDGamma(group: u32, value: Channel) {}

@@ -1,0 +1,16 @@
+// A Value is one number of each of four channels (inner = 1, channels divisible by four).
+alias Value = vec4f;
+alias ValueBits = vec4u;
+alias Channel = vec4f;
+alias ChannelBits = vec4u;
+
+fn spread(channel: Channel) -> Value { return channel; }
+fn collapseSum(value: Value) -> Channel { return value; }
+fn collapse(lane: Lane) -> Statistics {
+  return Statistics(lane.count, lane.shift, lane.delta, lane.m2);
+}
+fn counterOf(bits: ChannelBits) -> u32 { return bits.x; }
+fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits {
+  return vec4u(counter, bits.yzw);
+}
+fn countOf(count: Channel) -> f32 { return count.x; }

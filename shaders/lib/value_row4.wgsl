@@ -1,0 +1,18 @@
+// A Value is four neighbours of one channel (channels first, inner divisible by four).
+alias Value = vec4f;
+alias ValueBits = vec4u;
+alias Channel = f32;
+alias ChannelBits = u32;
+
+fn spread(channel: Channel) -> Value { return vec4f(channel); }
+fn collapseSum(value: Value) -> Channel { return (value.x + value.y) + (value.z + value.w); }
+fn collapse(lane: Lane) -> Statistics {
+  return merge(
+    merge(Statistics(lane.count, lane.shift.x, lane.delta.x, lane.m2.x),
+          Statistics(lane.count, lane.shift.y, lane.delta.y, lane.m2.y)),
+    merge(Statistics(lane.count, lane.shift.z, lane.delta.z, lane.m2.z),
+          Statistics(lane.count, lane.shift.w, lane.delta.w, lane.m2.w)));
+}
+fn counterOf(bits: ChannelBits) -> u32 { return bits; }
+fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits { return counter; }
+fn countOf(count: Channel) -> f32 { return count; }

@@ -1,0 +1,1 @@
+fn visit(index: u32, gradient: Gradient, known: Saved) {}

@@ -1,0 +1,167 @@
+import type { PlanDescriptor, Resource } from "./bindings.js";
+import { requireTrainable } from "./descriptor.js";
+import { stateOf } from "./device.js";
+import { chooseDispatch, mergeDispatch, type Tuning } from "./dispatch.js";
+import { complain, OptionError } from "./errors.js";
+import type { BindingName, Variant } from "./kernels.js";
+import {
+  partialBytes,
+  Plan,
+  PLAIN,
+  resolveDescriptor,
+  variantOf,
+  type Outline,
+  type Step,
+  type Target,
+} from "./plan.js";
+
+/** Which gradients are wanted; each defaults to true where it exists. */
+export interface Wants {
+  x?: boolean;
+  gamma?: boolean;
+  beta?: boolean;
+}
+
+/** What `createBackward` takes. */
+export interface BackwardDescriptor extends PlanDescriptor {
+  /** `training`: gradients flow through the batch's mean and variance; `evaluation`: those are constants. Default "training". */
+  mode?: "training" | "evaluation";
+  /** gamma and beta default to `affine`. */
+  wants?: Wants;
+  /** Whether the forward added a residual. Default false. */
+  residual?: boolean;
+  /** Whether dResidual is written. Default: `residual`. */
+  residualGrad?: boolean;
+  /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
+  accumulate?: boolean;
+  /** Overrides of the tuning table, for sweeps. */
+  tuning?: Partial<Tuning>;
+}
+
+/** What a backward plan binds; outputs where they are wanted. */
+export interface BackwardResources {
+  dy: Resource;
+  /** The x of the forward; not needed where only dx is wanted in evaluation and there is no activation. */
+  x?: Resource;
+  residual?: Resource;
+  /** What the forward left. */
+  saved: Resource;
+  dx?: Resource;
+  dGamma?: Resource;
+  dBeta?: Resource;
+  dResidual?: Resource;
+}
+
+/** A planned backward pass. */
+export interface BackwardPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records at most two dispatches into an encoder or an open compute pass.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: BackwardResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Outline {
+  const subject = "backward";
+  const resolved = resolveDescriptor(subject, descriptor);
+  const { options, extent } = resolved;
+  const evaluation = descriptor.mode === "evaluation";
+  if (!evaluation) requireTrainable(subject, extent, options.singleValue);
+  const residual = (descriptor.residual ?? false) && options.activation !== "none";
+  const dResidual = descriptor.residualGrad ?? descriptor.residual ?? false;
+  const dx = descriptor.wants?.x ?? true;
+  const dGamma = descriptor.wants?.gamma ?? options.affine;
+  const dBeta = descriptor.wants?.beta ?? options.affine;
+  const parameters = dGamma || dBeta;
+  if (!dx && !parameters && !dResidual) {
+    throw new OptionError(
+      complain(`${subject}: wants`, "at least one gradient", "none", "leave the call out instead"),
+    );
+  }
+  const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
+  const { limits } = device;
+  const onlyScale = evaluation && dx && !parameters && !dResidual && options.activation === "none";
+  const dispatch = chooseDispatch(
+    extent,
+    onlyScale ? "map" : "reduce",
+    tuning,
+    limits,
+    evaluation || !dx,
+  );
+  const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
+  const shaping: Pick<Variant, "activation" | "residual"> = { activation: options.activation, residual };
+  const merge = mergeDispatch(dispatch, limits);
+  const parametersStep: Step = {
+    variant: { ...base, kernel: "backward_parameters", dGamma, dBeta },
+    grid: merge.grid,
+    params: { items: dispatch.groups },
+  };
+  const sumsStep: Step = {
+    variant: { ...base, kernel: "backward_sums", ...shaping, dResidual, evaluation: evaluation && dx },
+    grid: dispatch.grid,
+  };
+  const steps: Step[] = [];
+  if (extent.size === 0) {
+    if (parameters) steps.push({ ...parametersStep, params: { items: dispatch.groups, chunks: 0 } });
+  } else if (onlyScale) {
+    steps.push({ variant: { ...base, kernel: "backward_scale" }, grid: dispatch.grid });
+  } else if (dispatch.path === "whole") {
+    steps.push({
+      variant: { ...base, kernel: "backward_whole", ...shaping, dGamma, dBeta, dResidual },
+      grid: dispatch.grid,
+    });
+  } else {
+    steps.push(sumsStep);
+    if (dx && !evaluation) {
+      // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
+      steps.push({
+        variant: { ...base, kernel: "backward_input", ...(dResidual ? {} : shaping), dGamma, dBeta },
+        grid: dispatch.grid,
+        ...(dResidual ? { rename: { dy: "dResidual" as const } } : {}),
+      });
+    } else if (parameters) {
+      steps.push(parametersStep);
+    }
+  }
+  const inputs: BindingName[] = onlyScale ? ["dy", "saved"] : ["x", "dy", "saved"];
+  if (residual) inputs.push("residual");
+  const outputs: BindingName[] = [];
+  if (dx) outputs.push("dx");
+  if (dResidual) outputs.push("dResidual");
+  if (dGamma) outputs.push("dGamma");
+  if (dBeta) outputs.push("dBeta");
+  const scratch = steps.some(({ variant }) => /sums|parameters|input/.test(variant.kernel));
+  return {
+    subject,
+    resolved,
+    dispatch,
+    inputs,
+    outputs,
+    steps,
+    scratchBytes: scratch ? partialBytes(extent, dispatch, 2) : 0,
+    accumulate: descriptor.accumulate ?? false,
+  };
+}
+
+/**
+ * Plans a backward pass. With `dz = dy * activation'(z)`: `dBeta = sum dz`, `dGamma = sum dz * xHat`,
+ * `dResidual = dz`, and `dx = gamma * invStd * (dz - dBeta / M - xHat * dGamma / M)` in training,
+ * `gamma * invStd * dz` in evaluation. gamma is the one that the forward used: it stands in `saved`.
+ *
+ * @throws OptionError, ShapeError, SingleValueError, DeviceLostError; rejects with CompileError,
+ * OutOfMemoryError.
+ * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, section 3.
+ */
+export function createBackward(device: GPUDevice, descriptor: BackwardDescriptor): Promise<BackwardPlan> {
+  return Plan.create(device, outlineBackward(device, descriptor)) as Promise<BackwardPlan>;
+}
+
+/** {@link createBackward}, compiling on the spot. */
+export function createBackwardSync(device: GPUDevice, descriptor: BackwardDescriptor): BackwardPlan {
+  return Plan.createSync(device, outlineBackward(device, descriptor)) as BackwardPlan;
+}

@@ -1,0 +1,597 @@
+import { stateLayout } from "./bindings.js";
+import { createBackward, createBackwardSync, type BackwardDescriptor, type BackwardPlan, type Wants } from "./backward.js";
+import {
+  extentOf,
+  resolveOptions,
+  type BatchNormOptions,
+  type Dtype,
+  type ResolvedOptions,
+} from "./descriptor.js";
+import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
+import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
+import { createForward, createForwardSync, type ForwardDescriptor, type ForwardPlan } from "./forward.js";
+import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
+import { Tensor } from "./tensor.js";
+
+/** PyTorch's names, in PyTorch's order. Those that the module does not have are absent. */
+export interface StateDict {
+  weight?: Float32Array;
+  bias?: Float32Array;
+  running_mean?: Float32Array;
+  running_var?: Float32Array;
+  num_batches_tracked?: bigint;
+}
+
+/** What `loadStateDict` takes: numbers in any array. */
+export interface StateDictInput {
+  weight?: ArrayLike<number>;
+  bias?: ArrayLike<number>;
+  running_mean?: ArrayLike<number>;
+  running_var?: ArrayLike<number>;
+  num_batches_tracked?: bigint | number | ArrayLike<number | bigint>;
+}
+
+/** Options of {@link BatchNorm.forward}. */
+export interface ForwardOptions {
+  /** Where y is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Added before the activation; x's shape and dtype. */
+  residual?: Tensor;
+  /** Records here and submits nothing; without it an encoder of our own is submitted. */
+  encoder?: GPUCommandEncoder | GPUComputePassEncoder;
+  /** From {@link BatchNorm.context}: filled with what the backward of this forward needs. */
+  context?: Context;
+}
+
+/** Options of {@link BatchNorm.backward}. */
+export interface BackwardOptions {
+  /** Of which forward; without it the last one. */
+  context?: Context;
+  /** Where dx is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Where dResidual is written, if it is wanted. */
+  residualGrad?: Tensor;
+  /** Leaves out what is false. */
+  wants?: Wants;
+  /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
+  accumulate?: boolean;
+  /** Records here and submits nothing. */
+  encoder?: GPUCommandEncoder | GPUComputePassEncoder;
+}
+
+/** What one forward leaves for its backward: x, residual, mode, saved statistics. */
+export class Context {
+  /** @internal */
+  x: Tensor | null = null;
+  /** @internal */
+  residual: Tensor | null = null;
+  /** @internal */
+  versions: readonly number[] = [];
+  /** @internal */
+  training = false;
+  /** @internal */
+  batchStatistics = false;
+  /** @internal */
+  used = false;
+  /** @internal */
+  kept = false;
+  #saved: GPUBuffer | null = null;
+
+  /** @internal */
+  constructor(
+    /** @internal */
+    readonly owner: BatchNorm,
+    readonly savedBytes: number,
+  ) {}
+
+  /** @internal The buffer of saved statistics, made at first use. */
+  get saved(): GPUBuffer {
+    this.#saved ??= createBuffer(this.owner.device, "bn.context/saved", this.savedBytes, USAGE.STORAGE | USAGE.COPY_SRC);
+    return this.#saved;
+  }
+
+  /** Frees the saved statistics. Idempotent; the context cannot be used for a backward any more. */
+  destroy(): void {
+    this.#saved?.destroy();
+    this.#saved = null;
+    this.x = null;
+    this.residual = null;
+    this.used = true;
+  }
+}
+
+/** Plans of one module for one shape. */
+interface Plans {
+  forward?: ForwardPlan;
+  inference?: InferencePlan;
+  backward: Map<string, BackwardPlan>;
+  /** Whether a caller's encoder may hold them. */
+  lent: boolean;
+}
+
+/** Shapes whose plans a module keeps. */
+const KEPT_SHAPES = 8;
+
+const ONES = (count: number): Float32Array => new Float32Array(count).fill(1);
+
+/**
+ * Batch Normalization as a module: parameters, running statistics, and plans for the shapes it meets.
+ * Use {@link BatchNorm1d}, {@link BatchNorm2d} or {@link BatchNorm3d}.
+ *
+ * In training (`train()`, the start) a forward uses the batch's mean and biased variance and updates the
+ * running ones; in evaluation (`eval()`) it uses the running ones.
+ */
+export class BatchNorm {
+  readonly options: ResolvedOptions;
+  /** Scale, `[C]`, starts at 1; null where `affine` is false. */
+  readonly gamma: Tensor | null = null;
+  /** Shift, `[C]`, starts at 0; null where `affine` is false. */
+  readonly beta: Tensor | null = null;
+  /** dGamma of the last backward, `[C]`. */
+  readonly gammaGrad: Tensor | null = null;
+  /** dBeta of the last backward, `[C]`. */
+  readonly betaGrad: Tensor | null = null;
+  /** A view of the running mean, `[C]`, starts at 0; null where nothing is tracked. */
+  readonly runningMean: Tensor | null = null;
+  /** A view of the running variance, `[C]`, starts at 1; null where nothing is tracked. */
+  readonly runningVar: Tensor | null = null;
+  #state: GPUBuffer | null = null;
+  #counterHigh = 0n;
+  #training = true;
+  #destroyed = false;
+  #plans = new Map<string, Plans>();
+  #last: Context | null = null;
+
+  protected constructor(
+    readonly device: GPUDevice,
+    readonly channels: number,
+    options: BatchNormOptions,
+    private readonly kind: string,
+    private readonly ranks: readonly number[],
+  ) {
+    if (!Number.isSafeInteger(channels) || channels < 1) {
+      throw new OptionError(
+        complain(`${kind}: channels`, "a whole number >= 1", String(channels), "pass the number of channels"),
+      );
+    }
+    this.options = resolveOptions(kind, options);
+    stateOf(device).requireAlive(kind);
+    const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
+    const parameter = (name: string, values: Float32Array): Tensor =>
+      Tensor.own(device, createBuffer(device, `bn.${name}`, channels * 4, usage, values), [channels], "f32");
+    if (this.options.affine) {
+      this.gamma = parameter("gamma", ONES(channels));
+      this.beta = parameter("beta", new Float32Array(channels));
+      this.gammaGrad = parameter("gammaGrad", new Float32Array(channels));
+      this.betaGrad = parameter("betaGrad", new Float32Array(channels));
+    }
+    if (this.options.trackRunningStats) {
+      const layout = stateLayout(channels);
+      const initial = new Float32Array(layout.bytes / 4);
+      initial.fill(1, layout.variance / 4, layout.variance / 4 + channels);
+      const state = createBuffer(device, "bn.state", layout.bytes, usage, initial);
+      this.#state = state;
+      this.runningMean = Tensor.wrap(device, { buffer: state, offset: layout.mean }, [channels]);
+      this.runningVar = Tensor.wrap(device, { buffer: state, offset: layout.variance }, [channels]);
+    }
+  }
+
+  /** Whether forward uses the batch's statistics and updates the running ones. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /** Back to training mode. */
+  train(): this {
+    this.#requireLive("train");
+    this.#training = true;
+    return this;
+  }
+
+  /** To evaluation mode. */
+  eval(): this {
+    this.#requireLive("eval");
+    this.#training = false;
+    return this;
+  }
+
+  /** A context to pass to `forward`, so that several forwards may come before their backwards. The caller destroys it. */
+  context(): Context {
+    this.#requireLive("context");
+    const context = new Context(this, 20 * this.channels);
+    context.kept = true;
+    return context;
+  }
+
+  /** The context of the last forward, or null. Once asked for it is the caller's to destroy. */
+  get lastContext(): Context | null {
+    if (this.#last) this.#last.kept = true;
+    return this.#last;
+  }
+
+  /**
+   * Normalises x of `[N, C, ...]` (or `[N, ..., C]` in channels-last).
+   *
+   * @returns y, of x's shape and dtype: `out`, or a new tensor that the caller destroys.
+   * @throws ShapeError, BufferError, OverlapError, SingleValueError, DestroyedError, DeviceLostError.
+   */
+  forward(x: Tensor, options: ForwardOptions = {}): Tensor {
+    const subject = "forward";
+    this.#requireLive(subject);
+    x.requireUsable(`${subject}: x`);
+    this.#checkShape(subject, x.shape);
+    const { residual } = options;
+    const batchStatistics = this.#training || !this.options.trackRunningStats;
+    const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined);
+    const descriptor = this.#describe(x.shape, x.dtype, residual !== undefined);
+    if (options.context && options.context.owner !== this) {
+      throw new ContextError(
+        complain(`${subject}: context`, "one from this module's context()", "another module's", "make one with context()"),
+      );
+    }
+    const context = options.context ?? this.#ownContext();
+    const plan = batchStatistics
+      ? (plans.forward ??= createForwardSync(this.device, descriptor))
+      : (plans.inference ??= createInferenceSync(this.device, { ...descriptor, save: true }));
+    const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
+    const resources = {
+      x,
+      y,
+      saved: context.saved,
+      ...(residual ? { residual } : {}),
+      ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
+      ...(this.#state ? { state: this.#state } : {}),
+    };
+    try {
+      this.#run(subject, plans, options.encoder, (target) => {
+        (plan as ForwardPlan).encode(target, resources as Parameters<ForwardPlan["encode"]>[1]);
+      });
+    } catch (error) {
+      if (!options.out) y.destroy();
+      throw error;
+    }
+    y.touch();
+    if (this.#training) {
+      this.runningMean?.touch();
+      this.runningVar?.touch();
+    }
+    context.x = x;
+    context.residual = residual ?? null;
+    context.versions = [x.version, residual?.version ?? 0];
+    context.training = this.#training;
+    context.batchStatistics = batchStatistics;
+    context.used = false;
+    if (this.#last && this.#last !== context && !this.#last.kept) this.#last.destroy();
+    this.#last = context;
+    return y;
+  }
+
+  /**
+   * Gradients of the last forward, or of `context`'s: fills `gammaGrad` and `betaGrad`, returns dx.
+   *
+   * @returns dx, of x's shape and dtype: `out`, or a new tensor that the caller destroys; null where
+   * `wants.x` is false.
+   * @throws ContextError without a usable context; and as {@link forward}.
+   */
+  backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
+  backward(dy: Tensor, options?: BackwardOptions): Tensor;
+  backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
+    const subject = "backward";
+    this.#requireLive(subject);
+    dy.requireUsable(`${subject}: dy`);
+    const context = options.context ?? this.#last;
+    const { x, residual } = this.#usable(subject, context);
+    const wants = {
+      x: options.wants?.x ?? true,
+      gamma: options.wants?.gamma ?? this.options.affine,
+      beta: options.wants?.beta ?? this.options.affine,
+    };
+    if (!this.options.affine && (wants.gamma || wants.beta)) {
+      throw new OptionError(
+        complain(`${subject}: wants`, "no gamma or beta (affine is false)", "one", "leave it out"),
+      );
+    }
+    const mode = context!.batchStatistics ? "training" : "evaluation";
+    const accumulate = options.accumulate ?? false;
+    const residualGrad = options.residualGrad !== undefined;
+    const key = [mode, wants.x, wants.gamma, wants.beta, residualGrad, accumulate].join();
+    const plans = this.#plansOf(x.shape, x.dtype, residual !== null);
+    let plan = plans.backward.get(key);
+    if (!plan) {
+      const descriptor: BackwardDescriptor = {
+        ...this.#describe(x.shape, x.dtype, residual !== null),
+        mode,
+        wants,
+        residualGrad,
+        accumulate,
+      };
+      plan = createBackwardSync(this.device, descriptor);
+      plans.backward.set(key, plan);
+    }
+    const dx = wants.x ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype })) : null;
+    try {
+      this.#run(subject, plans, options.encoder, (target) => {
+        plan.encode(target, {
+          x,
+          dy,
+          saved: context!.saved,
+          ...(residual ? { residual } : {}),
+          ...(dx ? { dx } : {}),
+          ...(options.residualGrad ? { dResidual: options.residualGrad } : {}),
+          ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
+          ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+        });
+      });
+    } catch (error) {
+      if (!options.out) dx?.destroy();
+      throw error;
+    }
+    dx?.touch();
+    options.residualGrad?.touch();
+    if (wants.gamma) this.gammaGrad!.touch();
+    if (wants.beta) this.betaGrad!.touch();
+    context!.used = true;
+    context!.x = null;
+    context!.residual = null;
+    return dx;
+  }
+
+  /**
+   * Compiles and plans for a shape ahead of its first use, in the background.
+   *
+   * Rejects with CompileError, OutOfMemoryError, DeviceLostError; ShapeError at once.
+   */
+  async prepare(shape: readonly number[], options: { dtype?: Dtype; residual?: boolean } = {}): Promise<void> {
+    this.#requireLive("prepare");
+    this.#checkShape("prepare", shape);
+    const dtype = options.dtype ?? "f32";
+    const residual = options.residual ?? false;
+    const descriptor = this.#describe(shape, dtype, residual);
+    const { affine, trackRunningStats } = this.options;
+    const wants = { x: true, gamma: affine, beta: affine };
+    const backward = (mode: "training" | "evaluation"): Promise<BackwardPlan> =>
+      createBackward(this.device, { ...descriptor, mode, wants, residualGrad: false });
+    const [forward, inference, training, evaluation] = await Promise.all([
+      createForward(this.device, descriptor),
+      trackRunningStats ? createInference(this.device, { ...descriptor, save: true }) : undefined,
+      backward("training"),
+      backward("evaluation"),
+    ]);
+    const plans = this.#plansOf(shape, dtype, residual);
+    const keep = <T extends { destroy(): void }>(had: T | undefined, made: T): T => {
+      if (had) made.destroy();
+      return had ?? made;
+    };
+    plans.forward = keep(plans.forward, forward);
+    if (inference) plans.inference = keep(plans.inference, inference);
+    for (const [mode, plan] of [
+      ["training", training],
+      ["evaluation", evaluation],
+    ] as const) {
+      const key = [mode, true, affine, affine, false, false].join();
+      plans.backward.set(key, keep(plans.backward.get(key), plan));
+    }
+    await stateOf(this.device).settle();
+  }
+
+  /** Waits for the work so far; rejects with what has failed late: DeviceLostError, OutOfMemoryError, CompileError. */
+  async status(): Promise<void> {
+    this.#requireLive("status");
+    await stateOf(this.device).settle();
+  }
+
+  /** Parameters and statistics under PyTorch's names, read back from the device. */
+  async stateDict(): Promise<StateDict> {
+    this.#requireLive("stateDict");
+    const dict: StateDict = {};
+    if (this.gamma && this.beta) {
+      [dict.weight, dict.bias] = await Promise.all([this.gamma.read(), this.beta.read()]);
+    }
+    if (this.#state) {
+      const layout = stateLayout(this.channels);
+      const bytes = await readBytes(this.device, "stateDict", this.#state, 0, layout.bytes);
+      dict.running_mean = new Float32Array(bytes.slice(layout.mean, layout.mean + 4 * this.channels));
+      dict.running_var = new Float32Array(bytes.slice(layout.variance, layout.variance + 4 * this.channels));
+      dict.num_batches_tracked =
+        this.#counterHigh + BigInt(new Uint32Array(bytes, layout.counter, 1)[0]!);
+    }
+    return dict;
+  }
+
+  /**
+   * Replaces what the dictionary holds; what it lacks must not exist here either, but
+   * `num_batches_tracked` may be missing (files of old versions of PyTorch).
+   *
+   * @throws ShapeError on a missing, unexpected or wrongly sized entry; nothing is changed then.
+   */
+  loadStateDict(dict: StateDictInput): void {
+    const subject = "loadStateDict";
+    this.#requireLive(subject);
+    const targets: readonly [keyof StateDictInput, Tensor | null][] = [
+      ["weight", this.gamma],
+      ["bias", this.beta],
+      ["running_mean", this.runningMean],
+      ["running_var", this.runningVar],
+    ];
+    for (const [name, target] of targets) {
+      const values = dict[name] as ArrayLike<number> | undefined;
+      if ((values === undefined) !== (target === null)) {
+        throw new ShapeError(
+          complain(
+            `${subject}: ${name}`,
+            target ? `${this.channels} values` : "no such entry",
+            values ? `${values.length} values` : "nothing",
+            "make the module with the affine and trackRunningStats of the file",
+          ),
+        );
+      }
+      if (values && values.length !== this.channels) {
+        throw new ShapeError(
+          complain(`${subject}: ${name}`, `${this.channels} values`, `${values.length}`, "check the number of channels"),
+        );
+      }
+    }
+    const counted = dict.num_batches_tracked;
+    const counter =
+      counted === undefined ? null : BigInt(typeof counted === "object" ? (counted[0] ?? 0) : counted);
+    if (counter !== null && (counter < 0n || counter >= 1n << 63n)) {
+      throw new ShapeError(
+        complain(`${subject}: num_batches_tracked`, "a count of 63 bits", String(counter), "check the file"),
+      );
+    }
+    for (const [name, target] of targets) target?.write(Float32Array.from(dict[name] as ArrayLike<number>));
+    if (this.#state && counter !== null) {
+      const low = counter & 0xffffffffn;
+      this.#counterHigh = counter - low;
+      const words = new Uint32Array([Number(low)]);
+      this.device.queue.writeBuffer(this.#state, stateLayout(this.channels).counter, words);
+    }
+  }
+
+  /** Frees parameters, gradients, statistics and plans. Idempotent; tensors that were returned stay. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    for (const each of [this.gamma, this.beta, this.gammaGrad, this.betaGrad, this.runningMean, this.runningVar]) {
+      each?.destroy();
+    }
+    this.#state?.destroy();
+    for (const plans of this.#plans.values()) destroyPlans(plans);
+    this.#plans.clear();
+    if (this.#last && !this.#last.kept) this.#last.destroy();
+    this.#last = null;
+  }
+
+  #requireLive(subject: string): void {
+    if (this.#destroyed) {
+      throw new DestroyedError(
+        complain(subject, `a live ${this.kind}`, "a destroyed one", "make it anew or destroy it later"),
+      );
+    }
+    stateOf(this.device).requireAlive(subject);
+  }
+
+  #checkShape(subject: string, shape: readonly number[]): void {
+    if (!this.ranks.includes(shape.length)) {
+      throw new ShapeError(
+        complain(
+          `${subject}: x`,
+          `rank ${this.ranks.join(" or ")} (${this.kind})`,
+          `rank ${shape.length} ([${shape.join(", ")}])`,
+          "reshape it, or use the module of its rank",
+        ),
+      );
+    }
+    const { channels } = extentOf(subject, shape, this.options.layout);
+    if (channels !== this.channels) {
+      throw new ShapeError(
+        complain(
+          `${subject}: x`,
+          `${this.channels} channels (${this.options.layout})`,
+          `${channels} ([${shape.join(", ")}])`,
+          "check the shape and the layout option",
+        ),
+      );
+    }
+  }
+
+  #describe(shape: readonly number[], dtype: Dtype, residual: boolean): ForwardDescriptor {
+    // Evaluation without running statistics uses the batch's, of a single value too.
+    const singleValue = this.#training ? this.options.singleValue : "zero";
+    return { ...this.options, singleValue, shape, dtype, residual };
+  }
+
+  #ownContext(): Context {
+    const last = this.#last;
+    return last && !last.kept ? last : new Context(this, 20 * this.channels);
+  }
+
+  #usable(subject: string, context: Context | null): { x: Tensor; residual: Tensor | null } {
+    const wrong = (received: string, remedy: string): never => {
+      throw new ContextError(complain(`${subject}: context`, "one of a forward not yet differentiated", received, remedy));
+    };
+    if (!context) return wrong("none", "call forward first");
+    if (context.owner !== this) return wrong("another module's", "pass the context of this module's forward");
+    if (context.used || !context.x) return wrong("a used one", "call forward again, or pass another context");
+    if (context.training !== this.#training) {
+      return wrong(
+        `one of ${context.training ? "training" : "evaluation"} mode`,
+        "call backward before train() or eval() switches the mode",
+      );
+    }
+    for (const [index, each] of [context.x, context.residual].entries()) {
+      if (!each) continue;
+      const name = index === 0 ? "x" : "residual";
+      if (each.destroyed) return wrong(`one whose ${name} was destroyed`, `keep ${name} until backward`);
+      if (each.version !== context.versions[index]) {
+        return wrong(`one whose ${name} was written over`, `keep ${name} as it is until backward`);
+      }
+    }
+    return { x: context.x, residual: context.residual };
+  }
+
+  #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean): Plans {
+    const key = `${shape.join("x")} ${dtype} ${residual}`;
+    let plans = this.#plans.get(key);
+    if (plans) {
+      this.#plans.delete(key);
+    } else {
+      plans = { backward: new Map(), lent: false };
+      for (const [oldest, old] of this.#plans) {
+        if (this.#plans.size < KEPT_SHAPES) break;
+        this.#plans.delete(oldest);
+        // What a caller's encoder may still hold is left to the garbage collector.
+        if (!old.lent) destroyPlans(old);
+      }
+    }
+    this.#plans.set(key, plans);
+    return plans;
+  }
+
+  #run(
+    subject: string,
+    plans: Plans,
+    given: GPUCommandEncoder | GPUComputePassEncoder | undefined,
+    record: (target: GPUCommandEncoder | GPUComputePassEncoder) => void,
+  ): void {
+    if (given) {
+      plans.lent = true;
+      record(given);
+      return;
+    }
+    const encoder = this.device.createCommandEncoder({ label: `bn.${subject}` });
+    record(encoder);
+    this.device.queue.submit([encoder.finish()]);
+  }
+}
+
+function destroyPlans(plans: Plans): void {
+  plans.forward?.destroy();
+  plans.inference?.destroy();
+  for (const plan of plans.backward.values()) plan.destroy();
+}
+
+/** Batch Normalization of `[N, C]` or `[N, C, L]` (channels-last: `[N, L, C]`). See {@link BatchNorm}. */
+export class BatchNorm1d extends BatchNorm {
+  /** @throws OptionError; DeviceLostError. */
+  constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
+    super(device, channels, options, "BatchNorm1d", [2, 3]);
+  }
+}
+
+/** Batch Normalization of `[N, C, H, W]` (channels-last: `[N, H, W, C]`). See {@link BatchNorm}. */
+export class BatchNorm2d extends BatchNorm {
+  /** @throws OptionError; DeviceLostError. */
+  constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
+    super(device, channels, options, "BatchNorm2d", [4]);
+  }
+}
+
+/** Batch Normalization of `[N, C, D, H, W]` (channels-last: `[N, D, H, W, C]`). See {@link BatchNorm}. */
+export class BatchNorm3d extends BatchNorm {
+  /** @throws OptionError; DeviceLostError. */
+  constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
+    super(device, channels, options, "BatchNorm3d", [5]);
+  }
+}
+

@@ -1,0 +1,202 @@
+import { extentOf, type BatchNormOptions, type Dtype } from "./descriptor.js";
+import { USAGE } from "./device.js";
+import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
+import type { BindingName } from "./kernels.js";
+import { Tensor, tensorBytes } from "./tensor.js";
+
+/** What a plan binds: a whole buffer, a range of one, or a tensor. */
+export type Resource = GPUBuffer | GPUBufferBinding | Tensor;
+
+/** What `createForward` and its siblings take. */
+export interface PlanDescriptor extends BatchNormOptions {
+  /** Shape of x: rank 2 to 5. */
+  shape: readonly number[];
+  /** Default "f32". */
+  dtype?: Dtype;
+}
+
+/** Bytes of every buffer that a plan of this descriptor binds. */
+export type ByteSizes = Readonly<Record<Exclude<BindingName, "partials">, number>>;
+
+/** Every part of the state buffer starts at a multiple of this, so that each can be bound on its own. */
+const STATE_ALIGNMENT = 256;
+
+/** Byte offsets of running mean, running variance and batch counter (u32) in the `state` buffer. */
+export interface StateLayout {
+  readonly mean: number;
+  readonly variance: number;
+  readonly counter: number;
+  readonly bytes: number;
+}
+
+/** Where the parts of a `state` buffer for so many channels stand. */
+export function stateLayout(channels: number): StateLayout {
+  const part = Math.ceil((channels * 4) / STATE_ALIGNMENT) * STATE_ALIGNMENT;
+  return { mean: 0, variance: part, counter: 2 * part, bytes: 2 * part + 16 };
+}
+
+/**
+ * Bytes that each buffer of a plan needs at least.
+ *
+ * x, y, dy, dx, residual, dResidual: the tensor, in whole 32-bit words. gamma, beta, dGamma, dBeta:
+ * `[C]` f32. saved: what a forward leaves for its backward. state: see {@link stateLayout}.
+ *
+ * @throws ShapeError on a bad shape.
+ * @example
+ * ```ts
+ * const sizes = byteSizes({ shape: [32, 64, 56, 56] });
+ * sizes.gamma; // 256
+ * ```
+ */
+export function byteSizes(descriptor: PlanDescriptor): ByteSizes {
+  const extent = extentOf("byteSizes", descriptor.shape, descriptor.layout ?? "channels-first");
+  const data = tensorBytes(extent.size, descriptor.dtype ?? "f32");
+  const perChannel = extent.channels * 4;
+  return {
+    x: data,
+    y: data,
+    dy: data,
+    dx: data,
+    residual: data,
+    dResidual: data,
+    gamma: perChannel,
+    beta: perChannel,
+    dGamma: perChannel,
+    dBeta: perChannel,
+    saved: 5 * perChannel,
+    state: stateLayout(extent.channels).bytes,
+  };
+}
+
+/** A checked range of a buffer. */
+export interface Range {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** What a binding is checked against. */
+export interface Need {
+  readonly name: BindingName;
+  readonly bytes: number;
+  /** For the message: what the bytes are, such as `64 channels, f32`. */
+  readonly what: string;
+  readonly dtype: Dtype;
+  /** null where any shape of that size will do. */
+  readonly shape: readonly number[] | null;
+}
+
+/**
+ * Checks one resource.
+ *
+ * @throws BufferError, ShapeError, DestroyedError: what is wrong and how to mend it.
+ */
+export function rangeOf(
+  device: GPUDevice,
+  operation: string,
+  need: Need,
+  resource: Resource | undefined,
+): Range {
+  const subject = `${operation}: ${need.name}`;
+  if (resource === undefined || resource === null) {
+    throw new BufferError(
+      complain(subject, "a buffer, a binding or a tensor", "nothing", `pass ${need.name} to encode()`),
+    );
+  }
+  let buffer: GPUBuffer;
+  let offset = 0;
+  let room: number;
+  if (resource instanceof Tensor) {
+    if (resource.destroyed) {
+      throw new DestroyedError(
+        complain(subject, "a live tensor", "a destroyed one", "make it anew or destroy it later"),
+      );
+    }
+    if (resource.device !== device) {
+      throw new BufferError(
+        complain(subject, "a tensor on the plan's device", "one of another device", "make it on the same device"),
+      );
+    }
+    if (resource.dtype !== need.dtype) {
+      throw new ShapeError(
+        complain(subject, `dtype ${need.dtype}`, resource.dtype, "make the plan or the tensor with the same dtype"),
+      );
+    }
+    const wanted = need.shape;
+    if (wanted && (resource.shape.length !== wanted.length || wanted.some((size, i) => resource.shape[i] !== size))) {
+      throw new ShapeError(
+        complain(subject, `shape [${wanted.join(", ")}]`, `[${resource.shape.join(", ")}]`, "pass a tensor of that shape"),
+      );
+    }
+    ({ buffer, offset } = resource);
+    room = resource.byteLength;
+  } else if ("buffer" in resource) {
+    buffer = resource.buffer;
+    offset = resource.offset ?? 0;
+    room = Math.min(resource.size ?? Infinity, buffer.size - offset);
+  } else {
+    buffer = resource;
+    room = buffer.size;
+  }
+  if (room < need.bytes) {
+    throw new BufferError(
+      complain(
+        subject,
+        `needs ${need.bytes} bytes (${need.what})`,
+        `${Math.max(0, room)}`,
+        `byteSizes(descriptor).${need.name} tells the size`,
+      ),
+    );
+  }
+  if ((buffer.usage & USAGE.STORAGE) === 0) {
+    throw new BufferError(
+      complain(
+        subject,
+        "usage GPUBufferUsage.STORAGE",
+        `0x${buffer.usage.toString(16)}`,
+        "add the flag where the buffer is created",
+      ),
+    );
+  }
+  const alignment = device.limits.minStorageBufferOffsetAlignment;
+  if (offset % alignment !== 0) {
+    throw new BufferError(
+      complain(
+        subject,
+        `an offset divisible by ${alignment} (minStorageBufferOffsetAlignment)`,
+        `${offset}`,
+        "align the range in its buffer",
+      ),
+    );
+  }
+  return { buffer, offset, size: Math.max(4, need.bytes) };
+}
+
+/**
+ * An output may not overlap any other range of the same call.
+ *
+ * @throws OverlapError naming both.
+ */
+export function requireDisjoint(
+  operation: string,
+  ranges: ReadonlyMap<BindingName, Range>,
+  outputs: readonly BindingName[],
+): void {
+  for (const output of outputs) {
+    const mine = ranges.get(output);
+    if (!mine) continue;
+    for (const [name, other] of ranges) {
+      if (name === output || other.buffer !== mine.buffer) continue;
+      if (mine.offset < other.offset + other.size && other.offset < mine.offset + mine.size) {
+        throw new OverlapError(
+          complain(
+            `${operation}: ${output}`,
+            "a range of its own",
+            `bytes ${mine.offset} to ${mine.offset + mine.size}, which overlap ${name} (${other.offset} to ${other.offset + other.size})`,
+            "use another buffer or disjoint ranges",
+          ),
+        );
+      }
+    }
+  }
+}

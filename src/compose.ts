@@ -1,0 +1,47 @@
+/** The fragments under `shaders/`, by path without ending: `lib/chunk`, `inference`. */
+export const fragments: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(
+    import.meta.glob<string>("../shaders/**/*.wgsl", {
+      query: "?raw",
+      import: "default",
+      eager: true,
+    }),
+  ).map(([path, text]) => [path.replace("../shaders/", "").replace(".wgsl", ""), text]),
+);
+
+/** A composed module: its code, and which fragment each of its lines came from. */
+export interface Composed {
+  readonly code: string;
+  /** Names the fragment and line, as `chunk.wgsl:7`, of a 1-based line of the code. */
+  where(line: number): string;
+}
+
+/**
+ * Joins WGSL fragments into one module. Declarations may stand in any order, so this is all the linker
+ * there is; a variant is another fragment that defines the same names.
+ */
+export function compose(head: string, names: readonly string[]): Composed {
+  const parts = [{ name: "head", text: head }];
+  for (const name of names) {
+    const text = fragments[name];
+    if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
+    parts.push({ name: `${name}.wgsl`, text });
+  }
+  const starts: { name: string; line: number }[] = [];
+  let line = 1;
+  const code = parts
+    .map(({ name, text }) => {
+      const ended = text.endsWith("\n") ? text : `${text}\n`;
+      starts.push({ name, line });
+      line += ended.split("\n").length - 1;
+      return ended;
+    })
+    .join("");
+  return {
+    code,
+    where(at) {
+      const part = starts.findLast((each) => each.line <= at) ?? starts[0]!;
+      return `${part.name}:${at - part.line + 1}`;
+    },
+  };
+}

@@ -1,0 +1,332 @@
+import {
+  BatchNormError,
+  BufferError,
+  CompileError,
+  complain,
+  DeviceLostError,
+  OutOfMemoryError,
+} from "./errors.js";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch.js";
+import {
+  isWritable,
+  labelOf,
+  sourceOf,
+  specOf,
+  type BindingSpec,
+  type Variant,
+} from "./kernels.js";
+
+// WebGPU's numbers (the specification fixes them), so that nothing here needs its globals.
+export const USAGE = {
+  MAP_READ: 0x1,
+  COPY_SRC: 0x4,
+  COPY_DST: 0x8,
+  UNIFORM: 0x40,
+  STORAGE: 0x80,
+} as const;
+const MAP_MODE_READ = 0x1;
+const STAGE_COMPUTE = 0x4;
+
+/** A compiled variant. */
+export interface Kernel {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly bindings: readonly BindingSpec[];
+}
+
+/**
+ * What the package keeps per device: compiled pipelines, and what went wrong on it since.
+ * It sets no handler on the device and keeps it alive no longer than its owner does.
+ */
+export class DeviceState {
+  lost: DeviceLostError | null = null;
+  readonly tuning: Tuning;
+  #kernels = new Map<string, Kernel | Promise<Kernel>>();
+  #layouts = new Map<string, GPUBindGroupLayout>();
+  #failure: BatchNormError | null = null;
+  #pending = new Set<Promise<void>>();
+
+  constructor(readonly device: GPUDevice) {
+    const info = device.adapterInfo as GPUAdapterInfo | undefined;
+    const software =
+      info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe/i.test(
+        `${info?.architecture ?? ""} ${info?.device ?? ""} ${info?.description ?? ""}`,
+      );
+    this.tuning = software ? SOFTWARE_TUNING : GPU_TUNING;
+    void device.lost.then((info) => {
+      this.lost = new DeviceLostError(
+        complain("device", "a working GPUDevice", `one lost (${info.reason || "unknown"}: ${info.message || "no message"})`, "request a new device and make modules and tensors anew"),
+      );
+      this.#kernels.clear();
+    });
+  }
+
+  /** @throws DeviceLostError once the device is known to be lost. */
+  requireAlive(subject: string): void {
+    if (this.lost) throw new DeviceLostError(`${subject}: ${this.lost.message}`);
+  }
+
+  /** Notes an error that came after the call which caused it. */
+  fail(error: BatchNormError): void {
+    this.#failure ??= error;
+  }
+
+  /** Watches a promise whose failure belongs to this device. */
+  watch(promise: Promise<unknown>): void {
+    const done = promise.then(
+      () => undefined,
+      (error: unknown) => {
+        this.fail(error instanceof BatchNormError ? error : new BatchNormError(String(error)));
+      },
+    );
+    this.#pending.add(done);
+    void done.then(() => this.#pending.delete(done));
+  }
+
+  /** Waits for what may fail late and has been started; rejects with the first failure. */
+  async pending(): Promise<void> {
+    await Promise.all(this.#pending);
+    this.rethrow();
+  }
+
+  /** Waits for the queue and for everything that may fail late; rejects with the first failure. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#pending);
+    if (!this.lost) {
+      await this.device.queue.onSubmittedWorkDone().catch(() => undefined);
+      await Promise.resolve();
+    }
+    this.rethrow();
+  }
+
+  /** @throws the device's loss or the first late failure, which is then forgotten. */
+  rethrow(): void {
+    if (this.lost) throw this.lost;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure) throw failure;
+  }
+
+  /** The kernel of a variant, compiled now where it is not there yet. */
+  kernelSync(variant: Variant): Kernel {
+    const key = JSON.stringify(variant);
+    const ready = this.#kernels.get(key);
+    if (ready && !(ready instanceof Promise)) return ready;
+    const { device } = this;
+    device.pushErrorScope("validation");
+    const { module, layout, descriptor, bindings } = this.#describe(variant);
+    const pipeline = device.createComputePipeline(descriptor);
+    const scope = device.popErrorScope();
+    this.watch(
+      scope.then(async (error) => {
+        if (error && !this.lost) {
+          this.#kernels.delete(key);
+          throw await compileError(variant, module, error.message);
+        }
+      }),
+    );
+    const kernel = { pipeline, layout, bindings };
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  /** The kernel of a variant, compiled in the background. */
+  async kernel(variant: Variant): Promise<Kernel> {
+    const key = JSON.stringify(variant);
+    const ready = this.#kernels.get(key);
+    if (ready) return ready;
+    const { device } = this;
+    device.pushErrorScope("validation");
+    const { module, layout, descriptor, bindings } = this.#describe(variant);
+    const pipeline = device.createComputePipelineAsync(descriptor);
+    const scope = device.popErrorScope();
+    const compiled = (async (): Promise<Kernel> => {
+      const [result, error] = await Promise.all([
+        pipeline.then(
+          (made) => made,
+          (reason: unknown) => reason as Error,
+        ),
+        scope.catch(() => null),
+      ]);
+      if (this.lost) throw this.lost;
+      if (error || result instanceof Error) {
+        throw await compileError(variant, module, error?.message ?? (result as Error).message);
+      }
+      return { pipeline: result as GPUComputePipeline, layout, bindings };
+    })();
+    this.#kernels.set(key, compiled);
+    try {
+      const kernel = await compiled;
+      this.#kernels.set(key, kernel);
+      return kernel;
+    } catch (error) {
+      this.#kernels.delete(key);
+      throw error;
+    }
+  }
+
+  #describe(variant: Variant): {
+    module: GPUShaderModule;
+    layout: GPUBindGroupLayout;
+    descriptor: GPUComputePipelineDescriptor;
+    bindings: readonly BindingSpec[];
+  } {
+    const { device } = this;
+    const { bindings } = specOf(variant);
+    const label = `bn.${labelOf(variant)}`;
+    const module = device.createShaderModule({ label, code: sourceOf(variant).code });
+    const types = bindings.map((binding) => isWritable(binding, variant));
+    const key = types.map(Number).join("");
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      layout = device.createBindGroupLayout({
+        label: `bn.layout[${key}]`,
+        entries: [
+          { binding: 0, visibility: STAGE_COMPUTE, buffer: { type: "uniform" } },
+          ...types.map((writable, index) => ({
+            binding: index + 1,
+            visibility: STAGE_COMPUTE,
+            buffer: { type: writable ? ("storage" as const) : ("read-only-storage" as const) },
+          })),
+        ],
+      });
+      this.#layouts.set(key, layout);
+    }
+    const descriptor = {
+      label,
+      layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: "main" },
+    };
+    return { module, layout, descriptor, bindings };
+  }
+}
+
+async function compileError(
+  variant: Variant,
+  module: GPUShaderModule,
+  message: string,
+): Promise<CompileError> {
+  const source = sourceOf(variant);
+  const info = await module.getCompilationInfo().catch(() => null);
+  const lines = (info?.messages ?? [])
+    .filter((each) => each.type === "error")
+    .map((each) => `${source.where(each.lineNum)}: ${each.message}`);
+  return new CompileError(
+    complain(
+      `bn.${labelOf(variant)}`,
+      "a shader that compiles",
+      lines.length > 0 ? lines.join("; ") : message,
+      "please report it with the adapter's name",
+    ),
+  );
+}
+
+const states = new WeakMap<GPUDevice, DeviceState>();
+
+/** The package's state of a device. */
+export function stateOf(device: GPUDevice): DeviceState {
+  let state = states.get(device);
+  if (!state) {
+    state = new DeviceState(device);
+    states.set(device, state);
+  }
+  return state;
+}
+
+/**
+ * Creates a buffer. Too large for the device is an error now; no memory left is one later, through
+ * `read()`, `prepare()` and `status()`.
+ *
+ * @throws BufferError above `maxBufferSize`; DeviceLostError on a lost device.
+ */
+export function createBuffer(
+  device: GPUDevice,
+  subject: string,
+  bytes: number,
+  usage: number,
+  contents?: ArrayBufferView,
+): GPUBuffer {
+  const state = stateOf(device);
+  state.requireAlive(subject);
+  const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+  if (size > device.limits.maxBufferSize) {
+    throw new BufferError(
+      complain(
+        subject,
+        `at most ${device.limits.maxBufferSize} bytes (maxBufferSize)`,
+        `${size}`,
+        "use a smaller batch, or request the device with a higher maxBufferSize",
+      ),
+    );
+  }
+  device.pushErrorScope("out-of-memory");
+  let buffer: GPUBuffer;
+  try {
+    buffer = device.createBuffer({
+      label: subject,
+      size,
+      usage,
+      mappedAtCreation: contents !== undefined,
+    });
+  } catch (error) {
+    void device.popErrorScope().catch(() => undefined);
+    throw new OutOfMemoryError(
+      complain(subject, `${size} bytes of memory`, `"${(error as Error).message}"`, "free tensors, or use a smaller batch"),
+    );
+  }
+  const scope = device.popErrorScope();
+  state.watch(
+    scope.then(
+      (error) => {
+        if (error && !state.lost) {
+          throw new OutOfMemoryError(
+            complain(subject, `${size} bytes of memory`, `"${error.message}"`, "free tensors, or use a smaller batch"),
+          );
+        }
+      },
+      () => undefined,
+    ),
+  );
+  if (contents !== undefined) {
+    new Uint8Array(buffer.getMappedRange()).set(
+      new Uint8Array(contents.buffer, contents.byteOffset, contents.byteLength),
+    );
+    buffer.unmap();
+  }
+  return buffer;
+}
+
+/** Copies a range of a buffer to the host. */
+export async function readBytes(
+  device: GPUDevice,
+  subject: string,
+  buffer: GPUBuffer,
+  offset: number,
+  bytes: number,
+): Promise<ArrayBuffer> {
+  const state = stateOf(device);
+  state.requireAlive(subject);
+  const aligned = Math.ceil(bytes / 4) * 4;
+  const staging = createBuffer(device, `${subject} (staging)`, aligned, USAGE.MAP_READ | USAGE.COPY_DST);
+  try {
+    if (aligned > 0) {
+      const encoder = device.createCommandEncoder({ label: `${subject}.read` });
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, aligned);
+      device.queue.submit([encoder.finish()]);
+    }
+    try {
+      await staging.mapAsync(MAP_MODE_READ);
+    } catch (error) {
+      await Promise.resolve();
+      state.rethrow();
+      await state.settle();
+      throw new BufferError(complain(subject, "a readable buffer", `"${(error as Error).message}"`, "check its usage and whether it was destroyed"));
+    }
+    const copy = staging.getMappedRange().slice(0, bytes);
+    staging.unmap();
+    await state.pending();
+    return copy;
+  } finally {
+    staging.destroy();
+  }
+}

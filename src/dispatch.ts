@@ -1,0 +1,151 @@
+import type { Extent } from "./descriptor.js";
+import type { ValueKind } from "./kernels.js";
+
+/**
+ * What suits an adapter. Two sets are kept, each value with its reason; a descriptor's `tuning`
+ * overrides any of them, for sweeps.
+ */
+export interface Tuning {
+  /** Invocations of a workgroup, a power of two. */
+  readonly workgroupSize: number;
+  /** Lanes that share a chunk at most, a power of two <= workgroupSize. 1: no barrier anywhere. */
+  readonly maxTeam: number;
+  /** Neighbouring channels that a workgroup reads together where inner = 1, a power of two. */
+  readonly columnSlots: number;
+  /** Values that a lane should have at least before a channel is cut further. */
+  readonly minPerLane: number;
+  /** Invocations to aim for: enough to fill the device. */
+  readonly targetInvocations: number;
+  /** Chunks of one channel at most: every team merges them all. */
+  readonly maxChunks: number;
+  /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
+  readonly wholePerLane: number;
+  /** Keep the order of additions by force (adapters whose compiler reassociates). */
+  readonly fence: boolean;
+}
+
+/** GPUs: lanes read neighbours (coalesced), barriers are cheap, tens of thousands of invocations hide latency. */
+export const GPU_TUNING: Tuning = Object.freeze({
+  workgroupSize: 256,
+  maxTeam: 256,
+  columnSlots: 32, // 32 Values of 16 bytes: 512 contiguous bytes a row
+  minPerLane: 8, // two blocks of four loads in flight
+  targetInvocations: 131072, // 64 multiprocessors of 2048
+  maxChunks: 512,
+  wholePerLane: 8,
+  fence: true,
+});
+
+/** Software adapters: an invocation alone walks contiguous Values, and there is no barrier. */
+export const SOFTWARE_TUNING: Tuning = Object.freeze({
+  workgroupSize: 4, // one SIMD group: the finest grain for its threads
+  maxTeam: 1,
+  columnSlots: 4,
+  minPerLane: 64,
+  targetInvocations: 64,
+  maxChunks: 64,
+  wholePerLane: 256,
+  fence: false, // it was measured to keep the order
+});
+
+/** The limits of a device that matter here. */
+export interface DispatchLimits {
+  readonly maxComputeWorkgroupsPerDimension: number;
+}
+
+/** How one operation maps to the device: what a Value is, how channels are cut, and the grid. */
+export interface Dispatch {
+  /** `whole`: one dispatch, a team per channel group; `split`: two, a team per chunk. */
+  readonly path: "whole" | "split";
+  readonly value: ValueKind;
+  readonly team: number;
+  readonly lanesAdjacent: boolean;
+  readonly workgroupSize: number;
+  readonly groups: number;
+  readonly inner: number;
+  readonly perGroup: number;
+  readonly chunk: number;
+  readonly chunks: number;
+  readonly grid: readonly [number, number];
+}
+
+/** Smallest power of two >= n. */
+function powerOfTwo(n: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
+}
+
+/** A grid of at least `workgroups`, in two dimensions where one does not suffice. */
+export function gridOf(workgroups: number, limits: DispatchLimits): readonly [number, number] {
+  const most = limits.maxComputeWorkgroupsPerDimension;
+  const width = Math.min(workgroups, most);
+  const height = Math.ceil(workgroups / Math.max(1, width));
+  return [width, height];
+}
+
+/**
+ * Chooses path and grid. Pure: the same for the same arguments, on any machine.
+ *
+ * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not.
+ */
+export function chooseDispatch(
+  extent: Extent,
+  purpose: "reduce" | "map",
+  tuning: Tuning,
+  limits: DispatchLimits,
+  forbidWhole = false,
+): Dispatch {
+  const single = extent.channels === 1;
+  const columns = extent.inner === 1 && !single;
+  const innerElements = single ? extent.count : extent.inner;
+  const outer = single ? 1 : extent.outer;
+  const value: ValueKind = columns
+    ? extent.channels % 4 === 0
+      ? "channels4"
+      : "scalar"
+    : innerElements % 4 === 0
+      ? "row4"
+      : "scalar";
+  const groups = value === "channels4" ? extent.channels / 4 : extent.channels;
+  const inner = value === "row4" ? innerElements / 4 : innerElements;
+  const perGroup = outer * inner;
+  const { workgroupSize } = tuning;
+
+  const lanesAdjacent = !columns && inner >= 8;
+  const most = Math.min(tuning.maxTeam, workgroupSize);
+  const slotsWanted = lanesAdjacent ? 1 : Math.min(tuning.columnSlots, powerOfTwo(groups));
+  const team = Math.max(
+    1,
+    Math.min(most, workgroupSize / Math.min(workgroupSize, slotsWanted), powerOfTwo(perGroup / 4)),
+  );
+  const slots = workgroupSize / team;
+
+  const wanted = Math.ceil(tuning.targetInvocations / Math.max(1, groups * team));
+  const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
+  const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
+  const small = perGroup <= team * tuning.wholePerLane;
+  const whole = purpose === "reduce" && !forbidWhole && (small || Math.min(wanted, useful) <= 1);
+  const cut = whole ? 1 : Math.max(1, Math.min(wanted, useful, allowed));
+  // A chunk is a whole number of the team's blocks of four.
+  const quantum = cut === 1 ? 1 : team * 4;
+  const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
+  const chunks = Math.max(1, Math.ceil(perGroup / chunk));
+  return {
+    path: whole ? "whole" : "split",
+    value,
+    team,
+    lanesAdjacent,
+    workgroupSize,
+    groups,
+    inner,
+    perGroup,
+    chunk,
+    chunks,
+    grid: gridOf(Math.ceil((groups * chunks) / slots), limits),
+  };
+}
+
+/** The same mapping with one team per channel group, for what only merges chunks. */
+export function mergeDispatch(dispatch: Dispatch, limits: DispatchLimits): Dispatch {
+  const slots = dispatch.workgroupSize / dispatch.team;
+  return { ...dispatch, grid: gridOf(Math.ceil(dispatch.groups / slots), limits) };
+}

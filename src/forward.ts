@@ -1,0 +1,119 @@
+import type { PlanDescriptor, Resource } from "./bindings.js";
+import { requireTrainable } from "./descriptor.js";
+import { stateOf } from "./device.js";
+import { chooseDispatch, type Tuning } from "./dispatch.js";
+import type { BindingName, Variant } from "./kernels.js";
+import {
+  partialBytes,
+  Plan,
+  PLAIN,
+  resolveDescriptor,
+  variantOf,
+  type Outline,
+  type Step,
+  type Target,
+} from "./plan.js";
+
+/** What `createForward` takes. */
+export interface ForwardDescriptor extends PlanDescriptor {
+  /** Whether a residual is added before the activation. Default false. */
+  residual?: boolean;
+  /** Overrides of the tuning table, for sweeps. */
+  tuning?: Partial<Tuning>;
+}
+
+/** What a forward plan binds. gamma and beta where affine, state where trackRunningStats, residual where asked for. */
+export interface ForwardResources {
+  x: Resource;
+  gamma?: Resource;
+  beta?: Resource;
+  residual?: Resource;
+  y: Resource;
+  /** Written: what the backward of this batch reads. */
+  saved: Resource;
+  /** Read and written: running mean and variance, batch counter. */
+  state?: Resource;
+}
+
+/** A planned forward pass with the batch's statistics. */
+export interface ForwardPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records into an encoder or an open compute pass: at most two dispatches. Running statistics are
+   * updated on the device each time the recorded commands run.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: ForwardResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outline {
+  const subject = "forward";
+  const resolved = resolveDescriptor(subject, descriptor);
+  const { options, extent } = resolved;
+  requireTrainable(subject, extent, options.singleValue);
+  const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
+  const residual = descriptor.residual ?? false;
+  const running = options.trackRunningStats;
+  // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
+  const dispatch = chooseDispatch(extent, "reduce", tuning, device.limits, running && options.momentum === null);
+  const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
+  const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
+    affine: options.affine,
+    residual,
+    running,
+    activation: options.activation,
+  };
+  const steps: Step[] =
+    extent.size === 0
+      ? []
+      : dispatch.path === "whole"
+        ? [{ variant: { ...base, kernel: "forward_whole", ...finish }, grid: dispatch.grid }]
+        : [
+            { variant: { ...base, kernel: "forward_statistics", running }, grid: dispatch.grid },
+            { variant: { ...base, kernel: "forward_normalize", ...finish }, grid: dispatch.grid },
+          ];
+  const inputs: BindingName[] = ["x"];
+  if (options.affine) inputs.push("gamma", "beta");
+  if (residual) inputs.push("residual");
+  const outputs: BindingName[] = ["y", "saved"];
+  if (running) outputs.push("state");
+  return {
+    subject,
+    resolved,
+    dispatch,
+    inputs,
+    outputs,
+    steps,
+    scratchBytes: steps.length === 2 ? partialBytes(extent, dispatch, 4) : 0,
+  };
+}
+
+/**
+ * Plans a forward pass in training: `y = activation(gamma * (x - mean) / sqrt(varBiased + eps) + beta)`
+ * with mean and biased variance of the batch, per channel over M values; running statistics are updated
+ * with the unbiased or the population variance, as `runningVariance` says.
+ *
+ * M = 1 is an error unless `singleValue` is `"zero"`; varBiased = 0 gives y = activation(beta) exactly;
+ * an empty batch records nothing.
+ *
+ * @throws OptionError, ShapeError, SingleValueError, DeviceLostError; rejects with CompileError,
+ * OutOfMemoryError.
+ * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1.
+ * @example
+ * ```ts
+ * const plan = await createForward(device, { shape: [32, 64, 56, 56] });
+ * plan.encode(encoder, { x, gamma, beta, y, saved, state });
+ * ```
+ */
+export function createForward(device: GPUDevice, descriptor: ForwardDescriptor): Promise<ForwardPlan> {
+  return Plan.create(device, outlineForward(device, descriptor)) as Promise<ForwardPlan>;
+}
+
+/** {@link createForward}, compiling on the spot. */
+export function createForwardSync(device: GPUDevice, descriptor: ForwardDescriptor): ForwardPlan {
+  return Plan.createSync(device, outlineForward(device, descriptor)) as ForwardPlan;
+}

@@ -1,0 +1,95 @@
+import type { PlanDescriptor, Resource } from "./bindings.js";
+import { stateOf } from "./device.js";
+import { chooseDispatch, type Tuning } from "./dispatch.js";
+import type { BindingName } from "./kernels.js";
+import { Plan, PLAIN, resolveDescriptor, variantOf, type Outline, type Target } from "./plan.js";
+
+/** What `createInference` takes. */
+export interface InferenceDescriptor extends PlanDescriptor {
+  /** Whether a residual is added before the activation. Default false. */
+  residual?: boolean;
+  /** Whether `saved` is written, for a backward in evaluation mode. Default false. */
+  save?: boolean;
+  /** Overrides of the tuning table, for sweeps. */
+  tuning?: Partial<Tuning>;
+}
+
+/** What an inference plan binds. gamma and beta where affine, saved where `save`, residual where asked for. */
+export interface InferenceResources {
+  x: Resource;
+  gamma?: Resource;
+  beta?: Resource;
+  residual?: Resource;
+  y: Resource;
+  saved?: Resource;
+  /** Read only: running mean and variance. */
+  state: Resource;
+}
+
+/** A planned forward pass with the running statistics. */
+export interface InferencePlan {
+  /** 0: inference needs no scratch. */
+  readonly scratchBytes: number;
+  /**
+   * Records one dispatch into an encoder or an open compute pass.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: InferenceResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): Outline {
+  const subject = "inference";
+  const resolved = resolveDescriptor(subject, descriptor);
+  const { options, extent } = resolved;
+  const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
+  const residual = descriptor.residual ?? false;
+  const save = descriptor.save ?? false;
+  const dispatch = chooseDispatch(extent, "map", tuning, device.limits);
+  const inputs: BindingName[] = ["x", "state"];
+  if (options.affine) inputs.push("gamma", "beta");
+  if (residual) inputs.push("residual");
+  return {
+    subject,
+    resolved,
+    dispatch,
+    inputs,
+    outputs: save ? ["y", "saved"] : ["y"],
+    steps:
+      extent.size === 0
+        ? []
+        : [
+            {
+              variant: {
+                ...PLAIN,
+                ...variantOf(resolved, dispatch, tuning),
+                kernel: "inference",
+                affine: options.affine,
+                activation: options.activation,
+                residual,
+                save,
+              },
+              grid: dispatch.grid,
+            },
+          ],
+    scratchBytes: 0,
+  };
+}
+
+/**
+ * Plans inference: `y = activation(gamma * (x - runningMean) / sqrt(runningVar + eps) + beta)`, one
+ * dispatch that reads x once and writes y once.
+ *
+ * @throws OptionError, ShapeError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
+ * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 2.
+ */
+export function createInference(device: GPUDevice, descriptor: InferenceDescriptor): Promise<InferencePlan> {
+  return Plan.create(device, outlineInference(device, descriptor)) as Promise<InferencePlan>;
+}
+
+/** {@link createInference}, compiling on the spot. */
+export function createInferenceSync(device: GPUDevice, descriptor: InferenceDescriptor): InferencePlan {
+  return Plan.createSync(device, outlineInference(device, descriptor)) as InferencePlan;
+}

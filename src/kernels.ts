@@ -1,0 +1,241 @@
+import { compose, type Composed } from "./compose.js";
+import type { ActivationName, Dtype } from "./descriptor.js";
+
+/** One compute kernel, a file of the same name in `shaders/`. */
+export type KernelName =
+  | "forward_statistics"
+  | "forward_normalize"
+  | "forward_whole"
+  | "inference"
+  | "backward_sums"
+  | "backward_input"
+  | "backward_parameters"
+  | "backward_whole"
+  | "backward_scale";
+
+/** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
+export type ValueKind = "scalar" | "row4" | "channels4";
+
+/** Everything that makes one compiled variant differ from another. Shapes do not. */
+export interface Variant {
+  readonly kernel: KernelName;
+  readonly dtype: Dtype;
+  readonly value: ValueKind;
+  readonly workgroupSize: number;
+  /** Lanes of a team; workgroupSize / team teams share a workgroup. */
+  readonly team: number;
+  /** Whether neighbouring invocations are lanes of one team, or the same lane of neighbouring teams. */
+  readonly lanesAdjacent: boolean;
+  /** Keeps the order of additions by force. */
+  readonly fence: boolean;
+  readonly activation: ActivationName;
+  readonly affine: boolean;
+  readonly residual: boolean;
+  readonly running: boolean;
+  /** Inference: whether it leaves what a backward needs. */
+  readonly save: boolean;
+  /** backward_sums: whether it writes dx itself (evaluation). */
+  readonly evaluation: boolean;
+  readonly dGamma: boolean;
+  readonly dBeta: boolean;
+  readonly dResidual: boolean;
+  /** Inputs bound as read_write, where they share a buffer with an output. */
+  readonly shared: boolean;
+}
+
+/** Names of what a caller binds; `partials` is the plan's own. */
+export type BindingName =
+  | "x"
+  | "y"
+  | "dy"
+  | "dx"
+  | "residual"
+  | "dResidual"
+  | "gamma"
+  | "beta"
+  | "dGamma"
+  | "dBeta"
+  | "saved"
+  | "state"
+  | "partials";
+
+export interface BindingSpec {
+  readonly name: BindingName;
+  readonly write: boolean;
+}
+
+/** A kernel's fragments and bindings under one variant. Binding 0 is always the uniform `params`. */
+export interface KernelSpec {
+  readonly fragments: readonly string[];
+  readonly bindings: readonly BindingSpec[];
+}
+
+const read = (name: BindingName): BindingSpec => ({ name, write: false });
+const write = (name: BindingName): BindingSpec => ({ name, write: true });
+const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
+
+/** The table of kernels: which fragments and which bindings each of them has. */
+export function specOf(v: Variant): KernelSpec {
+  const team = v.team === 1 ? "lane" : "shared";
+  const base = [
+    "lib/params",
+    "lib/chunk",
+    `lib/value_${v.value}`,
+    `lib/types_${v.dtype}`,
+    v.fence ? "lib/fence_integer" : "lib/fence_none",
+    "lib/statistics",
+    v.kernel,
+  ];
+  const statistics = [`lib/merge_${team}_statistics`];
+  const sums = ["lib/sums", `lib/merge_${team}_sums`];
+  const shaping = [
+    v.residual ? "lib/residual" : "lib/residual_none",
+    `lib/activation_${v.activation.replaceAll("-", "_")}`,
+  ];
+  const running = [v.running ? "lib/running" : "lib/running_none"];
+  const normalize = ["lib/normalize", v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
+  const gradient = ["lib/gradient", ...shaping];
+  const parameters = [
+    "lib/parameter_gradients",
+    v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
+    v.dBeta ? "lib/store_beta" : "lib/store_beta_none",
+  ];
+  const visit =
+    "lib/visit" +
+    (v.evaluation ? "_input" : "") +
+    (v.dResidual ? "_residual" : "") +
+    (v.evaluation || v.dResidual ? "" : "_none");
+  const affine = only(v.affine, read("gamma"), read("beta"));
+  const residual = only(v.residual, read("residual"));
+  const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
+  const state = only(v.running, write("state"));
+  switch (v.kernel) {
+    case "forward_statistics":
+      return {
+        fragments: [...base, "lib/lane_statistics", ...statistics, ...running],
+        bindings: [read("x"), write("partials"), ...state],
+      };
+    case "forward_normalize":
+      return {
+        fragments: [...base, ...statistics, ...running, ...normalize, "lib/saved", "lib/finish"],
+        bindings: [read("x"), read("partials"), ...affine, ...residual, write("y"), write("saved"), ...state],
+      };
+    case "forward_whole":
+      return {
+        fragments: [
+          ...base,
+          "lib/lane_statistics",
+          ...statistics,
+          ...running,
+          ...normalize,
+          "lib/saved",
+          "lib/finish",
+        ],
+        bindings: [read("x"), ...affine, ...residual, write("y"), write("saved"), ...state],
+      };
+    case "inference":
+      return {
+        fragments: [...base, ...normalize, v.save ? "lib/saved" : "lib/saved_none"],
+        bindings: [
+          read("x"),
+          read("state"),
+          ...affine,
+          ...residual,
+          write("y"),
+          ...only(v.save, write("saved")),
+        ],
+      };
+    case "backward_sums":
+      return {
+        fragments: [...base, ...sums, "lib/lane_sums", ...gradient, visit],
+        bindings: [
+          read("x"),
+          read("dy"),
+          read("saved"),
+          write("partials"),
+          ...residual,
+          ...only(v.evaluation, write("dx")),
+          ...only(v.dResidual, write("dResidual")),
+        ],
+      };
+    case "backward_input":
+      return {
+        fragments: [...base, ...sums, "lib/partial_sums", "lib/input_gradient", ...gradient, ...parameters],
+        bindings: [read("x"), read("dy"), read("saved"), read("partials"), ...residual, write("dx"), ...grads],
+      };
+    case "backward_parameters":
+      return {
+        fragments: [...base, ...sums, "lib/partial_sums", ...parameters],
+        bindings: [read("partials"), ...grads],
+      };
+    case "backward_whole":
+      return {
+        fragments: [...base, ...sums, "lib/lane_sums", "lib/input_gradient", ...gradient, ...parameters, visit],
+        bindings: [
+          read("x"),
+          read("dy"),
+          read("saved"),
+          ...residual,
+          write("dx"),
+          ...only(v.dResidual, write("dResidual")),
+          ...grads,
+        ],
+      };
+    case "backward_scale":
+      return { fragments: base, bindings: [read("dy"), read("saved"), write("dx")] };
+  }
+}
+
+const ELEMENT: Readonly<Record<BindingName, "Storage" | "Channel" | "ChannelBits">> = {
+  x: "Storage",
+  y: "Storage",
+  dy: "Storage",
+  dx: "Storage",
+  residual: "Storage",
+  dResidual: "Storage",
+  gamma: "Channel",
+  beta: "Channel",
+  dGamma: "Channel",
+  dBeta: "Channel",
+  saved: "Channel",
+  state: "ChannelBits",
+  partials: "Channel",
+};
+
+/** Whether a binding's declaration is writable under this variant. */
+export function isWritable(binding: BindingSpec, variant: Variant): boolean {
+  return binding.write || variant.shared;
+}
+
+/** The WGSL of one variant: constants and bindings, then its fragments. */
+export function sourceOf(variant: Variant): Composed {
+  const { fragments, bindings } = specOf(variant);
+  const { workgroupSize, team, lanesAdjacent } = variant;
+  const slots = workgroupSize / team;
+  const head = [
+    `const WORKGROUP_SIZE = ${workgroupSize}u;`,
+    `const TEAM = ${team}u;`,
+    `const SLOTS = ${slots}u;`,
+    `const LANE_STRIDE = ${lanesAdjacent ? 1 : slots}u;`,
+    `const SLOT_STRIDE = ${lanesAdjacent ? team : 1}u;`,
+    `@group(0) @binding(0) var<uniform> params: Params;`,
+  ];
+  bindings.forEach((binding, index) => {
+    const { name } = binding;
+    const access = isWritable(binding, variant) ? "read_write" : "read";
+    head.push(`@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`);
+    if (ELEMENT[name] !== "Storage") return;
+    const Name = name[0]!.toUpperCase() + name.slice(1);
+    head.push(
+      binding.write
+        ? `fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`
+        : `fn load${Name}(at: u32) -> Value { return unpack(${name}[at]); }`,
+    );
+  });
+  return compose(head.join("\n"), fragments);
+}
+
+/** A short readable name: `forward_normalize[f32 row4 team 256]`. */
+export function labelOf(variant: Variant): string {
+  return `${variant.kernel}[${variant.dtype} ${variant.value} team ${variant.team}]`;
+}

@@ -1,0 +1,228 @@
+import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
+import type { Dtype } from "./descriptor.js";
+import { BufferError, complain, DestroyedError, ShapeError } from "./errors.js";
+
+/** What a tensor can be made of. `Uint16Array` is taken as raw 16-bit floats where `dtype` says so. */
+export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferView);
+
+/** Options of {@link tensor} and its relatives. */
+export interface TensorOptions {
+  /** How the values are stored on the device. Default "f32". */
+  dtype?: Dtype;
+  /** Shown in WebGPU's messages. */
+  label?: string;
+}
+
+/** Bytes of one element. */
+export function elementBytes(dtype: Dtype): number {
+  return dtype === "f32" ? 4 : 2;
+}
+
+/** Bytes that a tensor needs in a buffer: whole 32-bit words. */
+export function tensorBytes(size: number, dtype: Dtype): number {
+  return Math.ceil((size * elementBytes(dtype)) / 4) * 4;
+}
+
+/**
+ * A shape and a type over a range of a `GPUBuffer`.
+ *
+ * A tensor from {@link tensor} or {@link Tensor.empty} owns its buffer, and `destroy()` frees it.
+ * One from {@link Tensor.wrap} borrows the buffer, which is never destroyed here.
+ */
+export class Tensor {
+  readonly size: number;
+  #destroyed = false;
+  #version = 0;
+
+  private constructor(
+    readonly device: GPUDevice,
+    readonly buffer: GPUBuffer,
+    /** Where the tensor begins in its buffer, in bytes. */
+    readonly offset: number,
+    readonly shape: readonly number[],
+    readonly dtype: Dtype,
+    readonly ownsBuffer: boolean,
+  ) {
+    this.size = shape.reduce((a, b) => a * b, 1);
+  }
+
+  /** Bytes it takes in its buffer. */
+  get byteLength(): number {
+    return tensorBytes(this.size, this.dtype);
+  }
+
+  /** True after `destroy()`. */
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  /** Grows whenever this package writes into the tensor. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** @internal */
+  touch(): void {
+    this.#version += 1;
+  }
+
+  /**
+   * Views somebody else's buffer, or a range of it, without a copy. The buffer stays theirs.
+   *
+   * @throws BufferError where the range is too short, misaligned or outside the buffer.
+   */
+  static wrap(
+    device: GPUDevice,
+    source: GPUBuffer | GPUBufferBinding,
+    shape: readonly number[],
+    options: TensorOptions = {},
+  ): Tensor {
+    const binding = "buffer" in source ? source : { buffer: source };
+    const offset = binding.offset ?? 0;
+    const dtype = options.dtype ?? "f32";
+    const made = new Tensor(device, binding.buffer, offset, checkShape("Tensor.wrap", shape), dtype, false);
+    const room = Math.min(binding.size ?? Infinity, binding.buffer.size - offset);
+    if (made.byteLength > room) {
+      throw new BufferError(
+        complain(
+          "Tensor.wrap",
+          `${made.byteLength} bytes ([${shape.join(", ")}], ${dtype})`,
+          `${Math.max(0, room)}`,
+          "pass a larger buffer or a smaller shape",
+        ),
+      );
+    }
+    return made;
+  }
+
+  /**
+   * A tensor of zeros that owns its buffer.
+   *
+   * @throws ShapeError on a bad shape; BufferError above the device's `maxBufferSize`.
+   */
+  static empty(device: GPUDevice, shape: readonly number[], options: TensorOptions = {}): Tensor {
+    return make(device, shape, options);
+  }
+
+  /** @internal */
+  static own(
+    device: GPUDevice,
+    buffer: GPUBuffer,
+    shape: readonly number[],
+    dtype: Dtype,
+  ): Tensor {
+    return new Tensor(device, buffer, 0, shape, dtype, true);
+  }
+
+  /** @throws DestroyedError after `destroy()`; DeviceLostError on a lost device. */
+  requireUsable(subject: string): void {
+    if (this.#destroyed) {
+      throw new DestroyedError(
+        complain(subject, "a live tensor", `a destroyed one ([${this.shape.join(", ")}])`, "make it anew or destroy it later"),
+      );
+    }
+    stateOf(this.device).requireAlive(subject);
+  }
+
+  /**
+   * The values as numbers, whatever the type on the device.
+   *
+   * Rejects with DestroyedError, DeviceLostError or OutOfMemoryError, the last also for earlier work
+   * on this device that has failed since.
+   */
+  async read(): Promise<Float32Array> {
+    this.requireUsable("read");
+    const bytes = await readBytes(this.device, "read", this.buffer, this.offset, this.byteLength);
+    return new Float32Array(bytes, 0, this.size);
+  }
+
+  /**
+   * Replaces all values.
+   *
+   * @throws ShapeError where the number of values differs.
+   */
+  write(data: TensorData): void {
+    this.requireUsable("write");
+    const bytes = encode("write", data, this.size, this.dtype);
+    this.device.queue.writeBuffer(this.buffer, this.offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.touch();
+  }
+
+  /** Frees the buffer if the tensor owns it. Idempotent. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    if (this.ownsBuffer) this.buffer.destroy();
+  }
+}
+
+function checkShape(subject: string, shape: readonly number[]): readonly number[] {
+  for (const size of shape) {
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new ShapeError(
+        complain(`${subject}: shape`, "whole numbers >= 0", `[${shape.join(", ")}]`, "check it"),
+      );
+    }
+  }
+  return Object.freeze([...shape]);
+}
+
+/** The bytes of `data` as they stand on the device: whole words. */
+function encode(
+  subject: string,
+  data: TensorData,
+  size: number,
+  dtype: Dtype,
+): Uint8Array<ArrayBuffer> {
+  if (data.length !== size) {
+    throw new ShapeError(
+      complain(`${subject}: data`, `${size} values`, `${data.length}`, "pass as many as the shape has"),
+    );
+  }
+  if (dtype !== "f32") {
+    throw new ShapeError(complain(`${subject}: dtype`, '"f32"', JSON.stringify(dtype), "convert first"));
+  }
+  const values = data instanceof Float32Array ? data : Float32Array.from(data);
+  return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+}
+
+function make(
+  device: GPUDevice,
+  shape: readonly number[],
+  options: TensorOptions,
+  contents?: Uint8Array,
+): Tensor {
+  const dtype = options.dtype ?? "f32";
+  const sizes = checkShape("tensor", shape);
+  const size = sizes.reduce((a, b) => a * b, 1);
+  const buffer = createBuffer(
+    device,
+    options.label ?? `tensor[${sizes.join(", ")}]`,
+    tensorBytes(size, dtype),
+    USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
+    contents,
+  );
+  return Tensor.own(device, buffer, sizes, dtype);
+}
+
+/**
+ * Puts numbers on the device.
+ *
+ * @param data as many numbers as the shape has, row-major (the last dimension fastest).
+ * @returns a tensor that the caller owns.
+ * @throws ShapeError where data and shape disagree; BufferError where it is too large for the device.
+ * @example
+ * ```ts
+ * const x = tensor(device, new Float32Array(32 * 64), [32, 64]);
+ * ```
+ */
+export function tensor(
+  device: GPUDevice,
+  data: TensorData,
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
+  const size = checkShape("tensor", shape).reduce((a, b) => a * b, 1);
+  const contents = encode("tensor", data, size, options.dtype ?? "f32");
+  return make(device, shape, options, contents);
+}
