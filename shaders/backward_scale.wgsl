@@ -1,12 +1,17 @@
 // Backward in evaluation where only dx is wanted and nothing stands behind it: dx = gamma * invStd * dy.
 // Passes: dy read once, dx written once (8 bytes an f32).
+fn scaleOf(group: u32) -> Value {
+  return spread(saved[3u * params.groups + group] * saved[2u * params.groups + group]);
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let scale = spread(saved[3u * params.groups + task.group] * saved[2u * params.groups + task.group]);
+  let own = scaleOf(task.group);
+  let following = scaleOf(followingOf(task.group));
   var cursor = cursorAt(task);
   for (var at = task.first; at < task.end; at += TEAM) {
-    storeDx(cursor.index, scale * loadDy(cursor.index));
+    storeScaled(cursor, own, following);
     cursor = next(cursor);
   }
 }

@@ -5,7 +5,7 @@
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let merged = sumTeam(laneSums(task, savedOf(task.group)), task.lane, local);
+  let merged = sumTeam(laneSums(task, savedOf(task.group), savedOf(followingOf(task.group))), task.lane, local);
   if (task.valid && task.lane == 0u) {
     let at = 2u * task.chunk * params.groups + task.group;
     partials[at] = merged.dz;

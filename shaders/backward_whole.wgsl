@@ -4,7 +4,7 @@
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
   let known = savedOf(task.group);
-  let sums = sumTeam(laneSums(task, known), task.lane, local);
+  let sums = sumTeam(laneSums(task, known, known), task.lane, local);
   storeParameterGradients(task, sums);
-  inputGradientChunk(task, sums, known);
+  inputGradientChunk(task, sums, sums, known, known);
 }

@@ -4,5 +4,6 @@
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   countBatch(workgroup, local);
   let task = taskOf(workgroup, local);
-  finish(task, mergeTeam(laneStatistics(task), task.lane, local));
+  let own = mergeTeam(laneStatistics(task), task.lane, local);
+  finish(task, own, own);
 }

@@ -1,13 +1,19 @@
 // Inference: y from the running statistics, in one dispatch. Passes: x read once, y written once.
+fn runningOf(group: u32) -> Statistics {
+  return Statistics(1.0, bitcast<Channel>(state[group]), Channel(),
+                    bitcast<Channel>(state[params.varianceAt + group]));
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let mean = bitcast<Channel>(state[task.group]);
-  let invStd = inverseStd(bitcast<Channel>(state[params.varianceAt + task.group]));
-  let scale = gammaOf(task.group);
-  let offset = betaOf(task.group);
+  let own = runningOf(task.group);
+  let invStd = inverseStd(own.m2);
   if (task.valid && task.chunk == 0u && task.lane == 0u) {
-    save(task.group, mean, Channel(), invStd, scale, offset);
+    save(task.group, own.shift, own.delta, invStd);
   }
-  normalizeChunk(task, mean, Channel(), scale * invStd, offset);
+  let group = followingOf(task.group);
+  let following = runningOf(group);
+  normalizeChunk(task, normalOf(task.group, own.shift, own.delta, invStd),
+    normalOf(group, following.shift, following.delta, inverseStd(following.m2)));
 }

@@ -88,6 +88,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   const onlyScale = evaluation && dx && !parameters && !dResidual && options.activation === "none";
   const dispatch = chooseDispatch(
     extent,
+    resolved.dtype,
     onlyScale ? "map" : "reduce",
     tuning,
     limits,

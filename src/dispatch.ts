@@ -1,4 +1,4 @@
-import type { Extent } from "./descriptor.js";
+import type { Dtype, Extent } from "./descriptor.js";
 import type { ValueKind } from "./kernels.js";
 
 /**
@@ -69,6 +69,19 @@ export interface Dispatch {
   readonly grid: readonly [number, number];
 }
 
+/** Channels that one Value spans. */
+export function channelsPerValue(value: ValueKind): number {
+  return value === "channels4" ? 4 : value === "channels2" ? 2 : 1;
+}
+
+/** The widest Value that neither a row's end nor the last channel cuts through. */
+function valueOf(neighbours: number, columns: boolean, dtype: Dtype): ValueKind {
+  if (neighbours % 4 === 0) return columns ? "channels4" : "row4";
+  if (dtype === "f32") return "scalar";
+  if (neighbours % 2 === 0) return columns ? "channels2" : "row2";
+  return "half";
+}
+
 /** Smallest power of two >= n. */
 function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
@@ -89,6 +102,7 @@ export function gridOf(workgroups: number, limits: DispatchLimits): readonly [nu
  */
 export function chooseDispatch(
   extent: Extent,
+  dtype: Dtype,
   purpose: "reduce" | "map",
   tuning: Tuning,
   limits: DispatchLimits,
@@ -98,15 +112,9 @@ export function chooseDispatch(
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
   const outer = single ? 1 : extent.outer;
-  const value: ValueKind = columns
-    ? extent.channels % 4 === 0
-      ? "channels4"
-      : "scalar"
-    : innerElements % 4 === 0
-      ? "row4"
-      : "scalar";
-  const groups = value === "channels4" ? extent.channels / 4 : extent.channels;
-  const inner = value === "row4" ? innerElements / 4 : innerElements;
+  const value = valueOf(columns ? extent.channels : innerElements, columns, dtype);
+  const groups = extent.channels / channelsPerValue(value);
+  const inner = value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
   const perGroup = outer * inner;
   const { workgroupSize } = tuning;
 
@@ -123,7 +131,9 @@ export function chooseDispatch(
   const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
   const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
   const small = perGroup <= team * tuning.wholePerLane;
-  const whole = purpose === "reduce" && !forbidWhole && (small || Math.min(wanted, useful) <= 1);
+  // Where channels share a word, a team needs the statistics of the next channel too.
+  const mayBeWhole = purpose === "reduce" && !forbidWhole && value !== "half";
+  const whole = mayBeWhole && (small || Math.min(wanted, useful) <= 1);
   const cut = whole ? 1 : Math.max(1, Math.min(wanted, useful, allowed));
   // A chunk is a whole number of the team's blocks of four.
   const quantum = cut === 1 ? 1 : team * 4;

@@ -59,7 +59,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   const residual = descriptor.residual ?? false;
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
-  const dispatch = chooseDispatch(extent, "reduce", tuning, device.limits, running && options.momentum === null);
+  const dispatch = chooseDispatch(extent, resolved.dtype, "reduce", tuning, device.limits, running && options.momentum === null);
   const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
   const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
     affine: options.affine,

@@ -47,7 +47,7 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;
   const save = descriptor.save ?? false;
-  const dispatch = chooseDispatch(extent, "map", tuning, device.limits);
+  const dispatch = chooseDispatch(extent, resolved.dtype, "map", tuning, device.limits);
   const inputs: BindingName[] = ["x", "state"];
   if (options.affine) inputs.push("gamma", "beta");
   if (residual) inputs.push("residual");

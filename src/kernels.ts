@@ -14,7 +14,7 @@ export type KernelName =
   | "backward_scale";
 
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
-export type ValueKind = "scalar" | "row4" | "channels4";
+export type ValueKind = "scalar" | "row2" | "row4" | "channels2" | "channels4" | "half";
 
 /** Everything that makes one compiled variant differ from another. Shapes do not. */
 export interface Variant {
@@ -74,14 +74,23 @@ const read = (name: BindingName): BindingSpec => ({ name, write: false });
 const write = (name: BindingName): BindingSpec => ({ name, write: true });
 const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
 
+/** Fragments that turn what is stored into Values and back. */
+function packing({ dtype, value }: Variant): string[] {
+  if (dtype === "f32") return ["lib/pack_f32"];
+  const words = value === "half" ? "half" : value === "row2" || value === "channels2" ? "word1" : "word2";
+  return [`lib/bits_${dtype}`, `lib/pack_${words}`];
+}
+
 /** The table of kernels: which fragments and which bindings each of them has. */
 export function specOf(v: Variant): KernelSpec {
   const team = v.team === 1 ? "lane" : "shared";
+  const stored = v.value === "half" ? "pair" : "value";
   const base = [
     "lib/params",
     "lib/chunk",
-    `lib/value_${v.value}`,
-    `lib/types_${v.dtype}`,
+    `lib/value_${v.value === "half" ? "scalar" : v.value}`,
+    `lib/words_${stored}`,
+    ...packing(v),
     v.fence ? "lib/fence_integer" : "lib/fence_none",
     "lib/statistics",
     v.kernel,
@@ -93,7 +102,7 @@ export function specOf(v: Variant): KernelSpec {
     `lib/activation_${v.activation.replaceAll("-", "_")}`,
   ];
   const running = [v.running ? "lib/running" : "lib/running_none"];
-  const normalize = ["lib/normalize", v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
+  const normalize = ["lib/normalize", `lib/normalize_${stored}`, v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
   const gradient = ["lib/gradient", ...shaping];
   const parameters = [
     "lib/parameter_gradients",
@@ -104,7 +113,7 @@ export function specOf(v: Variant): KernelSpec {
     "lib/visit" +
     (v.evaluation ? "_input" : "") +
     (v.dResidual ? "_residual" : "") +
-    (v.evaluation || v.dResidual ? "" : "_none");
+    (stored === "pair" ? "_pair" : "");
   const affine = only(v.affine, read("gamma"), read("beta"));
   const residual = only(v.residual, read("residual"));
   const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
@@ -160,7 +169,7 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_input":
       return {
-        fragments: [...base, ...sums, "lib/partial_sums", "lib/input_gradient", ...gradient, ...parameters],
+        fragments: [...base, ...sums, "lib/partial_sums", "lib/input_gradient", `lib/input_gradient_${stored}`, ...gradient, ...parameters],
         bindings: [read("x"), read("dy"), read("saved"), read("partials"), ...residual, write("dx"), ...grads],
       };
     case "backward_parameters":
@@ -170,7 +179,7 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_whole":
       return {
-        fragments: [...base, ...sums, "lib/lane_sums", "lib/input_gradient", ...gradient, ...parameters, visit],
+        fragments: [...base, ...sums, "lib/lane_sums", "lib/input_gradient", `lib/input_gradient_${stored}`, ...gradient, ...parameters, visit],
         bindings: [
           read("x"),
           read("dy"),
@@ -182,7 +191,7 @@ export function specOf(v: Variant): KernelSpec {
         ],
       };
     case "backward_scale":
-      return { fragments: base, bindings: [read("dy"), read("saved"), write("dx")] };
+      return { fragments: [...base, `lib/scale_${stored}`], bindings: [read("dy"), read("saved"), write("dx")] };
   }
 }
 
@@ -207,6 +216,22 @@ export function isWritable(binding: BindingSpec, variant: Variant): boolean {
   return binding.write || variant.shared;
 }
 
+/** How kernels read or write a tensor: `loadX`, `storeY`, or by halves where channels share words. */
+function accessors(name: BindingName, written: boolean, halves: boolean): string[] {
+  const Name = name[0]!.toUpperCase() + name.slice(1);
+  if (!halves) {
+    return written
+      ? [`fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`]
+      : [`fn load${Name}(at: u32) -> Value { return unpack(${name}[at]); }`];
+  }
+  return written
+    ? [
+        `fn storePair${Name}(at: u32, low: Value, high: Value) { ${name}[at >> 1u] = packPair(low, high); }`,
+        `fn storeLow${Name}(at: u32, low: Value) { ${name}[at >> 1u] = withLow(${name}[at >> 1u], low); }`,
+      ]
+    : [`fn load${Name}(at: u32) -> Value { return unpackHalf(${name}[at >> 1u], at); }`];
+}
+
 /** The WGSL of one variant: constants and bindings, then its fragments. */
 export function sourceOf(variant: Variant): Composed {
   const { fragments, bindings } = specOf(variant);
@@ -225,12 +250,7 @@ export function sourceOf(variant: Variant): Composed {
     const access = isWritable(binding, variant) ? "read_write" : "read";
     head.push(`@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`);
     if (ELEMENT[name] !== "Storage") return;
-    const Name = name[0]!.toUpperCase() + name.slice(1);
-    head.push(
-      binding.write
-        ? `fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`
-        : `fn load${Name}(at: u32) -> Value { return unpack(${name}[at]); }`,
-    );
+    head.push(...accessors(name, binding.write, variant.value === "half"));
   });
   return compose(head.join("\n"), fragments);
 }

@@ -10,7 +10,7 @@ import {
 } from "./bindings.js";
 import { extentOf, resolveOptions, type Dtype, type Extent, type ResolvedOptions } from "./descriptor.js";
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
-import type { Dispatch, Tuning } from "./dispatch.js";
+import { channelsPerValue, type Dispatch, type Tuning } from "./dispatch.js";
 import { complain, DestroyedError } from "./errors.js";
 import { labelOf, specOf, type BindingName, type Variant } from "./kernels.js";
 
@@ -84,7 +84,7 @@ const PARAM_WORDS = 20;
 /** The uniform of one step, see `shaders/lib/params.wgsl`. */
 function paramsOf(resolved: Resolved, dispatch: Dispatch, step: Step, accumulate: boolean): Uint32Array {
   const { extent, options } = resolved;
-  const perChannelValue = dispatch.value === "channels4" ? 16 : 4;
+  const perChannelValue = 4 * channelsPerValue(dispatch.value);
   const { groups, inner, team } = dispatch;
   const stepOuter = Math.floor(team / inner);
   const stepInner = team % inner;
@@ -105,12 +105,13 @@ function paramsOf(resolved: Resolved, dispatch: Dispatch, step: Step, accumulate
     layout.counter / perChannelValue,
     0,
     accumulate ? 1 : 0,
+    extent.size,
   ]);
   const count = extent.count;
   const unbiased = options.runningVariance === "unbiased" && count > 1 ? count / (count - 1) : 1;
   new Float32Array(words.buffer).set(
-    [count, count > 0 ? 1 / count : 0, unbiased, options.momentum ?? -1, options.eps, options.slope],
-    14,
+    [count > 0 ? 1 / count : 0, unbiased, options.momentum ?? -1, options.eps, options.slope],
+    15,
   );
   return words;
 }

@@ -1,5 +1,6 @@
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import type { Dtype } from "./descriptor.js";
+import { narrow, widen } from "./half.js";
 import { BufferError, complain, DestroyedError, ShapeError } from "./errors.js";
 
 /** What a tensor can be made of. `Uint16Array` is taken as raw 16-bit floats where `dtype` says so. */
@@ -9,6 +10,8 @@ export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferVie
 export interface TensorOptions {
   /** How the values are stored on the device. Default "f32". */
   dtype?: Dtype;
+  /** Whether a `Uint16Array` holds the bits of 16-bit floats. Default false: numbers are expected. */
+  raw?: boolean;
   /** Shown in WebGPU's messages. */
   label?: string;
 }
@@ -133,7 +136,21 @@ export class Tensor {
   async read(): Promise<Float32Array> {
     this.requireUsable("read");
     const bytes = await readBytes(this.device, "read", this.buffer, this.offset, this.byteLength);
-    return new Float32Array(bytes, 0, this.size);
+    const { dtype, size } = this;
+    if (dtype === "f32") return new Float32Array(bytes, 0, size);
+    const halves = new Uint16Array(bytes, 0, size);
+    return Float32Array.from(halves, (half) => widen(half, dtype));
+  }
+
+  /**
+   * The bytes as they stand on the device: 4 or 2 per value, little-endian.
+   *
+   * Rejects as {@link read}.
+   */
+  async readRaw(): Promise<ArrayBuffer> {
+    this.requireUsable("readRaw");
+    const bytes = await readBytes(this.device, "readRaw", this.buffer, this.offset, this.byteLength);
+    return bytes.slice(0, this.size * elementBytes(this.dtype));
   }
 
   /**
@@ -141,9 +158,9 @@ export class Tensor {
    *
    * @throws ShapeError where the number of values differs.
    */
-  write(data: TensorData): void {
+  write(data: TensorData, options: { raw?: boolean } = {}): void {
     this.requireUsable("write");
-    const bytes = encode("write", data, this.size, this.dtype);
+    const bytes = encode("write", data, this.size, this.dtype, options.raw ?? false);
     this.device.queue.writeBuffer(this.buffer, this.offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.touch();
   }
@@ -173,17 +190,30 @@ function encode(
   data: TensorData,
   size: number,
   dtype: Dtype,
+  raw: boolean,
 ): Uint8Array<ArrayBuffer> {
   if (data.length !== size) {
     throw new ShapeError(
       complain(`${subject}: data`, `${size} values`, `${data.length}`, "pass as many as the shape has"),
     );
   }
-  if (dtype !== "f32") {
-    throw new ShapeError(complain(`${subject}: dtype`, '"f32"', JSON.stringify(dtype), "convert first"));
+  if (dtype === "f32") {
+    const values = data instanceof Float32Array ? data : Float32Array.from(data);
+    return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
   }
-  const values = data instanceof Float32Array ? data : Float32Array.from(data);
-  return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+  if (data instanceof Uint16Array && !raw) {
+    throw new ShapeError(
+      complain(
+        `${subject}: data`,
+        `numbers to be stored as ${dtype}`,
+        "a Uint16Array",
+        "say { raw: true } if it holds the bits, or pass numbers",
+      ),
+    );
+  }
+  const halves = new Uint16Array(Math.ceil(size / 2) * 2);
+  halves.set(raw ? data : Uint16Array.from(data, (value) => narrow(value, dtype)));
+  return new Uint8Array(halves.buffer);
 }
 
 function make(
@@ -210,6 +240,7 @@ function make(
  *
  * @param data as many numbers as the shape has, row-major (the last dimension fastest).
  * @returns a tensor that the caller owns.
+ * Numbers are rounded to the nearest value of `dtype` (ties to even).
  * @throws ShapeError where data and shape disagree; BufferError where it is too large for the device.
  * @example
  * ```ts
@@ -223,6 +254,6 @@ export function tensor(
   options: TensorOptions = {},
 ): Tensor {
   const size = checkShape("tensor", shape).reduce((a, b) => a * b, 1);
-  const contents = encode("tensor", data, size, options.dtype ?? "f32");
+  const contents = encode("tensor", data, size, options.dtype ?? "f32", options.raw ?? false);
   return make(device, shape, options, contents);
 }

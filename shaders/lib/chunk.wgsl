@@ -39,3 +39,6 @@ fn next(cursor: Cursor) -> Cursor {
   return Cursor(select(index, index + params.wrapIndex, wraps),
                 select(inner, inner - params.inner, wraps));
 }
+
+// The channel whose row follows in memory.
+fn followingOf(group: u32) -> u32 { return select(group + 1u, 0u, group + 1u == params.groups); }

@@ -1,12 +1,12 @@
 // From a channel's statistics: what is saved, what the running statistics learn, and y of one chunk.
-fn finish(task: Task, statistics: Statistics) {
-  let variance = statistics.m2 * params.perCount;
+fn finish(task: Task, own: Statistics, following: Statistics) {
+  let variance = own.m2 * params.perCount;
   let invStd = inverseStd(variance);
-  let scale = gammaOf(task.group);
-  let offset = betaOf(task.group);
   if (task.valid && task.chunk == 0u && task.lane == 0u) {
-    save(task.group, statistics.shift, statistics.delta, invStd, scale, offset);
-    updateRunning(task.group, statistics.shift, variance);
+    save(task.group, own.shift, own.delta, invStd);
+    updateRunning(task.group, own.shift, variance);
   }
-  normalizeChunk(task, statistics.shift, statistics.delta, scale * invStd, offset);
+  let group = followingOf(task.group);
+  normalizeChunk(task, normalOf(task.group, own.shift, own.delta, invStd),
+    normalOf(group, following.shift, following.delta, inverseStd(following.m2 * params.perCount)));
 }

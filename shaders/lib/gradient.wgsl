@@ -4,8 +4,8 @@ struct Saved {
   shift: Value,
   delta: Value,
   invStd: Value,
-  gamma: Value,
-  beta: Value,
+  scale: Value,   // gamma * invStd
+  offset: Value,  // beta
 }
 
 struct Gradient {
@@ -14,13 +14,14 @@ struct Gradient {
 }
 
 fn savedOf(group: u32) -> Saved {
-  return Saved(spread(saved[group]), spread(saved[params.groups + group]),
-               spread(saved[2u * params.groups + group]), spread(saved[3u * params.groups + group]),
+  let invStd = saved[2u * params.groups + group];
+  return Saved(spread(saved[group]), spread(saved[params.groups + group]), spread(invStd),
+               spread(saved[3u * params.groups + group] * invStd),
                spread(saved[4u * params.groups + group]));
 }
 
 fn gradientAt(index: u32, known: Saved) -> Gradient {
-  let xHat = (fence(loadX(index) - known.shift) - known.delta) * known.invStd;
-  let z = addResidual(known.gamma * xHat + known.beta, index);
-  return Gradient(loadDy(index) * activateGradient(z), xHat);
+  let centred = fence(loadX(index) - known.shift) - known.delta;
+  let z = addResidual(centred * known.scale + known.offset, index);
+  return Gradient(loadDy(index) * activateGradient(z), centred * known.invStd);
 }

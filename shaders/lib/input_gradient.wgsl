@@ -1,12 +1,24 @@
 // dx = gamma * invStd * (dz - dBeta / M - xHat * dGamma / M) over one chunk.
-fn inputGradientChunk(task: Task, sums: Sums, known: Saved) {
-  let scale = known.gamma * known.invStd;
-  let meanDz = spread(sums.dz * params.perCount);
-  let meanDzXHat = spread(sums.dzXHat * params.perCount);
+struct Means {
+  dz: Value,
+  dzXHat: Value,
+}
+
+fn meansOf(sums: Sums) -> Means {
+  return Means(spread(sums.dz * params.perCount), spread(sums.dzXHat * params.perCount));
+}
+
+fn inputGradientAt(index: u32, known: Saved, means: Means) -> Value {
+  let each = gradientAt(index, known);
+  return known.scale * ((each.dz - means.dz) - each.xHat * means.dzXHat);
+}
+
+fn inputGradientChunk(task: Task, own: Sums, following: Sums, known: Saved, knownFollowing: Saved) {
+  let means = meansOf(own);
+  let meansFollowing = meansOf(following);
   var cursor = cursorAt(task);
   for (var at = task.first; at < task.end; at += TEAM) {
-    let each = gradientAt(cursor.index, known);
-    storeDx(cursor.index, scale * ((each.dz - meanDz) - each.xHat * meanDzXHat));
+    storeInputGradient(cursor, known, means, knownFollowing, meansFollowing);
     cursor = next(cursor);
   }
 }

@@ -1,18 +1,29 @@
 // xHat = ((x - shift) - delta) * invStd, y = activation(gamma * xHat + beta + residual).
+struct Normal {
+  shift: Value,
+  delta: Value,
+  scale: Value,
+  offset: Value,
+}
+
 fn inverseStd(variance: Channel) -> Channel {
   let shifted = variance + params.eps;
   return select(1.0 / sqrt(shifted), Channel(0.0), shifted <= Channel(0.0));
 }
 
-fn normalizeChunk(task: Task, shift: Channel, delta: Channel, scale: Channel, offset: Channel) {
-  let shifts = spread(shift);
-  let deltas = spread(delta);
-  let scales = spread(scale);
-  let offsets = spread(offset);
+fn normalOf(group: u32, shift: Channel, delta: Channel, invStd: Channel) -> Normal {
+  return Normal(spread(shift), spread(delta), spread(gammaOf(group) * invStd), spread(betaOf(group)));
+}
+
+fn normalized(x: Value, index: u32, by: Normal) -> Value {
+  let centred = fence(x - by.shift) - by.delta;
+  return activate(addResidual(centred * by.scale + by.offset, index));
+}
+
+fn normalizeChunk(task: Task, own: Normal, following: Normal) {
   var cursor = cursorAt(task);
   for (var at = task.first; at < task.end; at += TEAM) {
-    let centred = fence(loadX(cursor.index) - shifts) - deltas;
-    storeY(cursor.index, activate(addResidual(centred * scales + offsets, cursor.index)));
+    normalizeAt(cursor, own, following);
     cursor = next(cursor);
   }
 }

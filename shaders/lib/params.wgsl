@@ -14,7 +14,7 @@ struct Params {
   counterAt: u32,
   zero: u32,         // 0, which no compiler can know
   accumulate: u32,   // 1: gradients are added to what dGamma and dBeta hold
-  count: f32,        // M
+  total: u32,        // numbers in the tensor
   perCount: f32,     // 1 / M
   unbiased: f32,     // M / (M - 1), or 1
   momentum: f32,     // below 0: the cumulative average

@@ -1,9 +1,9 @@
 // The sums of a channel's chunks, in chunk order; every lane gets them.
-fn channelSums(task: Task, local: u32) -> Sums {
+fn channelSums(group: u32, lane: u32, local: u32) -> Sums {
   var mine = Sums();
-  for (var chunk = task.lane; chunk < params.chunks; chunk += TEAM) {
-    let at = 2u * chunk * params.groups + task.group;
+  for (var chunk = lane; chunk < params.chunks; chunk += TEAM) {
+    let at = 2u * chunk * params.groups + group;
     mine = Sums(mine.dz + partials[at], mine.dzXHat + partials[at + params.groups]);
   }
-  return sumTeam(mine, task.lane, local);
+  return sumTeam(mine, lane, local);
 }

@@ -1,4 +1,4 @@
 // In evaluation dx needs no sums: dx = gamma * invStd * dz.
-fn visit(index: u32, gradient: Gradient, known: Saved) {
-  storeDx(index, known.gamma * known.invStd * gradient.dz);
+fn visit(cursor: Cursor, gradient: Gradient, known: Saved, following: Saved) {
+  storeDx(cursor.index, known.scale * gradient.dz);
 }

@@ -1,5 +1,5 @@
 // In evaluation dx needs no sums: dx = gamma * invStd * dz; dResidual = dz.
-fn visit(index: u32, gradient: Gradient, known: Saved) {
-  storeDx(index, known.gamma * known.invStd * gradient.dz);
-  storeDResidual(index, gradient.dz);
+fn visit(cursor: Cursor, gradient: Gradient, known: Saved, following: Saved) {
+  storeDx(cursor.index, known.scale * gradient.dz);
+  storeDResidual(cursor.index, gradient.dz);
 }

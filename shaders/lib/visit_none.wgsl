@@ -1,1 +1,0 @@
-fn visit(index: u32, gradient: Gradient, known: Saved) {}

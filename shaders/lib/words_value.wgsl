@@ -1,0 +1,2 @@
+// Every Value is stored on its own.
+const PAIRS = false;
