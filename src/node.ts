@@ -1,0 +1,284 @@
+/**
+ * A headless `GPUDevice` in Node, through Dawn.
+ *
+ * @packageDocumentation
+ */
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { homedir, tmpdir, userInfo } from "node:os";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { brotliDecompress } from "node:zlib";
+import { AdapterError, complain } from "./errors.js";
+
+/** Options of {@link requestDevice}. */
+export interface RequestDeviceOptions {
+  /** `hardware`: the machine's GPU; `software`: SwiftShader; `auto`: the first that there is. Default "auto". */
+  adapter?: "auto" | "hardware" | "software";
+  /** As `GPUDeviceDescriptor.requiredFeatures`; features that the adapter lacks make the request fail. */
+  requiredFeatures?: Iterable<GPUFeatureName>;
+  /** As `GPUDeviceDescriptor.requiredLimits`. */
+  requiredLimits?: Record<string, number>;
+  /** As `GPURequestAdapterOptions.powerPreference`. */
+  powerPreference?: GPUPowerPreference;
+  label?: string;
+  /** Does not say on stderr that the software adapter was taken. Default false. */
+  quiet?: boolean;
+}
+
+/** What the npm package `webgpu` exports. */
+interface Dawn {
+  create(flags: string[]): GPU;
+  globals: Record<string, unknown>;
+}
+
+const require = createRequire(import.meta.url);
+
+// Dawn aborts the process when what create() returned is collected while a device of it is in use.
+const kept: GPU[] = [];
+let original: Promise<Dawn> | null = null;
+let beside: Promise<{ dawn: Dawn; icd: string }> | null = null;
+
+function install(name: string): string {
+  return `npm install --save-dev ${name}`;
+}
+
+async function loadOriginal(): Promise<Dawn> {
+  let path: string;
+  try {
+    path = require.resolve("webgpu");
+  } catch {
+    throw new AdapterError(
+      complain("requestDevice", "the npm package webgpu (Dawn)", "none installed", install("webgpu")),
+    );
+  }
+  return (await import(/* @vite-ignore */ pathToFileURL(path).href)) as Dawn;
+}
+
+/** Files of a tar archive: name and contents. */
+function* untar(archive: Buffer): Generator<{ name: string; contents: Buffer }> {
+  for (let at = 0; at + 512 <= archive.length && archive[at] !== 0;) {
+    const text = (from: number, length: number): string =>
+      archive.toString("latin1", at + from, at + from + length).replace(/\0.*$/s, "");
+    const size = parseInt(text(124, 12).trim() || "0", 8);
+    if (text(156, 1) === "0" || text(156, 1) === "") {
+      yield { name: text(0, 100), contents: archive.subarray(at + 512, at + 512 + size) };
+    }
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A folder of the user's own that can be written. */
+async function cacheFolder(): Promise<string> {
+  const tried: string[] = [];
+  const candidates = [
+    process.env["WEBGPU_BATCHNORM_CACHE"],
+    join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "webgpu-batchnorm"),
+    join(tmpdir(), `webgpu-batchnorm-${userInfo().uid}`),
+  ];
+  for (const folder of candidates) {
+    if (!folder) continue;
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const info = await stat(folder);
+      const foreign = process.getuid !== undefined && info.uid !== process.getuid();
+      if (foreign) throw new Error("belongs to another user");
+      const probe = join(folder, `.probe-${randomUUID()}`);
+      await writeFile(probe, "");
+      await rm(probe);
+      return folder;
+    } catch (error) {
+      tried.push(`${folder} (${(error as Error).message})`);
+    }
+  }
+  throw new AdapterError(
+    complain(
+      "requestDevice",
+      "a folder to unpack SwiftShader into",
+      tried.join(", "),
+      "set WEBGPU_BATCHNORM_CACHE to one that can be written",
+    ),
+  );
+}
+
+/**
+ * Dawn looks for the Vulkan loader beside its own binary, so a copy of Dawn is laid beside the loader
+ * and the SwiftShader driver that `@sparticuz/chromium` ships: no system package is needed, and
+ * node_modules stays as it is.
+ */
+async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new AdapterError(
+      complain(
+        'requestDevice: adapter "software"',
+        "Linux on x64, for which SwiftShader is shipped",
+        `${process.platform} on ${process.arch}`,
+        'use adapter: "hardware"',
+      ),
+    );
+  }
+  let chromium: string;
+  let webgpu: string;
+  try {
+    chromium = join(dirname(require.resolve("@sparticuz/chromium")), "..");
+    webgpu = dirname(require.resolve("webgpu"));
+  } catch {
+    throw new AdapterError(
+      complain(
+        'requestDevice: adapter "software"',
+        "the npm packages webgpu and @sparticuz/chromium (it ships SwiftShader)",
+        "not both installed",
+        install("webgpu @sparticuz/chromium"),
+      ),
+    );
+  }
+  const version = async (folder: string): Promise<string> =>
+    (JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string }).version;
+  const name = `dawn-${await version(webgpu)}-swiftshader-${await version(chromium)}`;
+  const folder = join(await cacheFolder(), name);
+  const binaries = join("dist", `${process.platform}-${process.arch}`);
+  if (!(await exists(folder))) {
+    // Made under another name and moved into place whole: two processes may do it at once.
+    const making = `${folder}.${randomUUID()}`;
+    await mkdir(join(making, binaries), { recursive: true, mode: 0o700 });
+    for (const file of ["index.js", "package.json", join(binaries, "dawn.node")]) {
+      await copyFile(join(webgpu, file), join(making, file));
+    }
+    const packed = await readFile(join(chromium, "bin", "swiftshader.tar.br"));
+    for (const { name: file, contents } of untar(await promisify(brotliDecompress)(packed))) {
+      const short = file.replace(/^.*\//, "");
+      if (!/^(libvulkan\.so\.1|libvk_swiftshader\.so|vk_swiftshader_icd\.json)$/.test(short)) continue;
+      await writeFile(join(making, binaries, short), contents, { mode: 0o700 });
+    }
+    await rename(making, folder).catch(async (error: unknown) => {
+      await rm(making, { recursive: true, force: true });
+      if (!(await exists(folder))) throw error;
+    });
+  }
+  const dawn = (await import(/* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href)) as Dawn;
+  return { dawn, icd: join(folder, binaries, "vk_swiftshader_icd.json") };
+}
+
+/** Adds WebGPU's constants and classes to the global scope, where a browser has them, if they are absent. */
+function installGlobals(dawn: Dawn): void {
+  for (const [name, value] of Object.entries(dawn.globals)) {
+    if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  }
+}
+
+function isSoftware(adapter: GPUAdapter): boolean {
+  const { info } = adapter;
+  return (
+    info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp/i.test(`${info.architecture} ${info.device} ${info.description}`)
+  );
+}
+
+/** Whether looking for a GPU can succeed: on Linux one shows as a device node, without which Dawn only warns. */
+async function mayHaveGpu(): Promise<boolean> {
+  if (process.platform !== "linux") return true;
+  const render = await readdir("/dev/dri").catch(() => []);
+  return (
+    render.some((name) => name.startsWith("render")) ||
+    (await exists("/dev/nvidia0")) ||
+    (await exists("/dev/nvidiactl")) ||
+    (await exists("/dev/dxg"))
+  );
+}
+
+async function hardware(power: GPUPowerPreference | undefined): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
+  const dawn = await (original ??= loadOriginal());
+  const gpu = dawn.create([]);
+  const adapter = await gpu.requestAdapter(power ? { powerPreference: power } : {});
+  if (!adapter || isSoftware(adapter)) return null;
+  kept.push(gpu);
+  return { dawn, adapter };
+}
+
+async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
+  const { dawn, icd } = await (beside ??= layBeside());
+  const names = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"];
+  const before = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = icd;
+  try {
+    const gpu = dawn.create([]);
+    const adapter = await gpu.requestAdapter();
+    if (!adapter) {
+      throw new AdapterError(
+        complain('requestDevice: adapter "software"', "SwiftShader", "no adapter", "report it with the output of ldd --version"),
+      );
+    }
+    kept.push(gpu);
+    return { dawn, adapter };
+  } finally {
+    names.forEach((name, index) => {
+      const value = before[index];
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    });
+  }
+}
+
+/**
+ * A headless WebGPU device: the machine's GPU through Dawn or, where there is none, SwiftShader out of
+ * the npm package `@sparticuz/chromium`, which then is said on stderr. WebGPU's globals
+ * (`GPUBufferUsage` and the like) are added to the global scope if they are absent.
+ *
+ * Needs the npm packages `webgpu` and, for the software adapter, `@sparticuz/chromium`; nothing of the
+ * system. SwiftShader is unpacked once, into the user's cache folder or `WEBGPU_BATCHNORM_CACHE`.
+ *
+ * @returns a device that the caller owns.
+ * @throws AdapterError where there is no adapter of that kind, or a package is missing.
+ * @example
+ * ```ts
+ * const device = await requestDevice();
+ * ```
+ */
+export async function requestDevice(options: RequestDeviceOptions = {}): Promise<GPUDevice> {
+  const { adapter: kind = "auto" } = options;
+  if (!["auto", "hardware", "software"].includes(kind)) {
+    throw new AdapterError(
+      complain("requestDevice: adapter", '"auto", "hardware" or "software"', JSON.stringify(kind), "pass one of these"),
+    );
+  }
+  const probe = kind === "hardware" || (kind === "auto" && (await mayHaveGpu()));
+  let found = probe ? await hardware(options.powerPreference) : null;
+  if (!found) {
+    if (kind === "hardware") {
+      throw new AdapterError(
+        complain(
+          'requestDevice: adapter "hardware"',
+          "a GPU with a driver for Vulkan, Metal or Direct3D 12",
+          "none",
+          'install the driver (on Linux the Vulkan loader too), or use adapter: "software"',
+        ),
+      );
+    }
+    found = await software();
+    if (kind === "auto" && options.quiet !== true) {
+      process.stderr.write("webgpu-batchnorm: no GPU found, running on SwiftShader (software, slow)\n");
+    }
+  }
+  installGlobals(found.dawn);
+  return found.adapter.requestDevice({
+    ...(options.label ? { label: options.label } : {}),
+    ...(options.requiredFeatures ? { requiredFeatures: [...options.requiredFeatures] } : {}),
+    ...(options.requiredLimits ? { requiredLimits: options.requiredLimits } : {}),
+  });
+}
+
+/** The adapter of a device in words: `SwiftShader (software)`, `NVIDIA H200 (Vulkan)`. */
+export function describeAdapter(device: GPUDevice): string {
+  const { vendor, architecture, description, device: name, isFallbackAdapter } = device.adapterInfo;
+  if (/swiftshader/i.test(`${architecture} ${description}`)) return "SwiftShader (software)";
+  const words = [name, description].filter(Boolean).join(", ") || [vendor, architecture].filter(Boolean).join(" ");
+  return `${words || "unknown adapter"}${isFallbackAdapter ? " (software)" : ""}`;
+}

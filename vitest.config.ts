@@ -1,0 +1,58 @@
+import { fileURLToPath } from "node:url";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+import { chromiumLaunch } from "./test/support/chromium.js";
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const alias = [
+  { find: /^webgpu-batchnorm$/, replacement: here("src/index.ts") },
+  { find: /^webgpu-batchnorm\/(\w+)$/, replacement: here("src/$1.ts") },
+];
+const { executablePath, args, env } = await chromiumLaunch();
+
+export default defineConfig({
+  test: {
+    reporters: ["default", here("test/support/closing-line.ts")],
+    projects: [
+      {
+        resolve: { alias },
+        test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node", testTimeout: 60_000 },
+      },
+      {
+        resolve: { alias },
+        test: { name: "compile", include: ["test/compile/**/*.test.ts"], environment: "node", testTimeout: 300_000 },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: "gpu",
+          include: ["test/gpu/**/*.test.ts"],
+          environment: "node",
+          // Every file in a process of its own: Dawn's instances end with it.
+          pool: "forks",
+          maxWorkers: 2,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        resolve: { alias },
+        optimizeDeps: { include: ["fast-check"] },
+        test: {
+          name: "browser",
+          include: ["test/gpu/**/*.test.ts", "test/browser/**/*.test.ts"],
+          testTimeout: 240_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions: { executablePath, args, env } }),
+            instances: [{ browser: "chromium" }],
+          },
+        },
+      },
+    ],
+  },
+});
