@@ -1,0 +1,83 @@
+import type { KernelName, ValueKind, Variant } from "../../src/kernels.js";
+import type { ActivationName, Dtype } from "../../src/descriptor.js";
+
+export const ACTIVATIONS: readonly ActivationName[] = [
+  "none",
+  "relu",
+  "relu6",
+  "leaky-relu",
+  "elu",
+  "tanh",
+  "sigmoid",
+  "silu",
+  "gelu",
+  "hard-swish",
+];
+
+const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
+  f32: ["scalar", "row4", "channels4"],
+  f16: ["row2", "row4", "channels2", "channels4", "half"],
+  bf16: ["row2", "row4", "channels2", "channels4", "half"],
+};
+
+/** Which of a variant's choices a kernel looks at; the others would only repeat the same code. */
+const LOOKS_AT: Readonly<Record<KernelName, readonly (keyof Variant)[]>> = {
+  forward_statistics: ["running"],
+  forward_normalize: ["running", "affine", "residual", "activation"],
+  forward_whole: ["running", "affine", "residual", "activation"],
+  inference: ["affine", "residual", "activation", "save"],
+  backward_sums: ["residual", "activation", "evaluation", "dResidual"],
+  backward_input: ["residual", "activation", "dGamma", "dBeta"],
+  backward_parameters: ["dGamma", "dBeta"],
+  backward_whole: ["residual", "activation", "dResidual", "dGamma", "dBeta"],
+  backward_scale: [],
+};
+
+/** Every variant of a kernel and dtype that a plan can ask for. */
+export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant> {
+  const looks = LOOKS_AT[kernel];
+  const choices = <K extends keyof Variant>(key: K, all: readonly Variant[K][]): readonly Variant[K][] =>
+    looks.includes(key) ? all : [all[0]!];
+  const flags = [false, true];
+  for (const value of VALUES[dtype])
+    for (const team of [1, 64])
+      for (const fence of flags)
+        for (const shared of flags)
+          for (const activation of choices("activation", ACTIVATIONS))
+            for (const affine of choices("affine", flags))
+              for (const residual of choices("residual", flags))
+                for (const running of choices("running", flags))
+                  for (const save of choices("save", flags))
+                    for (const evaluation of choices("evaluation", flags))
+                      for (const dGamma of choices("dGamma", flags))
+                        for (const dBeta of choices("dBeta", flags))
+                          for (const dResidual of choices("dResidual", flags)) {
+                            if (value === "half" && kernel.endsWith("whole")) continue;
+                            // Activations only meet the type of a Value and the residual: each of them
+                            // is crossed with those, two of them with everything.
+                            const crossed = activation === "none" || activation === "silu";
+                            const plain = !(shared || running || save || dGamma || dBeta || dResidual);
+                            if (!crossed && !(plain && team === 1)) continue;
+                            yield {
+                              kernel,
+                              dtype,
+                              value,
+                              workgroupSize: 256,
+                              team,
+                              lanesAdjacent: value.startsWith("row"),
+                              fence,
+                              activation,
+                              affine,
+                              residual,
+                              running,
+                              save,
+                              evaluation,
+                              dGamma,
+                              dBeta,
+                              dResidual,
+                              shared,
+                            };
+                          }
+}
+
+export const KERNELS = Object.keys(LOOKS_AT) as KernelName[];
