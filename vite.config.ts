@@ -45,7 +45,11 @@ export default defineConfig(({ mode, command }) => {
       target: "es2022",
       minify: false,
       lib: {
-        entry: { index: here("src/index.ts"), node: here("src/node.ts"), reference: here("src/reference.ts") },
+        entry: {
+          index: here("src/index.ts"),
+          node: here("src/node.ts"),
+          reference: here("src/reference.ts"),
+        },
         formats: ["es" as const],
       },
       rolldownOptions: { external: [/^node:/, "webgpu", "@sparticuz/chromium"] },

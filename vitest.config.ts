@@ -16,11 +16,21 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias },
-        test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node", testTimeout: 60_000 },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          environment: "node",
+          testTimeout: 60_000,
+        },
       },
       {
         resolve: { alias },
-        test: { name: "compile", include: ["test/compile/**/*.test.ts"], environment: "node", testTimeout: 300_000 },
+        test: {
+          name: "compile",
+          include: ["test/compile/**/*.test.ts"],
+          environment: "node",
+          testTimeout: 300_000,
+        },
       },
       {
         resolve: { alias },

@@ -19,7 +19,7 @@ export function histogramSvg(data: Histogram | null, { title, xLabel, mean }: Hi
   const parts: string[] = [];
   const shares = data ? Array.from(data.counts, (count) => (100 * count) / Math.max(1, data.total)) : [];
   const most = Math.max(...shares, 1e-9);
-  const yTicks = data ? ticks(0, most, 4) : [];
+  const yTicks = data ? ticks(0, most, 5) : [];
   const top = data ? Math.max(most * 1.04, yTicks.at(-1)!) : 1;
   const y = (share: number): number => bottom - (share / top) * plot.height;
   for (const value of yTicks) {
@@ -62,7 +62,7 @@ export interface TimeBar {
   readonly kind: "copy" | "ours";
 }
 
-/** Horizontal bars in ms from 0; the dashed line is the first bar's time. */
+/** Horizontal bars in ms from 0; the dashed marks are the first bar's time. */
 export function timesSvg(bars: readonly TimeBar[]): string {
   const row = 42;
   const view = { width: 440, height: bars.length * row + 48 };
@@ -79,6 +79,7 @@ export function timesSvg(bars: readonly TimeBar[]): string {
       parts.push(`<text x="${at}" y="${bottom + 17}" text-anchor="${anchor}">${value}</text>`);
     }
   }
+  const copy = bars[0]?.ms;
   for (const [i, { name, ms, note, kind }] of bars.entries()) {
     const top = i * row + 6;
     const text = ms === null ? "–" : `${digits3(ms)} ms${note ? `, ${note}` : ""}`;
@@ -87,11 +88,8 @@ export function timesSvg(bars: readonly TimeBar[]): string {
     if (ms !== null) {
       const width = Math.max(1, x(ms)).toFixed(1);
       parts.push(`<rect class="bar ${kind}" x="${plot.left}" y="${top + 18}" width="${width}" height="12"/>`);
+      if (copy) parts.push(`<path class="mark" d="M${(plot.left + x(copy)).toFixed(1)} ${top + 15}v18"/>`);
     }
-  }
-  const copy = bars[0]?.ms;
-  if (copy !== null && copy !== undefined) {
-    parts.push(`<path class="mark" d="M${(plot.left + x(copy)).toFixed(1)} 22V${bottom}"/>`);
   }
   parts.push(
     `<text class="label" x="${plot.left + plot.width / 2}" y="${view.height - 8}" text-anchor="middle">time per run, ms</text>`,

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { extentOf } from "../src/descriptor.js";
 import { tensor, type BatchNorm } from "../src/index.js";
-import { requestDevice } from "../src/node.js";
+import { describeAdapter, requestDevice } from "../src/node.js";
 import * as reference from "../src/reference.js";
 import {
   judge,
@@ -60,11 +60,10 @@ const passOrFail = (pass: boolean): string => {
 };
 const right = (title: string): Column => ({ title, align: "right" });
 
+/** The adapter in words; where it is a software one, none of hardware was found. */
 function adapterName(device: GPUDevice): string {
-  const { vendor, architecture, device: model, description } = device.adapterInfo;
-  const software = /swiftshader|llvmpipe|lavapipe/i.test(`${vendor} ${architecture} ${model} ${description}`);
-  const name = description || [vendor, architecture, model].filter(Boolean).join(" ") || "unnamed";
-  return software ? `${name}, in software: no GPU was found` : name;
+  const name = describeAdapter(device);
+  return name.includes("(software)") ? `${name}: no GPU was found` : name;
 }
 
 async function loadDigits(): Promise<Digits> {
@@ -380,7 +379,7 @@ async function drawPicture(digits: Digits, images: Epoch, features: Epoch): Prom
 
 say();
 say(`  ${paint.bold("Batch Normalization on WebGPU")}`);
-const device = await requestDevice();
+const device = await requestDevice({ quiet: true });
 const digits = await loadDigits();
 say();
 say(`  adapter   ${adapterName(device)}`);

@@ -95,7 +95,10 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     evaluation || !dx,
   );
   const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
-  const shaping: Pick<Variant, "activation" | "residual"> = { activation: options.activation, residual };
+  const shaping: Pick<Variant, "activation" | "residual"> = {
+    activation: options.activation,
+    residual,
+  };
   const merge = mergeDispatch(dispatch, limits);
   const parametersStep: Step = {
     variant: { ...base, kernel: "backward_parameters", dGamma, dBeta },
@@ -103,12 +106,19 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     params: { items: dispatch.groups },
   };
   const sumsStep: Step = {
-    variant: { ...base, kernel: "backward_sums", ...shaping, dResidual, evaluation: evaluation && dx },
+    variant: {
+      ...base,
+      kernel: "backward_sums",
+      ...shaping,
+      dResidual,
+      evaluation: evaluation && dx,
+    },
     grid: dispatch.grid,
   };
   const steps: Step[] = [];
   if (extent.size === 0) {
-    if (parameters) steps.push({ ...parametersStep, params: { items: dispatch.groups, chunks: 0 } });
+    if (parameters)
+      steps.push({ ...parametersStep, params: { items: dispatch.groups, chunks: 0 } });
   } else if (onlyScale) {
     steps.push({ variant: { ...base, kernel: "backward_scale" }, grid: dispatch.grid });
   } else if (dispatch.path === "whole") {
@@ -121,7 +131,13 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     if (dx && !evaluation) {
       // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
       steps.push({
-        variant: { ...base, kernel: "backward_input", ...(dResidual ? {} : shaping), dGamma, dBeta },
+        variant: {
+          ...base,
+          kernel: "backward_input",
+          ...(dResidual ? {} : shaping),
+          dGamma,
+          dBeta,
+        },
         grid: dispatch.grid,
         ...(dResidual ? { rename: { dy: "dResidual" as const } } : {}),
       });
@@ -158,11 +174,17 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
  * OutOfMemoryError.
  * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, section 3.
  */
-export function createBackward(device: GPUDevice, descriptor: BackwardDescriptor): Promise<BackwardPlan> {
-  return Plan.create(device, outlineBackward(device, descriptor)) as Promise<BackwardPlan>;
+export function createBackward(
+  device: GPUDevice,
+  descriptor: BackwardDescriptor,
+): Promise<BackwardPlan> {
+  return Plan.create(device, outlineBackward(device, descriptor));
 }
 
 /** {@link createBackward}, compiling on the spot. */
-export function createBackwardSync(device: GPUDevice, descriptor: BackwardDescriptor): BackwardPlan {
-  return Plan.createSync(device, outlineBackward(device, descriptor)) as BackwardPlan;
+export function createBackwardSync(
+  device: GPUDevice,
+  descriptor: BackwardDescriptor,
+): BackwardPlan {
+  return Plan.createSync(device, outlineBackward(device, descriptor));
 }

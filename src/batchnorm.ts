@@ -1,5 +1,11 @@
 import { stateLayout } from "./bindings.js";
-import { createBackward, createBackwardSync, type BackwardDescriptor, type BackwardPlan, type Wants } from "./backward.js";
+import {
+  createBackward,
+  createBackwardSync,
+  type BackwardDescriptor,
+  type BackwardPlan,
+  type Wants,
+} from "./backward.js";
 import {
   extentOf,
   resolveOptions,
@@ -9,7 +15,12 @@ import {
 } from "./descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
-import { createForward, createForwardSync, type ForwardDescriptor, type ForwardPlan } from "./forward.js";
+import {
+  createForward,
+  createForwardSync,
+  type ForwardDescriptor,
+  type ForwardPlan,
+} from "./forward.js";
 import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
 import { Tensor } from "./tensor.js";
 
@@ -86,7 +97,12 @@ export class Context {
 
   /** @internal The buffer of saved statistics, made at first use. */
   get saved(): GPUBuffer {
-    this.#saved ??= createBuffer(this.owner.device, "bn.context/saved", this.savedBytes, USAGE.STORAGE | USAGE.COPY_SRC);
+    this.#saved ??= createBuffer(
+      this.owner.device,
+      "bn.context/saved",
+      this.savedBytes,
+      USAGE.STORAGE | USAGE.COPY_SRC,
+    );
     return this.#saved;
   }
 
@@ -151,14 +167,24 @@ export class BatchNorm {
   ) {
     if (!Number.isSafeInteger(channels) || channels < 1) {
       throw new OptionError(
-        complain(`${kind}: channels`, "a whole number >= 1", String(channels), "pass the number of channels"),
+        complain(
+          `${kind}: channels`,
+          "a whole number >= 1",
+          String(channels),
+          "pass the number of channels",
+        ),
       );
     }
     this.options = resolveOptions(kind, options);
     stateOf(device).requireAlive(kind);
     const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
     const parameter = (name: string, values: Float32Array): Tensor =>
-      Tensor.own(device, createBuffer(device, `bn.${name}`, channels * 4, usage, values), [channels], "f32");
+      Tensor.own(
+        device,
+        createBuffer(device, `bn.${name}`, channels * 4, usage, values),
+        [channels],
+        "f32",
+      );
     if (this.options.affine) {
       this.gamma = parameter("gamma", ONES(channels));
       this.beta = parameter("beta", new Float32Array(channels));
@@ -226,7 +252,12 @@ export class BatchNorm {
     const descriptor = this.#describe(x.shape, x.dtype, residual !== undefined);
     if (options.context && options.context.owner !== this) {
       throw new ContextError(
-        complain(`${subject}: context`, "one from this module's context()", "another module's", "make one with context()"),
+        complain(
+          `${subject}: context`,
+          "one from this module's context()",
+          "another module's",
+          "make one with context()",
+        ),
       );
     }
     const context = options.context ?? this.#ownContext();
@@ -244,7 +275,7 @@ export class BatchNorm {
     };
     try {
       this.#run(subject, plans, options.encoder, (target) => {
-        (plan as ForwardPlan).encode(target, resources as Parameters<ForwardPlan["encode"]>[1]);
+        (plan as ForwardPlan).encode(target, resources);
       });
     } catch (error) {
       if (!options.out) y.destroy();
@@ -308,7 +339,9 @@ export class BatchNorm {
       plan = createBackwardSync(this.device, descriptor);
       plans.backward.set(key, plan);
     }
-    const dx = wants.x ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype })) : null;
+    const dx = wants.x
+      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
+      : null;
     try {
       this.#run(subject, plans, options.encoder, (target) => {
         plan.encode(target, {
@@ -341,7 +374,10 @@ export class BatchNorm {
    *
    * Rejects with CompileError, OutOfMemoryError, DeviceLostError; ShapeError at once.
    */
-  async prepare(shape: readonly number[], options: { dtype?: Dtype; residual?: boolean } = {}): Promise<void> {
+  async prepare(
+    shape: readonly number[],
+    options: { dtype?: Dtype; residual?: boolean } = {},
+  ): Promise<void> {
     this.#requireLive("prepare");
     this.#checkShape("prepare", shape);
     const dtype = options.dtype ?? "f32";
@@ -390,8 +426,12 @@ export class BatchNorm {
     if (this.#state) {
       const layout = stateLayout(this.channels);
       const bytes = await readBytes(this.device, "stateDict", this.#state, 0, layout.bytes);
-      dict.running_mean = new Float32Array(bytes.slice(layout.mean, layout.mean + 4 * this.channels));
-      dict.running_var = new Float32Array(bytes.slice(layout.variance, layout.variance + 4 * this.channels));
+      dict.running_mean = new Float32Array(
+        bytes.slice(layout.mean, layout.mean + 4 * this.channels),
+      );
+      dict.running_var = new Float32Array(
+        bytes.slice(layout.variance, layout.variance + 4 * this.channels),
+      );
       dict.num_batches_tracked =
         this.#counterHigh + BigInt(new Uint32Array(bytes, layout.counter, 1)[0]!);
     }
@@ -427,19 +467,32 @@ export class BatchNorm {
       }
       if (values && values.length !== this.channels) {
         throw new ShapeError(
-          complain(`${subject}: ${name}`, `${this.channels} values`, `${values.length}`, "check the number of channels"),
+          complain(
+            `${subject}: ${name}`,
+            `${this.channels} values`,
+            `${values.length}`,
+            "check the number of channels",
+          ),
         );
       }
     }
     const counted = dict.num_batches_tracked;
     const counter =
-      counted === undefined ? null : BigInt(typeof counted === "object" ? (counted[0] ?? 0) : counted);
+      counted === undefined
+        ? null
+        : BigInt(typeof counted === "object" ? (counted[0] ?? 0) : counted);
     if (counter !== null && (counter < 0n || counter >= 1n << 63n)) {
       throw new ShapeError(
-        complain(`${subject}: num_batches_tracked`, "a count of 63 bits", String(counter), "check the file"),
+        complain(
+          `${subject}: num_batches_tracked`,
+          "a count of 63 bits",
+          String(counter),
+          "check the file",
+        ),
       );
     }
-    for (const [name, target] of targets) target?.write(Float32Array.from(dict[name] as ArrayLike<number>));
+    for (const [name, target] of targets)
+      target?.write(Float32Array.from(dict[name] as ArrayLike<number>));
     if (this.#state && counter !== null) {
       const low = counter & 0xffffffffn;
       this.#counterHigh = counter - low;
@@ -452,7 +505,14 @@ export class BatchNorm {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    for (const each of [this.gamma, this.beta, this.gammaGrad, this.betaGrad, this.runningMean, this.runningVar]) {
+    for (const each of [
+      this.gamma,
+      this.beta,
+      this.gammaGrad,
+      this.betaGrad,
+      this.runningMean,
+      this.runningVar,
+    ]) {
       each?.destroy();
     }
     this.#state?.destroy();
@@ -465,7 +525,12 @@ export class BatchNorm {
   #requireLive(subject: string): void {
     if (this.#destroyed) {
       throw new DestroyedError(
-        complain(subject, `a live ${this.kind}`, "a destroyed one", "make it anew or destroy it later"),
+        complain(
+          subject,
+          `a live ${this.kind}`,
+          "a destroyed one",
+          "make it anew or destroy it later",
+        ),
       );
     }
     stateOf(this.device).requireAlive(subject);
@@ -508,11 +573,20 @@ export class BatchNorm {
 
   #usable(subject: string, context: Context | null): { x: Tensor; residual: Tensor | null } {
     const wrong = (received: string, remedy: string): never => {
-      throw new ContextError(complain(`${subject}: context`, "one of a forward not yet differentiated", received, remedy));
+      throw new ContextError(
+        complain(
+          `${subject}: context`,
+          "one of a forward not yet differentiated",
+          received,
+          remedy,
+        ),
+      );
     };
     if (!context) return wrong("none", "call forward first");
-    if (context.owner !== this) return wrong("another module's", "pass the context of this module's forward");
-    if (context.used || !context.x) return wrong("a used one", "call forward again, or pass another context");
+    if (context.owner !== this)
+      return wrong("another module's", "pass the context of this module's forward");
+    if (context.used || !context.x)
+      return wrong("a used one", "call forward again, or pass another context");
     if (context.training !== this.#training) {
       return wrong(
         `one of ${context.training ? "training" : "evaluation"} mode`,
@@ -522,7 +596,8 @@ export class BatchNorm {
     for (const [index, each] of [context.x, context.residual].entries()) {
       if (!each) continue;
       const name = index === 0 ? "x" : "residual";
-      if (each.destroyed) return wrong(`one whose ${name} was destroyed`, `keep ${name} until backward`);
+      if (each.destroyed)
+        return wrong(`one whose ${name} was destroyed`, `keep ${name} until backward`);
       if (each.version !== context.versions[index]) {
         return wrong(`one whose ${name} was written over`, `keep ${name} as it is until backward`);
       }
@@ -594,4 +669,3 @@ export class BatchNorm3d extends BatchNorm {
     super(device, channels, options, "BatchNorm3d", [5]);
   }
 }
-

@@ -100,7 +100,12 @@ export function rangeOf(
   const subject = `${operation}: ${need.name}`;
   if (resource === undefined || resource === null) {
     throw new BufferError(
-      complain(subject, "a buffer, a binding or a tensor", "nothing", `pass ${need.name} to encode()`),
+      complain(
+        subject,
+        "a buffer, a binding or a tensor",
+        "nothing",
+        `pass ${need.name} to encode()`,
+      ),
     );
   }
   let buffer: GPUBuffer;
@@ -114,18 +119,37 @@ export function rangeOf(
     }
     if (resource.device !== device) {
       throw new BufferError(
-        complain(subject, "a tensor on the plan's device", "one of another device", "make it on the same device"),
+        complain(
+          subject,
+          "a tensor on the plan's device",
+          "one of another device",
+          "make it on the same device",
+        ),
       );
     }
     if (resource.dtype !== need.dtype) {
       throw new ShapeError(
-        complain(subject, `dtype ${need.dtype}`, resource.dtype, "make the plan or the tensor with the same dtype"),
+        complain(
+          subject,
+          `dtype ${need.dtype}`,
+          resource.dtype,
+          "make the plan or the tensor with the same dtype",
+        ),
       );
     }
     const wanted = need.shape;
-    if (wanted && (resource.shape.length !== wanted.length || wanted.some((size, i) => resource.shape[i] !== size))) {
+    if (
+      wanted &&
+      (resource.shape.length !== wanted.length ||
+        wanted.some((size, i) => resource.shape[i] !== size))
+    ) {
       throw new ShapeError(
-        complain(subject, `shape [${wanted.join(", ")}]`, `[${resource.shape.join(", ")}]`, "pass a tensor of that shape"),
+        complain(
+          subject,
+          `shape [${wanted.join(", ")}]`,
+          `[${resource.shape.join(", ")}]`,
+          "pass a tensor of that shape",
+        ),
       );
     }
     ({ buffer, offset } = resource);

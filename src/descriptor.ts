@@ -163,7 +163,12 @@ export function extentOf(subject: string, shape: readonly number[], layout: Layo
   const inner = last ? 1 : product(shape.slice(2));
   if (channels === 0) {
     throw new ShapeError(
-      complain(`${subject}: shape`, "at least one channel", `[${shape.join(", ")}]`, "check the layout"),
+      complain(
+        `${subject}: shape`,
+        "at least one channel",
+        `[${shape.join(", ")}]`,
+        "check the layout",
+      ),
     );
   }
   const count = outer * inner;

@@ -49,13 +49,19 @@ export class DeviceState {
   constructor(readonly device: GPUDevice) {
     const info = device.adapterInfo as GPUAdapterInfo | undefined;
     const software =
-      info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe/i.test(
+      info?.isFallbackAdapter === true ||
+      /swiftshader|llvmpipe|lavapipe/i.test(
         `${info?.architecture ?? ""} ${info?.device ?? ""} ${info?.description ?? ""}`,
       );
     this.tuning = software ? SOFTWARE_TUNING : GPU_TUNING;
     void device.lost.then((info) => {
       this.lost = new DeviceLostError(
-        complain("device", "a working GPUDevice", `one lost (${info.reason || "unknown"}: ${info.message || "no message"})`, "request a new device and make modules and tensors anew"),
+        complain(
+          "device",
+          "a working GPUDevice",
+          `one lost (${info.reason || "unknown"}: ${info.message || "no message"})`,
+          "request a new device and make modules and tensors anew",
+        ),
       );
       this.#kernels.clear();
     });
@@ -152,7 +158,7 @@ export class DeviceState {
       if (error || result instanceof Error) {
         throw await compileError(variant, module, error?.message ?? (result as Error).message);
       }
-      return { pipeline: result as GPUComputePipeline, layout, bindings };
+      return { pipeline: result, layout, bindings };
     })();
     this.#kernels.set(key, compiled);
     try {
@@ -271,7 +277,12 @@ export function createBuffer(
   } catch (error) {
     void device.popErrorScope().catch(() => undefined);
     throw new OutOfMemoryError(
-      complain(subject, `${size} bytes of memory`, `"${(error as Error).message}"`, "free tensors, or use a smaller batch"),
+      complain(
+        subject,
+        `${size} bytes of memory`,
+        `"${(error as Error).message}"`,
+        "free tensors, or use a smaller batch",
+      ),
     );
   }
   const scope = device.popErrorScope();
@@ -280,7 +291,12 @@ export function createBuffer(
       (error) => {
         if (error && !state.lost) {
           throw new OutOfMemoryError(
-            complain(subject, `${size} bytes of memory`, `"${error.message}"`, "free tensors, or use a smaller batch"),
+            complain(
+              subject,
+              `${size} bytes of memory`,
+              `"${error.message}"`,
+              "free tensors, or use a smaller batch",
+            ),
           );
         }
       },
@@ -307,7 +323,12 @@ export async function readBytes(
   const state = stateOf(device);
   state.requireAlive(subject);
   const aligned = Math.ceil(bytes / 4) * 4;
-  const staging = createBuffer(device, `${subject} (staging)`, aligned, USAGE.MAP_READ | USAGE.COPY_DST);
+  const staging = createBuffer(
+    device,
+    `${subject} (staging)`,
+    aligned,
+    USAGE.MAP_READ | USAGE.COPY_DST,
+  );
   try {
     if (aligned > 0) {
       const encoder = device.createCommandEncoder({ label: `${subject}.read` });
@@ -320,7 +341,14 @@ export async function readBytes(
       await Promise.resolve();
       state.rethrow();
       await state.settle();
-      throw new BufferError(complain(subject, "a readable buffer", `"${(error as Error).message}"`, "check its usage and whether it was destroyed"));
+      throw new BufferError(
+        complain(
+          subject,
+          "a readable buffer",
+          `"${(error as Error).message}"`,
+          "check its usage and whether it was destroyed",
+        ),
+      );
     }
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();

@@ -114,7 +114,8 @@ export function chooseDispatch(
   const outer = single ? 1 : extent.outer;
   const value = valueOf(columns ? extent.channels : innerElements, columns, dtype);
   const groups = extent.channels / channelsPerValue(value);
-  const inner = value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
+  const inner =
+    value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
   const perGroup = outer * inner;
   const { workgroupSize } = tuning;
 

@@ -59,7 +59,14 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   const residual = descriptor.residual ?? false;
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
-  const dispatch = chooseDispatch(extent, resolved.dtype, "reduce", tuning, device.limits, running && options.momentum === null);
+  const dispatch = chooseDispatch(
+    extent,
+    resolved.dtype,
+    "reduce",
+    tuning,
+    device.limits,
+    running && options.momentum === null,
+  );
   const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
   const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
     affine: options.affine,
@@ -109,11 +116,14 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
  * plan.encode(encoder, { x, gamma, beta, y, saved, state });
  * ```
  */
-export function createForward(device: GPUDevice, descriptor: ForwardDescriptor): Promise<ForwardPlan> {
-  return Plan.create(device, outlineForward(device, descriptor)) as Promise<ForwardPlan>;
+export function createForward(
+  device: GPUDevice,
+  descriptor: ForwardDescriptor,
+): Promise<ForwardPlan> {
+  return Plan.create(device, outlineForward(device, descriptor));
 }
 
 /** {@link createForward}, compiling on the spot. */
 export function createForwardSync(device: GPUDevice, descriptor: ForwardDescriptor): ForwardPlan {
-  return Plan.createSync(device, outlineForward(device, descriptor)) as ForwardPlan;
+  return Plan.createSync(device, outlineForward(device, descriptor));
 }

@@ -85,11 +85,17 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
  * @throws OptionError, ShapeError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
  * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 2.
  */
-export function createInference(device: GPUDevice, descriptor: InferenceDescriptor): Promise<InferencePlan> {
-  return Plan.create(device, outlineInference(device, descriptor)) as Promise<InferencePlan>;
+export function createInference(
+  device: GPUDevice,
+  descriptor: InferenceDescriptor,
+): Promise<InferencePlan> {
+  return Plan.create(device, outlineInference(device, descriptor));
 }
 
 /** {@link createInference}, compiling on the spot. */
-export function createInferenceSync(device: GPUDevice, descriptor: InferenceDescriptor): InferencePlan {
-  return Plan.createSync(device, outlineInference(device, descriptor)) as InferencePlan;
+export function createInferenceSync(
+  device: GPUDevice,
+  descriptor: InferenceDescriptor,
+): InferencePlan {
+  return Plan.createSync(device, outlineInference(device, descriptor));
 }

@@ -77,7 +77,8 @@ const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items :
 /** Fragments that turn what is stored into Values and back. */
 function packing({ dtype, value }: Variant): string[] {
   if (dtype === "f32") return ["lib/pack_f32"];
-  const words = value === "half" ? "half" : value === "row2" || value === "channels2" ? "word1" : "word2";
+  const words =
+    value === "half" ? "half" : value === "row2" || value === "channels2" ? "word1" : "word2";
   return [`lib/bits_${dtype}`, `lib/pack_${words}`];
 }
 
@@ -102,7 +103,12 @@ export function specOf(v: Variant): KernelSpec {
     `lib/activation_${v.activation.replaceAll("-", "_")}`,
   ];
   const running = [v.running ? "lib/running" : "lib/running_none"];
-  const normalize = ["lib/normalize", `lib/normalize_${stored}`, v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
+  const normalize = [
+    "lib/normalize",
+    `lib/normalize_${stored}`,
+    v.affine ? "lib/affine" : "lib/affine_none",
+    ...shaping,
+  ];
   const gradient = ["lib/gradient", ...shaping];
   const parameters = [
     "lib/parameter_gradients",
@@ -127,7 +133,15 @@ export function specOf(v: Variant): KernelSpec {
     case "forward_normalize":
       return {
         fragments: [...base, ...statistics, ...running, ...normalize, "lib/saved", "lib/finish"],
-        bindings: [read("x"), read("partials"), ...affine, ...residual, write("y"), write("saved"), ...state],
+        bindings: [
+          read("x"),
+          read("partials"),
+          ...affine,
+          ...residual,
+          write("y"),
+          write("saved"),
+          ...state,
+        ],
       };
     case "forward_whole":
       return {
@@ -169,8 +183,24 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_input":
       return {
-        fragments: [...base, ...sums, "lib/partial_sums", "lib/input_gradient", `lib/input_gradient_${stored}`, ...gradient, ...parameters],
-        bindings: [read("x"), read("dy"), read("saved"), read("partials"), ...residual, write("dx"), ...grads],
+        fragments: [
+          ...base,
+          ...sums,
+          "lib/partial_sums",
+          "lib/input_gradient",
+          `lib/input_gradient_${stored}`,
+          ...gradient,
+          ...parameters,
+        ],
+        bindings: [
+          read("x"),
+          read("dy"),
+          read("saved"),
+          read("partials"),
+          ...residual,
+          write("dx"),
+          ...grads,
+        ],
       };
     case "backward_parameters":
       return {
@@ -179,7 +209,16 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_whole":
       return {
-        fragments: [...base, ...sums, "lib/lane_sums", "lib/input_gradient", `lib/input_gradient_${stored}`, ...gradient, ...parameters, visit],
+        fragments: [
+          ...base,
+          ...sums,
+          "lib/lane_sums",
+          "lib/input_gradient",
+          `lib/input_gradient_${stored}`,
+          ...gradient,
+          ...parameters,
+          visit,
+        ],
         bindings: [
           read("x"),
           read("dy"),
@@ -191,7 +230,10 @@ export function specOf(v: Variant): KernelSpec {
         ],
       };
     case "backward_scale":
-      return { fragments: [...base, `lib/scale_${stored}`], bindings: [read("dy"), read("saved"), write("dx")] };
+      return {
+        fragments: [...base, `lib/scale_${stored}`],
+        bindings: [read("dy"), read("saved"), write("dx")],
+      };
   }
 }
 
@@ -248,7 +290,9 @@ export function sourceOf(variant: Variant): Composed {
   bindings.forEach((binding, index) => {
     const { name } = binding;
     const access = isWritable(binding, variant) ? "read_write" : "read";
-    head.push(`@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`);
+    head.push(
+      `@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`,
+    );
     if (ELEMENT[name] !== "Storage") return;
     head.push(...accessors(name, binding.write, variant.value === "half"));
   });

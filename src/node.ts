@@ -51,7 +51,12 @@ async function loadOriginal(): Promise<Dawn> {
     path = require.resolve("webgpu");
   } catch {
     throw new AdapterError(
-      complain("requestDevice", "the npm package webgpu (Dawn)", "none installed", install("webgpu")),
+      complain(
+        "requestDevice",
+        "the npm package webgpu (Dawn)",
+        "none installed",
+        install("webgpu"),
+      ),
     );
   }
   return (await import(/* @vite-ignore */ pathToFileURL(path).href)) as Dawn;
@@ -142,7 +147,8 @@ async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
     );
   }
   const version = async (folder: string): Promise<string> =>
-    (JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string }).version;
+    (JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string })
+      .version;
   const name = `dawn-${await version(webgpu)}-swiftshader-${await version(chromium)}`;
   const folder = join(await cacheFolder(), name);
   const binaries = join("dist", `${process.platform}-${process.arch}`);
@@ -156,7 +162,8 @@ async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
     const packed = await readFile(join(chromium, "bin", "swiftshader.tar.br"));
     for (const { name: file, contents } of untar(await promisify(brotliDecompress)(packed))) {
       const short = file.replace(/^.*\//, "");
-      if (!/^(libvulkan\.so\.1|libvk_swiftshader\.so|vk_swiftshader_icd\.json)$/.test(short)) continue;
+      if (!/^(libvulkan\.so\.1|libvk_swiftshader\.so|vk_swiftshader_icd\.json)$/.test(short))
+        continue;
       await writeFile(join(making, binaries, short), contents, { mode: 0o700 });
     }
     await rename(making, folder).catch(async (error: unknown) => {
@@ -164,21 +171,27 @@ async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
       if (!(await exists(folder))) throw error;
     });
   }
-  const dawn = (await import(/* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href)) as Dawn;
+  const dawn = (await import(
+    /* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href
+  )) as Dawn;
   return { dawn, icd: join(folder, binaries, "vk_swiftshader_icd.json") };
 }
 
 /** Adds WebGPU's constants and classes to the global scope, where a browser has them, if they are absent. */
 function installGlobals(dawn: Dawn): void {
   for (const [name, value] of Object.entries(dawn.globals)) {
-    if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    if (!(name in globalThis))
+      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   }
 }
 
 function isSoftware(adapter: GPUAdapter): boolean {
   const { info } = adapter;
   return (
-    info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp/i.test(`${info.architecture} ${info.device} ${info.description}`)
+    info.isFallbackAdapter ||
+    /swiftshader|llvmpipe|lavapipe|warp/i.test(
+      `${info.architecture} ${info.device} ${info.description}`,
+    )
   );
 }
 
@@ -194,7 +207,9 @@ async function mayHaveGpu(): Promise<boolean> {
   );
 }
 
-async function hardware(power: GPUPowerPreference | undefined): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
+async function hardware(
+  power: GPUPowerPreference | undefined,
+): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
   const dawn = await (original ??= loadOriginal());
   const gpu = dawn.create([]);
   const adapter = await gpu.requestAdapter(power ? { powerPreference: power } : {});
@@ -213,7 +228,12 @@ async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
     const adapter = await gpu.requestAdapter();
     if (!adapter) {
       throw new AdapterError(
-        complain('requestDevice: adapter "software"', "SwiftShader", "no adapter", "report it with the output of ldd --version"),
+        complain(
+          'requestDevice: adapter "software"',
+          "SwiftShader",
+          "no adapter",
+          "report it with the output of ldd --version",
+        ),
       );
     }
     kept.push(gpu);
@@ -246,7 +266,12 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
   const { adapter: kind = "auto" } = options;
   if (!["auto", "hardware", "software"].includes(kind)) {
     throw new AdapterError(
-      complain("requestDevice: adapter", '"auto", "hardware" or "software"', JSON.stringify(kind), "pass one of these"),
+      complain(
+        "requestDevice: adapter",
+        '"auto", "hardware" or "software"',
+        JSON.stringify(kind),
+        "pass one of these",
+      ),
     );
   }
   const probe = kind === "hardware" || (kind === "auto" && (await mayHaveGpu()));
@@ -264,7 +289,9 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
     }
     found = await software();
     if (kind === "auto" && options.quiet !== true) {
-      process.stderr.write("webgpu-batchnorm: no GPU found, running on SwiftShader (software, slow)\n");
+      process.stderr.write(
+        "webgpu-batchnorm: no GPU found, running on SwiftShader (software, slow)\n",
+      );
     }
   }
   installGlobals(found.dawn);
@@ -279,6 +306,8 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
 export function describeAdapter(device: GPUDevice): string {
   const { vendor, architecture, description, device: name, isFallbackAdapter } = device.adapterInfo;
   if (/swiftshader/i.test(`${architecture} ${description}`)) return "SwiftShader (software)";
-  const words = [name, description].filter(Boolean).join(", ") || [vendor, architecture].filter(Boolean).join(" ");
+  const words =
+    [name, description].filter(Boolean).join(", ") ||
+    [vendor, architecture].filter(Boolean).join(" ");
   return `${words || "unknown adapter"}${isFallbackAdapter ? " (software)" : ""}`;
 }

@@ -8,7 +8,13 @@ import {
   type Range,
   type Resource,
 } from "./bindings.js";
-import { extentOf, resolveOptions, type Dtype, type Extent, type ResolvedOptions } from "./descriptor.js";
+import {
+  extentOf,
+  resolveOptions,
+  type Dtype,
+  type Extent,
+  type ResolvedOptions,
+} from "./descriptor.js";
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
 import { channelsPerValue, type Dispatch, type Tuning } from "./dispatch.js";
 import { complain, DestroyedError } from "./errors.js";
@@ -82,7 +88,12 @@ export function variantOf(
 const PARAM_WORDS = 20;
 
 /** The uniform of one step, see `shaders/lib/params.wgsl`. */
-function paramsOf(resolved: Resolved, dispatch: Dispatch, step: Step, accumulate: boolean): Uint32Array {
+function paramsOf(
+  resolved: Resolved,
+  dispatch: Dispatch,
+  step: Step,
+  accumulate: boolean,
+): Uint32Array {
   const { extent, options } = resolved;
   const perChannelValue = 4 * channelsPerValue(dispatch.value);
   const { groups, inner, team } = dispatch;
@@ -153,7 +164,9 @@ export class Plan {
   /** Makes a plan, compiling in the background. */
   static async create(device: GPUDevice, outline: Outline): Promise<Plan> {
     const plan = Plan.#begin(device, outline);
-    const kernels = await Promise.all(outline.steps.map((step) => plan.#state.kernel(step.variant)));
+    const kernels = await Promise.all(
+      outline.steps.map((step) => plan.#state.kernel(step.variant)),
+    );
     plan.#finish(outline, kernels);
     await plan.#state.pending();
     return plan;
@@ -178,7 +191,12 @@ export class Plan {
   #finish(outline: Outline, kernels: readonly Kernel[]): void {
     const { device, subject } = this;
     if (this.scratchBytes > 0) {
-      this.#scratch = createBuffer(device, `bn.${subject}/scratch`, this.scratchBytes, USAGE.STORAGE);
+      this.#scratch = createBuffer(
+        device,
+        `bn.${subject}/scratch`,
+        this.scratchBytes,
+        USAGE.STORAGE,
+      );
     }
     this.#prepared = outline.steps.map((step, index) => ({
       step,
@@ -205,7 +223,9 @@ export class Plan {
    */
   encode(target: Target, resources: Readonly<Partial<Record<BindingName, Resource>>>): void {
     if (this.#destroyed) {
-      throw new DestroyedError(complain(this.subject, "a live plan", "a destroyed one", "create it anew"));
+      throw new DestroyedError(
+        complain(this.subject, "a live plan", "a destroyed one", "create it anew"),
+      );
     }
     this.#state.requireAlive(this.subject);
     const ranges = new Map<BindingName, Range>();
@@ -216,7 +236,10 @@ export class Plan {
       ranges.set("partials", { buffer: this.#scratch, offset: 0, size: this.#scratch.size });
     }
     if (this.#prepared.length === 0) return;
-    const opened = "beginComputePass" in target ? target.beginComputePass({ label: `bn.${this.subject}` }) : null;
+    const opened =
+      "beginComputePass" in target
+        ? target.beginComputePass({ label: `bn.${this.subject}` })
+        : null;
     const pass = opened ?? (target as GPUComputePassEncoder);
     for (const prepared of this.#prepared) this.#record(pass, prepared, ranges);
     opened?.end();
@@ -246,7 +269,11 @@ export class Plan {
     return rangeOf(this.device, this.subject, need, resource);
   }
 
-  #record(pass: GPUComputePassEncoder, prepared: Prepared, ranges: ReadonlyMap<BindingName, Range>): void {
+  #record(
+    pass: GPUComputePassEncoder,
+    prepared: Prepared,
+    ranges: ReadonlyMap<BindingName, Range>,
+  ): void {
     const { step, uniform, recent } = prepared;
     const { bindings } = prepared.kernel;
     const bound = bindings.map(({ name }) => ranges.get(step.rename?.[name] ?? name)!);
@@ -254,9 +281,13 @@ export class Plan {
       bound.every((range, i) => key[2 * i] === range.buffer && key[2 * i + 1] === range.offset),
     );
     if (!found) {
-      const written = new Set(bound.filter((_, i) => bindings[i]!.write).map((range) => range.buffer));
+      const written = new Set(
+        bound.filter((_, i) => bindings[i]!.write).map((range) => range.buffer),
+      );
       const shared = bound.some((range, i) => !bindings[i]!.write && written.has(range.buffer));
-      const kernel = shared ? this.#state.kernelSync({ ...step.variant, shared: true }) : prepared.kernel;
+      const kernel = shared
+        ? this.#state.kernelSync({ ...step.variant, shared: true })
+        : prepared.kernel;
       const group = this.device.createBindGroup({
         label: `bn.${labelOf(step.variant)}`,
         layout: kernel.layout,
@@ -268,7 +299,11 @@ export class Plan {
           })),
         ],
       });
-      found = { key: bound.flatMap((range) => [range.buffer, range.offset]), group, pipeline: kernel.pipeline };
+      found = {
+        key: bound.flatMap((range) => [range.buffer, range.offset]),
+        group,
+        pipeline: kernel.pipeline,
+      };
       recent.unshift(found);
       recent.length = Math.min(recent.length, RECENT);
     }

@@ -83,7 +83,14 @@ export class Tensor {
     const binding = "buffer" in source ? source : { buffer: source };
     const offset = binding.offset ?? 0;
     const dtype = options.dtype ?? "f32";
-    const made = new Tensor(device, binding.buffer, offset, checkShape("Tensor.wrap", shape), dtype, false);
+    const made = new Tensor(
+      device,
+      binding.buffer,
+      offset,
+      checkShape("Tensor.wrap", shape),
+      dtype,
+      false,
+    );
     const room = Math.min(binding.size ?? Infinity, binding.buffer.size - offset);
     if (made.byteLength > room) {
       throw new BufferError(
@@ -108,12 +115,7 @@ export class Tensor {
   }
 
   /** @internal */
-  static own(
-    device: GPUDevice,
-    buffer: GPUBuffer,
-    shape: readonly number[],
-    dtype: Dtype,
-  ): Tensor {
+  static own(device: GPUDevice, buffer: GPUBuffer, shape: readonly number[], dtype: Dtype): Tensor {
     return new Tensor(device, buffer, 0, shape, dtype, true);
   }
 
@@ -121,7 +123,12 @@ export class Tensor {
   requireUsable(subject: string): void {
     if (this.#destroyed) {
       throw new DestroyedError(
-        complain(subject, "a live tensor", `a destroyed one ([${this.shape.join(", ")}])`, "make it anew or destroy it later"),
+        complain(
+          subject,
+          "a live tensor",
+          `a destroyed one ([${this.shape.join(", ")}])`,
+          "make it anew or destroy it later",
+        ),
       );
     }
     stateOf(this.device).requireAlive(subject);
@@ -149,7 +156,13 @@ export class Tensor {
    */
   async readRaw(): Promise<ArrayBuffer> {
     this.requireUsable("readRaw");
-    const bytes = await readBytes(this.device, "readRaw", this.buffer, this.offset, this.byteLength);
+    const bytes = await readBytes(
+      this.device,
+      "readRaw",
+      this.buffer,
+      this.offset,
+      this.byteLength,
+    );
     return bytes.slice(0, this.size * elementBytes(this.dtype));
   }
 
@@ -161,7 +174,13 @@ export class Tensor {
   write(data: TensorData, options: { raw?: boolean } = {}): void {
     this.requireUsable("write");
     const bytes = encode("write", data, this.size, this.dtype, options.raw ?? false);
-    this.device.queue.writeBuffer(this.buffer, this.offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.device.queue.writeBuffer(
+      this.buffer,
+      this.offset,
+      bytes.buffer,
+      bytes.byteOffset,
+      bytes.byteLength,
+    );
     this.touch();
   }
 
@@ -194,7 +213,12 @@ function encode(
 ): Uint8Array<ArrayBuffer> {
   if (data.length !== size) {
     throw new ShapeError(
-      complain(`${subject}: data`, `${size} values`, `${data.length}`, "pass as many as the shape has"),
+      complain(
+        `${subject}: data`,
+        `${size} values`,
+        `${data.length}`,
+        "pass as many as the shape has",
+      ),
     );
   }
   if (dtype === "f32") {

@@ -36,9 +36,12 @@ function lacksLibraries(executable: string): boolean {
  */
 export async function chromiumLaunch(): Promise<Launch> {
   const asked = process.env["CHROME_PATH"];
-  const system = asked === "bundled" ? undefined : (asked ?? SYSTEM.find((path) => existsSync(path)));
+  const system =
+    asked === "bundled" ? undefined : (asked ?? SYSTEM.find((path) => existsSync(path)));
   const env = Object.fromEntries(
-    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    Object.entries(process.env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined,
+    ),
   );
   let executablePath = system;
   if (!executablePath) {

@@ -12,7 +12,9 @@ async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> 
   }
   // The path is put together so that the browser's bundle does not follow it.
   const path = "../../src/node";
-  const { requestDevice } = (await import(/* @vite-ignore */ `${path}.js`)) as typeof import("../../src/node.js");
+  const { requestDevice } = (await import(
+    /* @vite-ignore */ `${path}.js`
+  )) as typeof import("../../src/node.js");
   return requestDevice({ requiredFeatures: features, quiet: true });
 }
 
@@ -20,7 +22,9 @@ async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> 
  * A device with default limits, on Dawn in Node and on `navigator.gpu` in a browser. A missing adapter
  * is an error, never a skip, and any error that nobody caught fails the test.
  */
-export async function openDevice(options: { features?: readonly GPUFeatureName[] } = {}): Promise<GPUDevice> {
+export async function openDevice(
+  options: { features?: readonly GPUFeatureName[] } = {},
+): Promise<GPUDevice> {
   const device = await request(options.features ?? []);
   device.addEventListener("uncapturederror", (event) => {
     uncaught.push((event as GPUUncapturedErrorEvent).error.message);

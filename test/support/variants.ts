@@ -36,8 +36,10 @@ const LOOKS_AT: Readonly<Record<KernelName, readonly (keyof Variant)[]>> = {
 /** Every variant of a kernel and dtype that a plan can ask for. */
 export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant> {
   const looks = LOOKS_AT[kernel];
-  const choices = <K extends keyof Variant>(key: K, all: readonly Variant[K][]): readonly Variant[K][] =>
-    looks.includes(key) ? all : [all[0]!];
+  const choices = <K extends keyof Variant>(
+    key: K,
+    all: readonly Variant[K][],
+  ): readonly Variant[K][] => (looks.includes(key) ? all : [all[0]!]);
   const flags = [false, true];
   for (const value of VALUES[dtype])
     for (const team of [1, 64])
@@ -56,7 +58,14 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                             // Activations only meet the type of a Value and the residual: each of them
                             // is crossed with those, two of them with everything.
                             const crossed = activation === "none" || activation === "silu";
-                            const plain = !(shared || running || save || dGamma || dBeta || dResidual);
+                            const plain = !(
+                              shared ||
+                              running ||
+                              save ||
+                              dGamma ||
+                              dBeta ||
+                              dResidual
+                            );
                             if (!crossed && !(plain && team === 1)) continue;
                             yield {
                               kernel,
