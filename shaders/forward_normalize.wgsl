@@ -19,5 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     workgroupBarrier();
     following = mergeTeam(partialsOf(followingOf(task.group), task.lane), task.lane, local);
   }
-  finish(task, own, following);
+  let group = followingOf(task.group);
+  normalizeChunk(task, learn(task, own),
+    normalOf(group, following.shift, following.delta, inverseStd(following.m2 * params.perCount)));
 }

@@ -5,5 +5,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   countBatch(workgroup, local);
   let task = taskOf(workgroup, local);
   let own = mergeTeam(laneStatistics(task), task.lane, local);
-  finish(task, own, own);
+  let normal = learn(task, own);
+  normalizeChunk(task, normal, normal);
 }

@@ -92,7 +92,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     onlyScale ? "map" : "reduce",
     tuning,
     limits,
-    evaluation || !dx,
+    { forbidWhole: evaluation || !dx, kinds: 2 },
   );
   const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
   const shaping: Pick<Variant, "activation" | "residual"> = {
@@ -121,9 +121,17 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
       steps.push({ ...parametersStep, params: { items: dispatch.groups, chunks: 0 } });
   } else if (onlyScale) {
     steps.push({ variant: { ...base, kernel: "backward_scale" }, grid: dispatch.grid });
-  } else if (dispatch.path === "whole") {
+  } else if (dispatch.path !== "split") {
     steps.push({
-      variant: { ...base, kernel: "backward_whole", ...shaping, dGamma, dBeta, dResidual },
+      variant: {
+        ...base,
+        kernel: `backward_${dispatch.path}`,
+        held: dispatch.held,
+        ...shaping,
+        dGamma,
+        dBeta,
+        dResidual,
+      },
       grid: dispatch.grid,
     });
   } else {

@@ -20,6 +20,8 @@ export interface Tuning {
   readonly maxChunks: number;
   /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
   readonly wholePerLane: number;
+  /** Values that a lane may hold in registers, so that one dispatch reads each once. 0: none. */
+  readonly maxHeld: number;
   /** Keep the order of additions by force (adapters whose compiler reassociates). */
   readonly fence: boolean;
 }
@@ -33,6 +35,7 @@ export const GPU_TUNING: Tuning = Object.freeze({
   targetInvocations: 131072, // 64 multiprocessors of 2048
   maxChunks: 512,
   wholePerLane: 8,
+  maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
   fence: true,
 });
 
@@ -45,6 +48,7 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   targetInvocations: 64,
   maxChunks: 64,
   wholePerLane: 256,
+  maxHeld: 0, // its registers are memory
   fence: false, // it was measured to keep the order
 });
 
@@ -55,8 +59,13 @@ export interface DispatchLimits {
 
 /** How one operation maps to the device: what a Value is, how channels are cut, and the grid. */
 export interface Dispatch {
-  /** `whole`: one dispatch, a team per channel group; `split`: two, a team per chunk. */
-  readonly path: "whole" | "split";
+  /**
+   * `held`: one dispatch, a team per channel group that keeps it in registers; `whole`: one dispatch that
+   * reads it twice; `split`: two dispatches, a team per chunk.
+   */
+  readonly path: "held" | "whole" | "split";
+  /** Values that a lane holds in the `held` path, a power of two; 0 elsewhere. */
+  readonly held: number;
   readonly value: ValueKind;
   readonly team: number;
   readonly lanesAdjacent: boolean;
@@ -98,7 +107,8 @@ export function gridOf(workgroups: number, limits: DispatchLimits): readonly [nu
 /**
  * Chooses path and grid. Pure: the same for the same arguments, on any machine.
  *
- * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not.
+ * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not; `kinds`
+ * is how many Values a lane would hold per element it reads (x; or dz and xHat).
  */
 export function chooseDispatch(
   extent: Extent,
@@ -106,8 +116,9 @@ export function chooseDispatch(
   purpose: "reduce" | "map",
   tuning: Tuning,
   limits: DispatchLimits,
-  forbidWhole = false,
+  options: { forbidWhole?: boolean; kinds?: 1 | 2 } = {},
 ): Dispatch {
+  const { forbidWhole = false, kinds = 1 } = options;
   const single = extent.channels === 1;
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
@@ -131,7 +142,9 @@ export function chooseDispatch(
   const wanted = Math.ceil(tuning.targetInvocations / Math.max(1, groups * team));
   const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
   const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
-  const small = perGroup <= team * tuning.wholePerLane;
+  const held = powerOfTwo(Math.ceil(perGroup / team));
+  const mayBeHeld = held <= (kinds === 1 ? tuning.maxHeld : tuning.maxHeld / 2);
+  const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;
   // Where channels share a word, a team needs the statistics of the next channel too.
   const mayBeWhole = purpose === "reduce" && !forbidWhole && value !== "half";
   const whole = mayBeWhole && (small || Math.min(wanted, useful) <= 1);
@@ -141,7 +154,8 @@ export function chooseDispatch(
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {
-    path: whole ? "whole" : "split",
+    path: !whole ? "split" : mayBeHeld ? "held" : "whole",
+    held: whole && mayBeHeld ? held : 0,
     value,
     team,
     lanesAdjacent,

@@ -59,14 +59,9 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   const residual = descriptor.residual ?? false;
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
-  const dispatch = chooseDispatch(
-    extent,
-    resolved.dtype,
-    "reduce",
-    tuning,
-    device.limits,
-    running && options.momentum === null,
-  );
+  const dispatch = chooseDispatch(extent, resolved.dtype, "reduce", tuning, device.limits, {
+    forbidWhole: running && options.momentum === null,
+  });
   const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
   const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
     affine: options.affine,
@@ -77,8 +72,18 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   const steps: Step[] =
     extent.size === 0
       ? []
-      : dispatch.path === "whole"
-        ? [{ variant: { ...base, kernel: "forward_whole", ...finish }, grid: dispatch.grid }]
+      : dispatch.path !== "split"
+        ? [
+            {
+              variant: {
+                ...base,
+                kernel: `forward_${dispatch.path}`,
+                held: dispatch.held,
+                ...finish,
+              },
+              grid: dispatch.grid,
+            },
+          ]
         : [
             { variant: { ...base, kernel: "forward_statistics", running }, grid: dispatch.grid },
             { variant: { ...base, kernel: "forward_normalize", ...finish }, grid: dispatch.grid },

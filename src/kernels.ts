@@ -6,11 +6,13 @@ export type KernelName =
   | "forward_statistics"
   | "forward_normalize"
   | "forward_whole"
+  | "forward_held"
   | "inference"
   | "backward_sums"
   | "backward_input"
   | "backward_parameters"
   | "backward_whole"
+  | "backward_held"
   | "backward_scale";
 
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
@@ -26,6 +28,8 @@ export interface Variant {
   readonly team: number;
   /** Whether neighbouring invocations are lanes of one team, or the same lane of neighbouring teams. */
   readonly lanesAdjacent: boolean;
+  /** Values that a lane of a `held` kernel keeps in registers; 0 elsewhere. */
+  readonly held: number;
   /** Keeps the order of additions by force. */
   readonly fence: boolean;
   readonly activation: ActivationName;
@@ -103,13 +107,11 @@ export function specOf(v: Variant): KernelSpec {
     `lib/activation_${v.activation.replaceAll("-", "_")}`,
   ];
   const running = [v.running ? "lib/running" : "lib/running_none"];
-  const normalize = [
-    "lib/normalize",
-    `lib/normalize_${stored}`,
-    v.affine ? "lib/affine" : "lib/affine_none",
-    ...shaping,
-  ];
+  const normalize = ["lib/normalize", v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
+  const normalizeChunk = ["lib/normalize_chunk", `lib/normalize_${stored}`];
+  const learning = [...normalize, "lib/saved", "lib/finish"];
   const gradient = ["lib/gradient", ...shaping];
+  const inputGradientChunk = ["lib/input_gradient_chunk", `lib/input_gradient_${stored}`];
   const parameters = [
     "lib/parameter_gradients",
     v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
@@ -124,6 +126,8 @@ export function specOf(v: Variant): KernelSpec {
   const residual = only(v.residual, read("residual"));
   const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
   const state = only(v.running, write("state"));
+  const forwardOutputs = [write("y"), write("saved"), ...state];
+  const held = v.held > 0;
   switch (v.kernel) {
     case "forward_statistics":
       return {
@@ -132,33 +136,29 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "forward_normalize":
       return {
-        fragments: [...base, ...statistics, ...running, ...normalize, "lib/saved", "lib/finish"],
-        bindings: [
-          read("x"),
-          read("partials"),
-          ...affine,
-          ...residual,
-          write("y"),
-          write("saved"),
-          ...state,
-        ],
+        fragments: [...base, ...statistics, ...running, ...learning, ...normalizeChunk],
+        bindings: [read("x"), read("partials"), ...affine, ...residual, ...forwardOutputs],
       };
     case "forward_whole":
+    case "forward_held":
       return {
         fragments: [
           ...base,
-          "lib/lane_statistics",
           ...statistics,
           ...running,
-          ...normalize,
-          "lib/saved",
-          "lib/finish",
+          ...learning,
+          ...(held ? [] : ["lib/lane_statistics", ...normalizeChunk]),
         ],
-        bindings: [read("x"), ...affine, ...residual, write("y"), write("saved"), ...state],
+        bindings: [read("x"), ...affine, ...residual, ...forwardOutputs],
       };
     case "inference":
       return {
-        fragments: [...base, ...normalize, v.save ? "lib/saved" : "lib/saved_none"],
+        fragments: [
+          ...base,
+          ...normalize,
+          ...normalizeChunk,
+          v.save ? "lib/saved" : "lib/saved_none",
+        ],
         bindings: [
           read("x"),
           read("state"),
@@ -188,7 +188,7 @@ export function specOf(v: Variant): KernelSpec {
           ...sums,
           "lib/partial_sums",
           "lib/input_gradient",
-          `lib/input_gradient_${stored}`,
+          ...inputGradientChunk,
           ...gradient,
           ...parameters,
         ],
@@ -208,13 +208,13 @@ export function specOf(v: Variant): KernelSpec {
         bindings: [read("partials"), ...grads],
       };
     case "backward_whole":
+    case "backward_held":
       return {
         fragments: [
           ...base,
           ...sums,
-          "lib/lane_sums",
           "lib/input_gradient",
-          `lib/input_gradient_${stored}`,
+          ...(held ? [] : ["lib/lane_sums", ...inputGradientChunk]),
           ...gradient,
           ...parameters,
           visit,
@@ -283,6 +283,7 @@ export function sourceOf(variant: Variant): Composed {
     `const WORKGROUP_SIZE = ${workgroupSize}u;`,
     `const TEAM = ${team}u;`,
     `const SLOTS = ${slots}u;`,
+    `const HELD = ${Math.max(1, variant.held)}u;`,
     `const LANE_STRIDE = ${lanesAdjacent ? 1 : slots}u;`,
     `const SLOT_STRIDE = ${lanesAdjacent ? team : 1}u;`,
     `@group(0) @binding(0) var<uniform> params: Params;`,

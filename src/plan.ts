@@ -74,13 +74,17 @@ export function variantOf(
   resolved: Resolved,
   dispatch: Dispatch,
   tuning: Tuning,
-): Pick<Variant, "dtype" | "value" | "workgroupSize" | "team" | "lanesAdjacent" | "fence"> {
+): Pick<
+  Variant,
+  "dtype" | "value" | "workgroupSize" | "team" | "lanesAdjacent" | "held" | "fence"
+> {
   return {
     dtype: resolved.dtype,
     value: dispatch.value,
     workgroupSize: dispatch.workgroupSize,
     team: dispatch.team,
     lanesAdjacent: dispatch.lanesAdjacent,
+    held: 0,
     fence: tuning.fence,
   };
 }

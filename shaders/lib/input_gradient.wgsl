@@ -12,13 +12,3 @@ fn inputGradientAt(index: u32, known: Saved, means: Means) -> Value {
   let each = gradientAt(index, known);
   return known.scale * ((each.dz - means.dz) - each.xHat * means.dzXHat);
 }
-
-fn inputGradientChunk(task: Task, own: Sums, following: Sums, known: Saved, knownFollowing: Saved) {
-  let means = meansOf(own);
-  let meansFollowing = meansOf(following);
-  var cursor = cursorAt(task);
-  for (var at = task.first; at < task.end; at += TEAM) {
-    storeInputGradient(cursor, known, means, knownFollowing, meansFollowing);
-    cursor = next(cursor);
-  }
-}

@@ -19,11 +19,3 @@ fn normalized(x: Value, index: u32, by: Normal) -> Value {
   let centred = fence(x - by.shift) - by.delta;
   return activate(addResidual(centred * by.scale + by.offset, index));
 }
-
-fn normalizeChunk(task: Task, own: Normal, following: Normal) {
-  var cursor = cursorAt(task);
-  for (var at = task.first; at < task.end; at += TEAM) {
-    normalizeAt(cursor, own, following);
-    cursor = next(cursor);
-  }
-}

@@ -25,11 +25,13 @@ const LOOKS_AT: Readonly<Record<KernelName, readonly (keyof Variant)[]>> = {
   forward_statistics: ["running"],
   forward_normalize: ["running", "affine", "residual", "activation"],
   forward_whole: ["running", "affine", "residual", "activation"],
+  forward_held: ["running", "affine", "residual", "activation"],
   inference: ["affine", "residual", "activation", "save"],
   backward_sums: ["residual", "activation", "evaluation", "dResidual"],
   backward_input: ["residual", "activation", "dGamma", "dBeta"],
   backward_parameters: ["dGamma", "dBeta"],
   backward_whole: ["residual", "activation", "dResidual", "dGamma", "dBeta"],
+  backward_held: ["residual", "activation", "dResidual", "dGamma", "dBeta"],
   backward_scale: [],
 };
 
@@ -54,7 +56,7 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                       for (const dGamma of choices("dGamma", flags))
                         for (const dBeta of choices("dBeta", flags))
                           for (const dResidual of choices("dResidual", flags)) {
-                            if (value === "half" && kernel.endsWith("whole")) continue;
+                            if (value === "half" && /whole|held/.test(kernel)) continue;
                             // Activations only meet the type of a Value and the residual: each of them
                             // is crossed with those, two of them with everything.
                             const crossed = activation === "none" || activation === "silu";
@@ -74,6 +76,7 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                               workgroupSize: 256,
                               team,
                               lanesAdjacent: value.startsWith("row"),
+                              held: kernel.endsWith("held") ? 8 : 0,
                               fence,
                               activation,
                               affine,

@@ -1,0 +1,40 @@
+// Training forward in one dispatch, each value read once: a team takes a whole channel group and holds it
+// in registers, HELD Values a lane, between statistics and normalisation (8 bytes an f32).
+// Barriers: log2(TEAM) + 1. Error: as forward_statistics; a lane's Values are one block.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
+  countBatch(workgroup, local);
+  let task = taskOf(workgroup, local);
+  let begin = cursorAt(task);
+
+  var held: array<Value, HELD>;
+  var cursor = begin;
+  for (var i = 0u; i < HELD; i++) {
+    if (task.first + i * TEAM < task.end) { held[i] = loadX(cursor.index); }
+    cursor = next(cursor);
+  }
+  // Sums around the lane's first Value give its mean, a second look its squared deviations.
+  var sum = Value();
+  for (var i = 1u; i < HELD; i++) {
+    if (task.first + i * TEAM < task.end) { sum += fence(held[i] - held[0]); }
+  }
+  let count = select(0u, (task.end - task.first + TEAM - 1u) / TEAM, task.first < task.end);
+  let mean = sum / max(f32(count), 1.0);
+  var m2 = Value();
+  for (var i = 0u; i < HELD; i++) {
+    if (task.first + i * TEAM < task.end) {
+      let rest = fence(held[i] - held[0]) - mean;
+      m2 += rest * rest;
+    }
+  }
+  let own = mergeTeam(collapse(Lane(f32(count), held[0], mean, m2, Value())), task.lane, local);
+
+  let normal = learn(task, own);
+  cursor = begin;
+  for (var i = 0u; i < HELD; i++) {
+    if (task.first + i * TEAM < task.end) {
+      storeY(cursor.index, normalized(held[i], cursor.index, normal));
+    }
+    cursor = next(cursor);
+  }
+}
