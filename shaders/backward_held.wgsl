@@ -5,7 +5,7 @@
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
   let begin = cursorAt(task);
-  let known = savedOf(task.group);
+  let known = savedOf(task.channel);
 
   var dz: array<Value, HELD>;
   var xHat: array<Value, HELD>;

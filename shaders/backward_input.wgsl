@@ -3,12 +3,12 @@
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let own = channelSums(task.group, task.lane, local);
+  let own = channelSums(task.channel, task.lane, local);
   var following = own;
   if (PAIRS) {
     workgroupBarrier();
-    following = channelSums(followingOf(task.group), task.lane, local);
+    following = channelSums(followingOf(task.channel), task.lane, local);
   }
   storeParameterGradients(task, own);
-  inputGradientChunk(task, own, following, savedOf(task.group), savedOf(followingOf(task.group)));
+  inputGradientChunk(task, own, following, savedOf(task.channel), savedOf(followingOf(task.channel)));
 }

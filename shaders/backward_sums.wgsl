@@ -5,10 +5,10 @@
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let merged = sumTeam(laneSums(task, savedOf(task.group), savedOf(followingOf(task.group))), task.lane, local);
+  let merged = sumTeam(laneSums(task, savedOf(task.channel), savedOf(followingOf(task.channel))), task.lane, local);
   if (task.valid && task.lane == 0u) {
-    let at = 2u * task.chunk * params.groups + task.group;
+    let at = 2u * (params.firstSlot + task.chunk) * params.allGroups + task.channel;
     partials[at] = merged.dz;
-    partials[at + params.groups] = merged.dzXHat;
+    partials[at + params.allGroups] = merged.dzXHat;
   }
 }

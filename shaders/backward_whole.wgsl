@@ -3,7 +3,7 @@
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let known = savedOf(task.group);
+  let known = savedOf(task.channel);
   let sums = sumTeam(laneSums(task, known, known), task.lane, local);
   storeParameterGradients(task, sums);
   inputGradientChunk(task, sums, sums, known, known);

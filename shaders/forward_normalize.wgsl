@@ -2,10 +2,10 @@
 // and normalises one chunk. Passes: x read once, y written once (8 bytes an f32).
 fn partialsOf(group: u32, lane: u32) -> Statistics {
   var merged = Statistics();
-  for (var chunk = lane; chunk < params.chunks; chunk += TEAM) {
-    let at = 4u * chunk * params.groups + group;
-    merged = merge(merged, Statistics(countOf(partials[at]), partials[at + params.groups],
-                                      partials[at + 2u * params.groups], partials[at + 3u * params.groups]));
+  for (var chunk = lane; chunk < params.slots; chunk += TEAM) {
+    let at = 4u * chunk * params.allGroups + group;
+    merged = merge(merged, Statistics(countOf(partials[at]), partials[at + params.allGroups],
+                                      partials[at + 2u * params.allGroups], partials[at + 3u * params.allGroups]));
   }
   return merged;
 }
@@ -13,13 +13,13 @@ fn partialsOf(group: u32, lane: u32) -> Statistics {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let own = mergeTeam(partialsOf(task.group, task.lane), task.lane, local);
+  let own = mergeTeam(partialsOf(task.channel, task.lane), task.lane, local);
   var following = own;
   if (PAIRS) {
     workgroupBarrier();
-    following = mergeTeam(partialsOf(followingOf(task.group), task.lane), task.lane, local);
+    following = mergeTeam(partialsOf(followingOf(task.channel), task.lane), task.lane, local);
   }
-  let group = followingOf(task.group);
+  let group = followingOf(task.channel);
   normalizeChunk(task, learn(task, own),
     normalOf(group, following.shift, following.delta, inverseStd(following.m2 * params.perCount)));
 }

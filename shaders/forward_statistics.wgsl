@@ -7,10 +7,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let task = taskOf(workgroup, local);
   let merged = mergeTeam(laneStatistics(task), task.lane, local);
   if (task.valid && task.lane == 0u) {
-    let at = 4u * task.chunk * params.groups + task.group;
+    let at = 4u * (params.firstSlot + task.chunk) * params.allGroups + task.channel;
     partials[at] = Channel(merged.count);
-    partials[at + params.groups] = merged.shift;
-    partials[at + 2u * params.groups] = merged.delta;
-    partials[at + 3u * params.groups] = merged.m2;
+    partials[at + params.allGroups] = merged.shift;
+    partials[at + 2u * params.allGroups] = merged.delta;
+    partials[at + 3u * params.allGroups] = merged.m2;
   }
 }

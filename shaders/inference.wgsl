@@ -7,13 +7,13 @@ fn runningOf(group: u32) -> Statistics {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let own = runningOf(task.group);
+  let own = runningOf(task.channel);
   let invStd = inverseStd(own.m2);
-  if (task.valid && task.chunk == 0u && task.lane == 0u) {
-    save(task.group, own.shift, own.delta, invStd);
+  if (learnsFrom(task)) {
+    save(task.channel, own.shift, own.delta, invStd);
   }
-  let group = followingOf(task.group);
+  let group = followingOf(task.channel);
   let following = runningOf(group);
-  normalizeChunk(task, normalOf(task.group, own.shift, own.delta, invStd),
+  normalizeChunk(task, normalOf(task.channel, own.shift, own.delta, invStd),
     normalOf(group, following.shift, following.delta, inverseStd(following.m2)));
 }

@@ -1,15 +1,18 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { requireTrainable } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import { chooseDispatch, mergeDispatch, type Tuning } from "./dispatch.js";
+import { gridOf, type Dispatch, type Tuning } from "./dispatch.js";
 import { complain, OptionError } from "./errors.js";
 import type { BindingName, Variant } from "./kernels.js";
 import {
+  mapOnto,
   partialBytes,
   Plan,
   PLAIN,
   resolveDescriptor,
+  stepsOf,
   variantOf,
+  type Limits,
   type Outline,
   type Step,
   type Target,
@@ -36,6 +39,8 @@ export interface BackwardDescriptor extends PlanDescriptor {
   accumulate?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
+  /** Lowers the device's limits, for tests. */
+  limits?: Limits;
 }
 
 /** What a backward plan binds; outputs where they are wanted. */
@@ -84,73 +89,69 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     );
   }
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
-  const { limits } = device;
   const onlyScale = evaluation && dx && !parameters && !dResidual && options.activation === "none";
-  const dispatch = chooseDispatch(
-    extent,
-    resolved.dtype,
-    onlyScale ? "map" : "reduce",
-    tuning,
-    limits,
-    { forbidWhole: evaluation || !dx, kinds: 2 },
-  );
-  const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
+  const purpose = onlyScale ? "map" : "reduce";
+  const mapping = mapOnto(device, resolved, purpose, tuning, descriptor.limits, {
+    forbidWhole: evaluation || !dx,
+    kinds: 2,
+  });
+  const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
   const shaping: Pick<Variant, "activation" | "residual"> = {
     activation: options.activation,
     residual,
   };
-  const merge = mergeDispatch(dispatch, limits);
-  const parametersStep: Step = {
-    variant: { ...base, kernel: "backward_parameters", dGamma, dBeta },
-    grid: merge.grid,
-    params: { items: dispatch.groups },
-  };
-  const sumsStep: Step = {
-    variant: {
-      ...base,
-      kernel: "backward_sums",
-      ...shaping,
-      dResidual,
-      evaluation: evaluation && dx,
-    },
-    grid: dispatch.grid,
+  const { dispatch, groups, limits } = mapping;
+  const { path } = dispatch;
+  const merge: Step = {
+    variant: { ...base(dispatch), kernel: "backward_parameters", dGamma, dBeta },
+    mapped: mapping.regions[0]!,
+    grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
+    merges: true,
   };
   const steps: Step[] = [];
   if (extent.size === 0) {
-    if (parameters)
-      steps.push({ ...parametersStep, params: { items: dispatch.groups, chunks: 0 } });
+    if (parameters) steps.push({ ...merge, slots: 0 });
   } else if (onlyScale) {
-    steps.push({ variant: { ...base, kernel: "backward_scale" }, grid: dispatch.grid });
-  } else if (dispatch.path !== "split") {
-    steps.push({
-      variant: {
-        ...base,
-        kernel: `backward_${dispatch.path}`,
-        held: dispatch.held,
+    steps.push(...stepsOf(mapping, (each) => ({ ...base(each), kernel: "backward_scale" })));
+  } else if (path !== "split") {
+    steps.push(
+      ...stepsOf(mapping, (each) => ({
+        ...base(each),
+        kernel: `backward_${path}`,
+        held: each.held,
         ...shaping,
         dGamma,
         dBeta,
         dResidual,
-      },
-      grid: dispatch.grid,
-    });
+      })),
+    );
   } else {
-    steps.push(sumsStep);
+    steps.push(
+      ...stepsOf(mapping, (each) => ({
+        ...base(each),
+        kernel: "backward_sums",
+        ...shaping,
+        dResidual,
+        evaluation: evaluation && dx,
+      })),
+    );
     if (dx && !evaluation) {
       // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
-      steps.push({
-        variant: {
-          ...base,
-          kernel: "backward_input",
-          ...(dResidual ? {} : shaping),
-          dGamma,
-          dBeta,
-        },
-        grid: dispatch.grid,
-        ...(dResidual ? { rename: { dy: "dResidual" as const } } : {}),
-      });
+      steps.push(
+        ...stepsOf(
+          mapping,
+          (each) => ({
+            ...base(each),
+            kernel: "backward_input",
+            ...(dResidual ? {} : shaping),
+            dGamma,
+            dBeta,
+          }),
+          dResidual ? { rename: { dy: "dResidual" } } : {},
+        ),
+      );
     } else if (parameters) {
-      steps.push(parametersStep);
+      steps.push(merge);
     }
   }
   const inputs: BindingName[] = onlyScale ? ["dy", "saved"] : ["x", "dy", "saved"];
@@ -164,11 +165,11 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   return {
     subject,
     resolved,
-    dispatch,
+    mapping,
     inputs,
     outputs,
     steps,
-    scratchBytes: scratch ? partialBytes(extent, dispatch, 2) : 0,
+    scratchBytes: scratch ? partialBytes(resolved, mapping, 2) : 0,
     accumulate: descriptor.accumulate ?? false,
   };
 }

@@ -75,7 +75,7 @@ export interface Dispatch {
   readonly perGroup: number;
   readonly chunk: number;
   readonly chunks: number;
-  readonly grid: readonly [number, number];
+  readonly grid: readonly [number, number, number];
 }
 
 /** Channels that one Value spans. */
@@ -91,24 +91,34 @@ function valueOf(neighbours: number, columns: boolean, dtype: Dtype): ValueKind 
   return "half";
 }
 
+/** Elements that one Value spans. */
+export function elementsPerValue(value: ValueKind): number {
+  return value.endsWith("4") ? 4 : value.endsWith("2") ? 2 : 1;
+}
+
 /** Smallest power of two >= n. */
 function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 }
 
-/** A grid of at least `workgroups`, in two dimensions where one does not suffice. */
-export function gridOf(workgroups: number, limits: DispatchLimits): readonly [number, number] {
+/** A grid of at least `workgroups`, in as many dimensions as it takes. */
+export function gridOf(
+  workgroups: number,
+  limits: DispatchLimits,
+): readonly [number, number, number] {
   const most = limits.maxComputeWorkgroupsPerDimension;
   const width = Math.min(workgroups, most);
-  const height = Math.ceil(workgroups / Math.max(1, width));
-  return [width, height];
+  const rows = Math.ceil(workgroups / Math.max(1, width));
+  const height = Math.min(rows, most);
+  return [width, height, Math.ceil(rows / Math.max(1, height))];
 }
 
 /**
  * Chooses path and grid. Pure: the same for the same arguments, on any machine.
  *
  * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not; `kinds`
- * is how many Values a lane would hold per element it reads (x; or dz and xHat).
+ * is how many Values a lane would hold per element it reads (x; or dz and xHat); `value` keeps a part of a
+ * tensor to the Values of the whole.
  */
 export function chooseDispatch(
   extent: Extent,
@@ -116,14 +126,14 @@ export function chooseDispatch(
   purpose: "reduce" | "map",
   tuning: Tuning,
   limits: DispatchLimits,
-  options: { forbidWhole?: boolean; kinds?: 1 | 2 } = {},
+  options: { forbidWhole?: boolean; kinds?: 1 | 2; value?: ValueKind } = {},
 ): Dispatch {
   const { forbidWhole = false, kinds = 1 } = options;
   const single = extent.channels === 1;
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
   const outer = single ? 1 : extent.outer;
-  const value = valueOf(columns ? extent.channels : innerElements, columns, dtype);
+  const value = options.value ?? valueOf(columns ? extent.channels : innerElements, columns, dtype);
   const groups = extent.channels / channelsPerValue(value);
   const inner =
     value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
@@ -167,10 +177,4 @@ export function chooseDispatch(
     chunks,
     grid: gridOf(Math.ceil((groups * chunks) / slots), limits),
   };
-}
-
-/** The same mapping with one team per channel group, for what only merges chunks. */
-export function mergeDispatch(dispatch: Dispatch, limits: DispatchLimits): Dispatch {
-  const slots = dispatch.workgroupSize / dispatch.team;
-  return { ...dispatch, grid: gridOf(Math.ceil(dispatch.groups / slots), limits) };
 }

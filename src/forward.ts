@@ -1,14 +1,17 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { requireTrainable } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import { chooseDispatch, type Tuning } from "./dispatch.js";
+import type { Dispatch, Tuning } from "./dispatch.js";
 import type { BindingName, Variant } from "./kernels.js";
 import {
+  mapOnto,
   partialBytes,
   Plan,
   PLAIN,
   resolveDescriptor,
+  stepsOf,
   variantOf,
+  type Limits,
   type Outline,
   type Step,
   type Target,
@@ -20,6 +23,8 @@ export interface ForwardDescriptor extends PlanDescriptor {
   residual?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
+  /** Lowers the device's limits, for tests. */
+  limits?: Limits;
 }
 
 /** What a forward plan binds. gamma and beta where affine, state where trackRunningStats, residual where asked for. */
@@ -59,34 +64,38 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   const residual = descriptor.residual ?? false;
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
-  const dispatch = chooseDispatch(extent, resolved.dtype, "reduce", tuning, device.limits, {
+  const mapping = mapOnto(device, resolved, "reduce", tuning, descriptor.limits, {
     forbidWhole: running && options.momentum === null,
   });
-  const base = { ...PLAIN, ...variantOf(resolved, dispatch, tuning) };
+  const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
   const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
     affine: options.affine,
     residual,
     running,
     activation: options.activation,
   };
+  const { path } = mapping.dispatch;
   const steps: Step[] =
     extent.size === 0
       ? []
-      : dispatch.path !== "split"
-        ? [
-            {
-              variant: {
-                ...base,
-                kernel: `forward_${dispatch.path}`,
-                held: dispatch.held,
-                ...finish,
-              },
-              grid: dispatch.grid,
-            },
-          ]
+      : path !== "split"
+        ? stepsOf(mapping, (dispatch) => ({
+            ...base(dispatch),
+            kernel: `forward_${path}`,
+            held: dispatch.held,
+            ...finish,
+          }))
         : [
-            { variant: { ...base, kernel: "forward_statistics", running }, grid: dispatch.grid },
-            { variant: { ...base, kernel: "forward_normalize", ...finish }, grid: dispatch.grid },
+            ...stepsOf(mapping, (dispatch) => ({
+              ...base(dispatch),
+              kernel: "forward_statistics",
+              running,
+            })),
+            ...stepsOf(mapping, (dispatch) => ({
+              ...base(dispatch),
+              kernel: "forward_normalize",
+              ...finish,
+            })),
           ];
   const inputs: BindingName[] = ["x"];
   if (options.affine) inputs.push("gamma", "beta");
@@ -96,11 +105,11 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   return {
     subject,
     resolved,
-    dispatch,
+    mapping,
     inputs,
     outputs,
     steps,
-    scratchBytes: steps.length === 2 ? partialBytes(extent, dispatch, 4) : 0,
+    scratchBytes: path === "split" ? partialBytes(resolved, mapping, 4) : 0,
   };
 }
 

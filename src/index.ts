@@ -17,7 +17,7 @@ export { byteSizes, stateLayout } from "./bindings.js";
 export type { ByteSizes, PlanDescriptor, Resource, StateLayout } from "./bindings.js";
 export { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING } from "./dispatch.js";
 export type { Dispatch, DispatchLimits, Tuning } from "./dispatch.js";
-export type { Target } from "./plan.js";
+export type { Limits, Target } from "./plan.js";
 export type {
   ActivationName,
   BatchNormOptions,

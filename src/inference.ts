@@ -1,8 +1,18 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { stateOf } from "./device.js";
-import { chooseDispatch, type Tuning } from "./dispatch.js";
+import type { Tuning } from "./dispatch.js";
 import type { BindingName } from "./kernels.js";
-import { Plan, PLAIN, resolveDescriptor, variantOf, type Outline, type Target } from "./plan.js";
+import {
+  mapOnto,
+  Plan,
+  PLAIN,
+  resolveDescriptor,
+  stepsOf,
+  variantOf,
+  type Limits,
+  type Outline,
+  type Target,
+} from "./plan.js";
 
 /** What `createInference` takes. */
 export interface InferenceDescriptor extends PlanDescriptor {
@@ -12,6 +22,8 @@ export interface InferenceDescriptor extends PlanDescriptor {
   save?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
+  /** Lowers the device's limits, for tests. */
+  limits?: Limits;
 }
 
 /** What an inference plan binds. gamma and beta where affine, saved where `save`, residual where asked for. */
@@ -47,33 +59,28 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;
   const save = descriptor.save ?? false;
-  const dispatch = chooseDispatch(extent, resolved.dtype, "map", tuning, device.limits);
+  const mapping = mapOnto(device, resolved, "map", tuning, descriptor.limits);
   const inputs: BindingName[] = ["x", "state"];
   if (options.affine) inputs.push("gamma", "beta");
   if (residual) inputs.push("residual");
   return {
     subject,
     resolved,
-    dispatch,
+    mapping,
     inputs,
     outputs: save ? ["y", "saved"] : ["y"],
     steps:
       extent.size === 0
         ? []
-        : [
-            {
-              variant: {
-                ...PLAIN,
-                ...variantOf(resolved, dispatch, tuning),
-                kernel: "inference",
-                affine: options.affine,
-                activation: options.activation,
-                residual,
-                save,
-              },
-              grid: dispatch.grid,
-            },
-          ],
+        : stepsOf(mapping, (dispatch) => ({
+            ...PLAIN,
+            ...variantOf(resolved, dispatch, tuning),
+            kernel: "inference",
+            affine: options.affine,
+            activation: options.activation,
+            residual,
+            save,
+          })),
     scratchBytes: 0,
   };
 }

@@ -110,7 +110,7 @@ export function specOf(v: Variant): KernelSpec {
   const normalize = ["lib/normalize", v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
   const normalizeChunk = ["lib/normalize_chunk", `lib/normalize_${stored}`];
   const learning = [...normalize, "lib/saved", "lib/finish"];
-  const gradient = ["lib/gradient", ...shaping];
+  const gradient = ["lib/saved_read", "lib/gradient", ...shaping];
   const inputGradientChunk = ["lib/input_gradient_chunk", `lib/input_gradient_${stored}`];
   const parameters = [
     "lib/parameter_gradients",

@@ -16,8 +16,17 @@ import {
   type ResolvedOptions,
 } from "./descriptor.js";
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
-import { channelsPerValue, type Dispatch, type Tuning } from "./dispatch.js";
-import { complain, DestroyedError } from "./errors.js";
+import {
+  channelsPerValue,
+  chooseDispatch,
+  elementsPerValue,
+  type Dispatch,
+  type DispatchLimits,
+  type Tuning,
+} from "./dispatch.js";
+import { complain, DestroyedError, OptionError } from "./errors.js";
+import { regionsOf, type Region } from "./regions.js";
+import { elementBytes } from "./tensor.js";
 import { labelOf, specOf, type BindingName, type Variant } from "./kernels.js";
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
@@ -45,14 +54,117 @@ export function resolveDescriptor(subject: string, descriptor: PlanDescriptor): 
   };
 }
 
-/** One dispatch of a plan: its variant, its grid, and names under which buffers are bound differently. */
+/** Lowers what a device offers, so that tests reach what only huge tensors would. */
+export interface Limits {
+  /** Bytes of one storage binding at most; >= 512. Default: the device's `maxStorageBufferBindingSize`. */
+  maxBindingBytes?: number;
+  /** Workgroups along one dimension of a grid at most. Default: the device's. */
+  maxWorkgroups?: number;
+}
+
+/** A region of the tensors with its dispatch, and where its partials stand. */
+export interface Mapped {
+  readonly region: Region;
+  readonly dispatch: Dispatch;
+  readonly firstSlot: number;
+}
+
+/** How a tensor maps to the device: one region, or several where it exceeds a binding. */
+export interface Mapping {
+  readonly regions: readonly Mapped[];
+  /** The dispatch of the first region. */
+  readonly dispatch: Dispatch;
+  /** Partials of one channel. */
+  readonly slots: number;
+  /** Channel groups of the whole tensor. */
+  readonly groups: number;
+  readonly limits: DispatchLimits;
+}
+
+/** Cuts a tensor into regions where it must be, and chooses a dispatch for each. */
+export function mapOnto(
+  device: GPUDevice,
+  resolved: Resolved,
+  purpose: "reduce" | "map",
+  tuning: Tuning,
+  lowered: Limits = {},
+  options: { forbidWhole?: boolean; kinds?: 1 | 2 } = {},
+): Mapping {
+  const { dtype } = resolved;
+  const { channels, count, size } = resolved.extent;
+  const extent =
+    channels === 1 ? { outer: 1, channels, inner: count, count, size } : resolved.extent;
+  const limits = {
+    maxComputeWorkgroupsPerDimension:
+      lowered.maxWorkgroups ?? device.limits.maxComputeWorkgroupsPerDimension,
+  };
+  const maxBytes = lowered.maxBindingBytes ?? device.limits.maxStorageBufferBindingSize;
+  if (!(maxBytes >= 512)) {
+    throw new OptionError(
+      complain("limits: maxBindingBytes", "at least 512", String(maxBytes), "raise it"),
+    );
+  }
+  const { value } = chooseDispatch(extent, dtype, purpose, tuning, limits, options);
+  const regions = regionsOf(extent, elementBytes(dtype), elementsPerValue(value), maxBytes);
+  const several = regions.length > 1 ? { forbidWhole: true } : {};
+  const dispatches = regions.map((region) =>
+    chooseDispatch(region.extent, dtype, purpose, tuning, limits, {
+      ...options,
+      ...several,
+      value,
+    }),
+  );
+  // Regions of one outer index stand side by side where their channels differ, and one after another where not.
+  let base = 0;
+  let slots = 0;
+  let outerIndex = 0;
+  let pieceSlots: number[] = [];
+  const mapped = regions.map((region, index) => {
+    if (region.outerIndex !== outerIndex) {
+      outerIndex = region.outerIndex;
+      base = slots;
+      pieceSlots = [];
+    }
+    const firstSlot = base + pieceSlots.slice(0, region.piece).reduce((a, b) => a + b, 0);
+    const dispatch = dispatches[index]!;
+    pieceSlots[region.piece] = Math.max(pieceSlots[region.piece] ?? 0, dispatch.chunks);
+    slots = Math.max(slots, firstSlot + dispatch.chunks);
+    return { region, dispatch, firstSlot };
+  });
+  return {
+    regions: mapped,
+    dispatch: dispatches[0]!,
+    slots,
+    groups: channels / channelsPerValue(value),
+    limits,
+  };
+}
+
+/** One dispatch of a plan: its variant, what it covers, and names under which buffers are bound differently. */
 export interface Step {
   readonly variant: Variant;
-  readonly grid: readonly [number, number];
-  /** Values of `params` that differ from the plan's. */
-  readonly params?: { readonly items?: number; readonly chunks?: number };
+  readonly mapped: Mapped;
+  readonly grid: readonly [number, number, number];
+  /** Partials of one channel, where they differ from the mapping's. */
+  readonly slots?: number;
+  /** Whether it only merges partials: an item is a channel group of the whole tensor. */
+  readonly merges?: boolean;
   /** The kernel's binding -> the caller's, where they differ. */
   readonly rename?: Readonly<Partial<Record<BindingName, BindingName>>>;
+}
+
+/** The steps of one kernel: a dispatch for each region. */
+export function stepsOf(
+  mapping: Mapping,
+  make: (dispatch: Dispatch) => Variant,
+  rest: Pick<Step, "rename"> = {},
+): Step[] {
+  return mapping.regions.map((mapped) => ({
+    variant: make(mapped.dispatch),
+    mapped,
+    grid: mapped.dispatch.grid,
+    ...rest,
+  }));
 }
 
 /** Variant fields that most kernels leave alone. */
@@ -89,44 +201,66 @@ export function variantOf(
   };
 }
 
-const PARAM_WORDS = 20;
+const PARAM_WORDS = 28;
+
+/** Where a region begins in its binding: at the aligned offset below, and a remainder in elements. */
+function alignedStart(region: Region, dtype: Dtype): { offset: number; remainder: number } {
+  const bytes = elementBytes(dtype);
+  const offset = Math.floor((region.start * bytes) / REGION_ALIGNMENT) * REGION_ALIGNMENT;
+  return { offset, remainder: region.start - offset / bytes };
+}
+
+/** WebGPU's default of `minStorageBufferOffsetAlignment`, which no device exceeds. */
+const REGION_ALIGNMENT = 256;
 
 /** The uniform of one step, see `shaders/lib/params.wgsl`. */
-function paramsOf(
-  resolved: Resolved,
-  dispatch: Dispatch,
-  step: Step,
-  accumulate: boolean,
-): Uint32Array {
-  const { extent, options } = resolved;
-  const perChannelValue = 4 * channelsPerValue(dispatch.value);
-  const { groups, inner, team } = dispatch;
+function paramsOf(outline: Outline, step: Step): Uint32Array {
+  const { resolved, mapping } = outline;
+  const { extent, options, dtype } = resolved;
+  const { region, dispatch, firstSlot } = step.mapped;
+  const { inner, team, value } = dispatch;
+  const groups = step.merges ? mapping.groups : dispatch.groups;
   const stepOuter = Math.floor(team / inner);
   const stepInner = team % inner;
   const layout = stateLayout(extent.channels);
+  const perChannel = channelsPerValue(value);
+  const { remainder } = alignedStart(region, dtype);
   const words = new Uint32Array(PARAM_WORDS);
   words.set([
     groups,
     inner,
     dispatch.perGroup,
     dispatch.chunk,
-    step.params?.chunks ?? dispatch.chunks,
-    step.params?.items ?? groups * dispatch.chunks,
+    step.merges ? groups : groups * dispatch.chunks,
     step.grid[0],
+    step.grid[1],
+    remainder / elementsPerValue(value),
     stepOuter * groups * inner + stepInner,
     stepInner,
     (groups - 1) * inner,
-    layout.variance / perChannelValue,
-    layout.counter / perChannelValue,
+    mapping.groups,
+    step.merges ? 0 : region.firstChannel / perChannel,
+    step.merges ? 0 : firstSlot,
+    step.slots ?? mapping.slots,
+    step.merges || firstSlot === 0 ? 1 : 0,
+    layout.variance / 4 / perChannel,
+    layout.counter / 4 / perChannel,
     0,
-    accumulate ? 1 : 0,
-    extent.size,
+    outline.accumulate ? 1 : 0,
+    Math.min(remainder + extent.size - region.start, 0xffffffff),
   ]);
   const count = extent.count;
   const unbiased = options.runningVariance === "unbiased" && count > 1 ? count / (count - 1) : 1;
   new Float32Array(words.buffer).set(
-    [count > 0 ? 1 / count : 0, unbiased, options.momentum ?? -1, options.eps, options.slope],
-    15,
+    [
+      count > 0 ? 1 / count : 0,
+      unbiased,
+      options.momentum ?? -1,
+      options.eps,
+      options.slope,
+      outline.gammaFloor ?? 0,
+    ],
+    21,
   );
   return words;
 }
@@ -156,7 +290,7 @@ export class Plan {
     readonly device: GPUDevice,
     readonly subject: string,
     readonly resolved: Resolved,
-    readonly dispatch: Dispatch,
+    readonly mapping: Mapping,
     readonly inputs: readonly BindingName[],
     readonly outputs: readonly BindingName[],
     scratchBytes: number,
@@ -188,8 +322,8 @@ export class Plan {
 
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
-    const { subject, resolved, dispatch, inputs, outputs, scratchBytes } = outline;
-    return new Plan(device, subject, resolved, dispatch, inputs, outputs, scratchBytes);
+    const { subject, resolved, mapping, inputs, outputs, scratchBytes } = outline;
+    return new Plan(device, subject, resolved, mapping, inputs, outputs, scratchBytes);
   }
 
   #finish(outline: Outline, kernels: readonly Kernel[]): void {
@@ -210,7 +344,7 @@ export class Plan {
         `bn.${labelOf(step.variant)}/params`,
         PARAM_WORDS * 4,
         USAGE.UNIFORM,
-        paramsOf(this.resolved, this.dispatch, step, outline.accumulate ?? false),
+        paramsOf(outline, step),
       ),
       recent: [],
     }));
@@ -273,6 +407,15 @@ export class Plan {
     return rangeOf(this.device, this.subject, need, resource);
   }
 
+  /** The part of a tensor's range that a region covers. */
+  #part(range: Range, region: Region): Range {
+    if (this.mapping.regions.length === 1) return range;
+    const { dtype } = this.resolved;
+    const { offset, remainder } = alignedStart(region, dtype);
+    const bytes = (remainder + region.size) * elementBytes(dtype);
+    return { buffer: range.buffer, offset: range.offset + offset, size: Math.ceil(bytes / 4) * 4 };
+  }
+
   #record(
     pass: GPUComputePassEncoder,
     prepared: Prepared,
@@ -280,7 +423,10 @@ export class Plan {
   ): void {
     const { step, uniform, recent } = prepared;
     const { bindings } = prepared.kernel;
-    const bound = bindings.map(({ name }) => ranges.get(step.rename?.[name] ?? name)!);
+    const bound = bindings.map(({ name }) => {
+      const range = ranges.get(step.rename?.[name] ?? name)!;
+      return TENSORS.has(name) ? this.#part(range, step.mapped.region) : range;
+    });
     let found = recent.find(({ key }) =>
       bound.every((range, i) => key[2 * i] === range.buffer && key[2 * i + 1] === range.offset),
     );
@@ -313,7 +459,7 @@ export class Plan {
     }
     pass.setPipeline(found.pipeline);
     pass.setBindGroup(0, found.group);
-    pass.dispatchWorkgroups(step.grid[0], step.grid[1]);
+    pass.dispatchWorkgroups(...step.grid);
   }
 }
 
@@ -324,17 +470,18 @@ const PER_CHANNEL: ReadonlySet<BindingName> = new Set(["gamma", "beta", "dGamma"
 export interface Outline {
   readonly subject: string;
   readonly resolved: Resolved;
-  readonly dispatch: Dispatch;
+  readonly mapping: Mapping;
   readonly inputs: readonly BindingName[];
   readonly outputs: readonly BindingName[];
   readonly steps: readonly Step[];
   readonly scratchBytes: number;
   readonly accumulate?: boolean;
+  readonly gammaFloor?: number;
 }
 
 /** Bytes of scratch for `planes` f32 per chunk and channel. */
-export function partialBytes(extent: Extent, dispatch: Dispatch, planes: number): number {
-  return planes * 4 * extent.channels * dispatch.chunks;
+export function partialBytes(resolved: Resolved, mapping: Mapping, planes: number): number {
+  return planes * 4 * resolved.extent.channels * mapping.slots;
 }
 
 /** Checks that a kernel stays within WebGPU's default of 8 storage buffers; used by the tests. */

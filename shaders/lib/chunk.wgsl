@@ -1,7 +1,8 @@
 // Which Values an invocation works on. A channel group is cut into chunks; a team of TEAM lanes
 // (SLOTS teams a workgroup) takes a chunk, lane after lane, so that neighbours read neighbours.
 struct Task {
-  group: u32,
+  group: u32,    // of the region
+  channel: u32,  // the same group, of the tensor
   chunk: u32,
   lane: u32,
   first: u32,  // this lane's first Value within the group
@@ -12,12 +13,19 @@ struct Task {
 fn taskOf(workgroup: vec3u, local: u32) -> Task {
   let slot = (local / SLOT_STRIDE) % SLOTS;
   let lane = (local / LANE_STRIDE) % TEAM;
-  let item = (workgroup.y * params.gridWidth + workgroup.x) * SLOTS + slot;
+  let linear = (workgroup.z * params.gridHeight + workgroup.y) * params.gridWidth + workgroup.x;
+  let item = linear * SLOTS + slot;
   let valid = item < params.items;
   let chunk = select(0u, item / params.groups, valid);
   let begin = chunk * params.chunk;
   let end = select(0u, min(begin + params.chunk, params.perGroup), valid);
-  return Task(select(0u, item % params.groups, valid), chunk, lane, begin + lane, end, valid);
+  let group = select(0u, item % params.groups, valid);
+  return Task(group, params.firstGroup + group, chunk, lane, begin + lane, end, valid);
+}
+
+// Whether this lane writes what there is once a channel.
+fn learnsFrom(task: Task) -> bool {
+  return task.valid && task.chunk == 0u && task.lane == 0u && params.learns == 1u;
 }
 
 // A position in the buffer that walks down a lane's Values without dividing.
@@ -29,7 +37,7 @@ struct Cursor {
 fn cursorAt(task: Task) -> Cursor {
   let outer = task.first / params.inner;
   let inner = task.first % params.inner;
-  return Cursor((outer * params.groups + task.group) * params.inner + inner, inner);
+  return Cursor(params.base + (outer * params.groups + task.group) * params.inner + inner, inner);
 }
 
 fn next(cursor: Cursor) -> Cursor {
@@ -41,4 +49,4 @@ fn next(cursor: Cursor) -> Cursor {
 }
 
 // The channel whose row follows in memory.
-fn followingOf(group: u32) -> u32 { return select(group + 1u, 0u, group + 1u == params.groups); }
+fn followingOf(group: u32) -> u32 { return select(group + 1u, 0u, group + 1u == params.allGroups); }

@@ -2,9 +2,9 @@
 fn learn(task: Task, own: Statistics) -> Normal {
   let variance = own.m2 * params.perCount;
   let invStd = inverseStd(variance);
-  if (task.valid && task.chunk == 0u && task.lane == 0u) {
-    save(task.group, own.shift, own.delta, invStd);
-    updateRunning(task.group, own.shift, variance);
+  if (learnsFrom(task)) {
+    save(task.channel, own.shift, own.delta, invStd);
+    updateRunning(task.channel, own.shift, variance);
   }
-  return normalOf(task.group, own.shift, own.delta, invStd);
+  return normalOf(task.channel, own.shift, own.delta, invStd);
 }

@@ -1,7 +1,7 @@
 // Running statistics: running = (1 - momentum) * running + momentum * batch, on the GPU.
 // The counter is incremented once a batch, before anyone who reads it runs.
 fn countBatch(workgroup: vec3u, local: u32) {
-  if (workgroup.x == 0u && workgroup.y == 0u && local == 0u) {
+  if (all(workgroup == vec3u()) && local == 0u && params.firstSlot == 0u && params.firstGroup == 0u) {
     let bits = state[params.counterAt];
     state[params.counterAt] = withCounter(bits, counterOf(bits) + 1u);
   }

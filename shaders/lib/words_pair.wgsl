@@ -3,4 +3,4 @@
 const PAIRS = true;
 fn ownsWord(cursor: Cursor) -> bool { return (cursor.index & 1u) == 0u; }
 fn endsRow(cursor: Cursor) -> bool { return cursor.inner + 1u == params.inner; }
-fn endsTensor(cursor: Cursor) -> bool { return cursor.index + 1u == params.total; }
+fn endsTensor(cursor: Cursor) -> bool { return cursor.index + 1u == params.end; }

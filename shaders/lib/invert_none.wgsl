@@ -1,0 +1,2 @@
+fn invertActivation(y: Value) -> Value { return y; }
+fn gradientOfOutput(y: Value) -> Value { return Value(1.0); }
