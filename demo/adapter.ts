@@ -22,18 +22,29 @@ export async function findDevice(): Promise<Found> {
       const remedy =
         "Update its driver, and look at chrome://gpu. On Linux, Chrome may need --enable-unsafe-webgpu " +
         "--enable-features=Vulkan; --use-webgpu-adapter=swiftshader computes in software.";
-      return { device: null, reason: "This browser has WebGPU, but found no GPU that it can use.", remedy };
+      return {
+        device: null,
+        reason: "This browser has WebGPU, but found no GPU that it can use.",
+        remedy,
+      };
     }
     const device = await adapter.requestDevice({ label: "demo" });
     return { device, name: nameOf(device) };
   } catch (error) {
     const reason = `The GPU could not be opened: ${(error as Error).message}`;
-    return { device: null, reason, remedy: "Reload the page; if it stays so, restart the browser." };
+    return {
+      device: null,
+      reason,
+      remedy: "Reload the page; if it stays so, restart the browser.",
+    };
   }
 }
 
 function nameOf(device: GPUDevice): string {
   const { vendor, architecture, device: model, description } = device.adapterInfo;
-  const name = description || [vendor, architecture, model].filter(Boolean).join(" ") || "a GPU without a name";
+  const name =
+    description ||
+    [vendor, architecture, model].filter(Boolean).join(" ") ||
+    "a GPU without a name";
   return /swiftshader|llvmpipe/i.test(`${name} ${architecture}`) ? `${name}, in software` : name;
 }

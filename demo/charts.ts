@@ -12,23 +12,31 @@ export interface HistogramLabels {
 }
 
 /** Bars of shares in percent, with the mean as a dashed line. Without data: the empty axes. */
-export function histogramSvg(data: Histogram | null, { title, xLabel, mean }: HistogramLabels): string {
+export function histogramSvg(
+  data: Histogram | null,
+  { title, xLabel, mean }: HistogramLabels,
+): string {
   const view = { width: 440, height: 230 };
   const plot = { left: 44, top: 12, width: 384, height: 168 };
   const bottom = plot.top + plot.height;
   const parts: string[] = [];
-  const shares = data ? Array.from(data.counts, (count) => (100 * count) / Math.max(1, data.total)) : [];
+  const shares = data
+    ? Array.from(data.counts, (count) => (100 * count) / Math.max(1, data.total))
+    : [];
   const most = Math.max(...shares, 1e-9);
   const yTicks = data ? ticks(0, most, 5) : [];
   const top = data ? Math.max(most * 1.04, yTicks.at(-1)!) : 1;
   const y = (share: number): number => bottom - (share / top) * plot.height;
   for (const value of yTicks) {
     parts.push(`<path class="grid" d="M${plot.left} ${y(value).toFixed(1)}h${plot.width}"/>`);
-    parts.push(`<text x="${plot.left - 6}" y="${(y(value) + 4).toFixed(1)}" text-anchor="end">${minus(value)}</text>`);
+    parts.push(
+      `<text x="${plot.left - 6}" y="${(y(value) + 4).toFixed(1)}" text-anchor="end">${minus(value)}</text>`,
+    );
   }
   parts.push(`<path class="axis" d="M${plot.left} ${bottom}h${plot.width}"/>`);
   if (data) {
-    const x = (value: number): number => plot.left + ((value - data.low) / (data.high - data.low)) * plot.width;
+    const x = (value: number): number =>
+      plot.left + ((value - data.low) / (data.high - data.low)) * plot.width;
     const bin = plot.width / shares.length;
     for (const [i, share] of shares.entries()) {
       if (share === 0) continue;
@@ -40,7 +48,9 @@ export function histogramSvg(data: Histogram | null, { title, xLabel, mean }: Hi
       );
     }
     for (const value of ticks(data.low, data.high, 6)) {
-      parts.push(`<text x="${x(value).toFixed(1)}" y="${bottom + 17}" text-anchor="middle">${minus(value)}</text>`);
+      parts.push(
+        `<text x="${x(value).toFixed(1)}" y="${bottom + 17}" text-anchor="middle">${minus(value)}</text>`,
+      );
     }
     if (mean >= data.low && mean <= data.high) {
       parts.push(`<path class="mark" d="M${x(mean).toFixed(1)} ${plot.top}V${bottom}"/>`);
@@ -84,16 +94,23 @@ export function timesSvg(bars: readonly TimeBar[]): string {
     const top = i * row + 6;
     const text = ms === null ? "–" : `${digits3(ms)} ms${note ? `, ${note}` : ""}`;
     parts.push(`<text class="name" x="${plot.left}" y="${top + 12}">${escape(name)}</text>`);
-    parts.push(`<text class="name" x="${plot.left + plot.width}" y="${top + 12}" text-anchor="end">${escape(text)}</text>`);
+    parts.push(
+      `<text class="name" x="${plot.left + plot.width}" y="${top + 12}" text-anchor="end">${escape(text)}</text>`,
+    );
     if (ms !== null) {
       const width = Math.max(1, x(ms)).toFixed(1);
-      parts.push(`<rect class="bar ${kind}" x="${plot.left}" y="${top + 18}" width="${width}" height="12"/>`);
-      if (copy) parts.push(`<path class="mark" d="M${(plot.left + x(copy)).toFixed(1)} ${top + 15}v18"/>`);
+      parts.push(
+        `<rect class="bar ${kind}" x="${plot.left}" y="${top + 18}" width="${width}" height="12"/>`,
+      );
+      if (copy)
+        parts.push(`<path class="mark" d="M${(plot.left + x(copy)).toFixed(1)} ${top + 15}v18"/>`);
     }
   }
   parts.push(
     `<text class="label" x="${plot.left + plot.width / 2}" y="${view.height - 8}" text-anchor="middle">time per run, ms</text>`,
   );
-  const summary = bars.map(({ name, ms }) => `${name}: ${ms === null ? "not measured" : `${digits3(ms)} ms`}`).join("; ");
+  const summary = bars
+    .map(({ name, ms }) => `${name}: ${ms === null ? "not measured" : `${digits3(ms)} ms`}`)
+    .join("; ");
   return `<svg class="chart" viewBox="0 0 ${view.width} ${view.height}" role="img" aria-label="${escape(summary)}">${parts.join("")}</svg>`;
 }

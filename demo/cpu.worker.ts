@@ -1,4 +1,10 @@
-import { judgeAll, referenceCalls, type Inputs, type Outputs, type Verdict } from "../scripts/support/check.js";
+import {
+  judgeAll,
+  referenceCalls,
+  type Inputs,
+  type Outputs,
+  type Verdict,
+} from "../scripts/support/check.js";
 import { median } from "../scripts/support/median.js";
 import * as reference from "../src/reference.js";
 
@@ -24,7 +30,7 @@ const ENOUGH_MS = 600;
 
 function timeOf(call: () => unknown): number {
   const samples: number[] = [];
-  for (let spent = 0; samples.length === 0 || (samples.length < 3 && spent < ENOUGH_MS); ) {
+  for (let spent = 0; samples.length === 0 || (samples.length < 3 && spent < ENOUGH_MS);) {
     const start = performance.now();
     call();
     samples.push(performance.now() - start);

@@ -18,13 +18,19 @@ const FILES = [zero, one, two, three, four, five, six, seven, eight, nine];
 
 let kept: Digits | null = null;
 
-async function loadDigits(signal: AbortSignal, onProgress: (share: number) => void): Promise<Digits> {
+async function loadDigits(
+  signal: AbortSignal,
+  onProgress: (share: number) => void,
+): Promise<Digits> {
   if (kept) return kept;
   let loaded = 0;
   const files = await Promise.all(
     FILES.map(async (url) => {
       const response = await fetch(url, { signal });
-      if (!response.ok) throw new Error(`The digits could not be loaded: ${response.status} ${response.statusText}`);
+      if (!response.ok)
+        throw new Error(
+          `The digits could not be loaded: ${response.status} ${response.statusText}`,
+        );
       const { data } = (await response.json()) as { data: number[] };
       onProgress(++loaded / FILES.length);
       return data;
@@ -35,7 +41,10 @@ async function loadDigits(signal: AbortSignal, onProgress: (share: number) => vo
 }
 
 /** Moves the channel from its place after N to the end. */
-function toChannelsLast(values: Float32Array<ArrayBuffer>, { outer, channels, inner }: Extent): Float32Array<ArrayBuffer> {
+function toChannelsLast(
+  values: Float32Array<ArrayBuffer>,
+  { outer, channels, inner }: Extent,
+): Float32Array<ArrayBuffer> {
   const moved = new Float32Array(values.length);
   for (let o = 0, i = 0; o < outer; o++) {
     for (let c = 0; c < channels; c++) {
@@ -93,7 +102,8 @@ export async function makeInputs(
   const noise = normals(NOISE + 1, 4);
   const dy = new Float32Array(size);
   // A length that is no power of two, so that no channel meets the same stretch again and again.
-  for (let i = 0; i < size; i += noise.length) dy.set(noise.subarray(0, Math.min(noise.length, size - i)), i);
+  for (let i = 0; i < size; i += noise.length)
+    dy.set(noise.subarray(0, Math.min(noise.length, size - i)), i);
   const last = settings.layout === "channels-last";
   return {
     shape: shapeInMemory(settings),

@@ -1,7 +1,7 @@
 import { OPERATIONS } from "../scripts/support/check.js";
 import { SIDE } from "../scripts/support/digits.js";
 import { runOnDevice, type Operation } from "../scripts/support/experiment.js";
-import { grouped, megabytes, shapeText } from "../scripts/support/format.js";
+import { byteText, grouped, shapeText } from "../scripts/support/format.js";
 import { COPY_COMMAND, COPY_KERNEL, createPrograms, measure } from "../scripts/support/timing.js";
 import { findDevice, type Found } from "./adapter.js";
 import { askCpu } from "./cpu.js";
@@ -35,7 +35,8 @@ let found: Found | null = null;
 let running: AbortController | null = null;
 let shown: Shown | null = null;
 
-const keyOf = ({ data, shape: sizes }: Pick<Preset, "data" | "shape">): string => `${data}:${sizes.join()}`;
+const keyOf = ({ data, shape: sizes }: Pick<Preset, "data" | "shape">): string =>
+  `${data}:${sizes.join()}`;
 
 // ---------------------------------------------------------------------------------------------------------------
 // Controls
@@ -46,7 +47,7 @@ function fillPresets(): void {
     PRESETS.filter((each) => each.data === data)
       .map((each) => {
         const bytes = 4 * each.shape.reduce((a, b) => a * b, 1);
-        const text = `${shapeText(each.shape)} ${each.what}, ${megabytes(bytes)}`;
+        const text = `${shapeText(each.shape)} ${each.what}, ${byteText(bytes)}`;
         return `<option value="${keyOf(each)}">${escape(text)}</option>`;
       })
       .join("") +
@@ -74,14 +75,20 @@ function describeShape(): boolean {
   shape.setAttribute("aria-invalid", String(wrong !== null));
   const size = settings.shape.reduce((a, b) => a * b, 1);
   note.textContent =
-    wrong ?? `In memory ${shapeText(shapeInMemory(settings))}: ${grouped(size)} values, ${megabytes(4 * size)}.`;
+    wrong ??
+    `In memory ${shapeText(shapeInMemory(settings))}: ${grouped(size)} values, ${byteText(4 * size)}.`;
   if (!running) go.disabled = wrong !== null || found === null;
   return wrong === null;
 }
 
 function change(changed: Partial<Settings>): void {
   settings = { ...settings, ...changed };
-  if (describeShape()) history.replaceState(null, "", `${location.pathname}${writeSettings(settings)}${location.hash}`);
+  if (describeShape())
+    history.replaceState(
+      null,
+      "",
+      `${location.pathname}${writeSettings(settings)}${location.hash}`,
+    );
 }
 
 preset.addEventListener("change", () => {
@@ -115,7 +122,8 @@ function showChannel(wanted: number): void {
     input.max = String(channels - 1);
     input.value = String(index);
   }
-  const pixel = channels === SIDE * SIDE ? `, row ${Math.floor(index / SIDE)}, column ${index % SIDE}` : "";
+  const pixel =
+    channels === SIDE * SIDE ? `, row ${Math.floor(index / SIDE)}, column ${index % SIDE}` : "";
   byId("channel-note").textContent = `of ${grouped(channels)}${pixel}`;
   showHistograms(shown, index);
   settings = { ...settings, channel: index };
@@ -136,7 +144,7 @@ for (const input of [channel, channelRange]) {
 const STEPS = {
   data: ["Preparing the data", 0, 0.15],
   gpu: ["Running on the GPU", 0.15, 0.3],
-  cpu: ["Checking against float64 on the CPU", 0.3, 0.6],
+  cpu: ["Checking on the CPU", 0.3, 0.6],
   times: ["Timing, in turns", 0.6, 1],
 } as const;
 
@@ -177,15 +185,23 @@ async function run(): Promise<void> {
       const onProgress = await step("times");
       const { programs, destroy } = await createPrograms(device, inputs);
       try {
-        const names: string[] = [COPY_KERNEL, COPY_COMMAND, ...OPERATIONS.filter((_, i) => wanted[i])];
+        const names: string[] = [
+          COPY_KERNEL,
+          COPY_COMMAND,
+          ...OPERATIONS.filter((_, i) => wanted[i]),
+        ];
         const timed = programs.filter(({ name }) => names.includes(name));
         // A browser sees completion in steps of about 2 ms, so each sample is long.
-        showTimes(await measure(timed, { rounds: 7, sampleMs: 30, onProgress, signal }), answer.times);
+        showTimes(
+          await measure(timed, { rounds: 7, sampleMs: 30, onProgress, signal }),
+          answer.times,
+        );
       } finally {
         destroy();
       }
       const failed = answer.verdicts.filter(({ pass }) => !pass).length;
-      outcome = failed === 0 ? `All ${answer.verdicts.length} checks passed` : `${failed} checks FAILED`;
+      const passed = answer.verdicts.length === 1 ? "The check passed" : "All checks passed";
+      outcome = failed === 0 ? passed : `${failed} of ${answer.verdicts.length} checks FAILED`;
     } else {
       const answer = await askCpu({ inputs, outputs: null, wanted }, signal, await step("cpu"));
       shown = { inputs, y: answer.y!, unit: unitOf(data) };
@@ -198,10 +214,11 @@ async function run(): Promise<void> {
     progress.value = 1;
     document.documentElement.dataset["state"] = "done";
   } catch (error) {
-    const cancelled = signal.aborted;
-    status.textContent = cancelled ? "Cancelled." : `${(error as Error).message}`;
+    const reason = (signal.aborted ? signal.reason : error) as Error;
+    const cancelled = reason.name === "AbortError";
+    status.textContent = reason.message;
     progress.value = 0;
-    if (!cancelled) console.error(error);
+    if (!cancelled) console.error(reason);
     document.documentElement.dataset["state"] = cancelled ? "cancelled" : "failed";
   } finally {
     running = null;
@@ -211,7 +228,8 @@ async function run(): Promise<void> {
   }
 }
 
-const unitOf = (data: Settings["data"]): string => (data === "digits" ? "x, grey level (0 to 255)" : "x");
+const unitOf = (data: Settings["data"]): string =>
+  data === "digits" ? "x, grey level (0 to 255)" : "x";
 
 // ---------------------------------------------------------------------------------------------------------------
 // The device
@@ -237,8 +255,9 @@ async function openDevice(): Promise<void> {
   const { device } = found;
   if (!device) return;
   device.addEventListener("uncapturederror", (event) => {
-    running?.abort(event.error);
-    status.textContent = `The GPU reported: ${event.error.message}`;
+    const error = new Error(`The GPU reported: ${event.error.message}`);
+    if (running) running.abort(error);
+    else status.textContent = error.message;
   });
   void device.lost.then(({ message }) => {
     running?.abort(new Error("The GPU was lost."));
@@ -253,6 +272,7 @@ showControls();
 showVerdicts([]);
 showTimes([], []);
 showChannel(settings.channel);
+document.documentElement.classList.add("ready");
 await openDevice();
 describeShape();
 if (objection(settings) === null) await run();

@@ -33,7 +33,8 @@ export const PRESETS: readonly Preset[] = [
 ];
 
 const DEFAULTS: Settings = {
-  ...PRESETS[0]!,
+  data: "random",
+  shape: PRESETS[0]!.shape,
   layout: "channels-first",
   run: "backward",
   channel: 0,
@@ -57,8 +58,10 @@ export function parseShape(text: string): number[] {
 /** What is wrong with a shape here, in plain words; null if nothing. */
 export function objection(settings: Pick<Settings, "data" | "shape" | "run">): string | null {
   const { data, shape, run } = settings;
-  if (shape.some((each) => !Number.isInteger(each))) return "Whole numbers with commas, such as 32, 64, 28, 28.";
-  if (shape.length < 2 || shape.length > 5) return "Two to five numbers: N, C and up to three more.";
+  if (shape.some((each) => !Number.isInteger(each)))
+    return "Whole numbers with commas, such as 32, 64, 28, 28.";
+  if (shape.length < 2 || shape.length > 5)
+    return "Two to five numbers: N, C and up to three more.";
   if (shape.some((each) => each < 1)) return "Each number is at least 1.";
   const { count, size } = extentOf("demo", shape, "channels-first");
   if (size > MOST_ELEMENTS) {
@@ -83,7 +86,10 @@ export function readSettings(search: string): Settings {
   const shape = parseShape(parameters.get("shape") ?? DEFAULTS.shape.join());
   const usable = objection({ data, shape, run }) === null;
   const channels = usable ? shape[1]! : DEFAULTS.shape[1]!;
-  const channel = Math.min(channels - 1, Math.max(0, Math.floor(Number(parameters.get("channel")) || 0)));
+  const channel = Math.min(
+    channels - 1,
+    Math.max(0, Math.floor(Number(parameters.get("channel")) || 0)),
+  );
   return usable ? { data, shape, layout, run, channel } : { ...DEFAULTS, layout, run, channel };
 }
 

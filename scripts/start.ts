@@ -20,7 +20,15 @@ import {
 } from "./support/check.js";
 import { packDigits, PIXELS, SIDE, takeDigits, type Digits } from "./support/digits.js";
 import { moduleFor, runOnDevice } from "./support/experiment.js";
-import { digits3, grouped, megabytes, percent, scientific, shapeText, times } from "./support/format.js";
+import {
+  byteText,
+  digits3,
+  grouped,
+  percent,
+  scientific,
+  shapeText,
+  times,
+} from "./support/format.js";
 import { channelOf, histogram, summarise, type Histogram } from "./support/histogram.js";
 import { median } from "./support/median.js";
 import { paint } from "./support/paint.js";
@@ -163,7 +171,9 @@ async function runEpoch(
     progress.tick();
   }
   progress.end();
-  const statistics = async (bn: BatchNorm): Promise<{ mean: Float32Array; variance: Float32Array }> => ({
+  const statistics = async (
+    bn: BatchNorm,
+  ): Promise<{ mean: Float32Array; variance: Float32Array }> => ({
     mean: await bn.runningMean!.read(),
     variance: await bn.runningVar!.read(),
   });
@@ -217,10 +227,16 @@ function reportImages(digits: Digits, epoch: Epoch): void {
 
 function reportFeatures(digits: Digits, epoch: Epoch): void {
   const data = pixelStatistics(digits);
-  const place = (pixel: number): string => `row ${Math.floor(pixel / SIDE)}, column ${pixel % SIDE}`;
+  const place = (pixel: number): string =>
+    `row ${Math.floor(pixel / SIDE)}, column ${pixel % SIDE}`;
   heading("As features", `BatchNorm1d(784), ${shapeText([BATCH, PIXELS])}, one channel per pixel`);
   const roots = (values: Float32Array): Float64Array => Float64Array.from(values, Math.sqrt);
-  const row = (name: string, truth: Float64Array, learned: Float64Array, averaged: Float64Array): string[] => {
+  const row = (
+    name: string,
+    truth: Float64Array,
+    learned: Float64Array,
+    averaged: Float64Array,
+  ): string[] => {
     const off = Array.from(truth, (value, c) => Math.abs(learned[c]! - value));
     const worst = off.indexOf(Math.max(...off));
     const values = [truth[worst]!, learned[worst]!, averaged[worst]!];
@@ -243,15 +259,25 @@ function reportFeatures(digits: Digits, epoch: Epoch): void {
   );
   const constant = data.deviation.reduce((count, each) => count + (each === 0 ? 1 : 0), 0);
   const { values, wrong } = epoch.constant;
-  say(`  ${constant} of ${PIXELS} pixels never vary. Of ${grouped(values)} outputs of pixels that did not vary in their`);
-  say(`  batch, ${grouped(values - wrong)} are beta to the last bit: ${passOrFail(wrong === 0 && values > 0)}`);
+  say(
+    `  ${constant} of ${PIXELS} pixels never vary. Of ${grouped(values)} outputs of pixels that did not vary in their`,
+  );
+  say(
+    `  batch, ${grouped(values - wrong)} are beta to the last bit: ${passOrFail(wrong === 0 && values > 0)}`,
+  );
 }
 
 function epochVerdicts(name: string, epoch: Epoch): Verdict[] {
   const { learned, expected, tolerance } = epoch;
   return [
     judge(name, "running mean", learned.mean, expected.mean, (c) => tolerance.mean[c]!),
-    judge(name, "running variance", learned.variance, expected.variance, (c) => tolerance.variance[c]!),
+    judge(
+      name,
+      "running variance",
+      learned.variance,
+      expected.variance,
+      (c) => tolerance.variance[c]!,
+    ),
   ];
 }
 
@@ -306,7 +332,10 @@ function timeReference(inputs: Inputs, tick: () => void): number[] {
   return samples.map(median);
 }
 
-async function reportTimes(device: GPUDevice, shapes: readonly (readonly number[])[]): Promise<void> {
+async function reportTimes(
+  device: GPUDevice,
+  shapes: readonly (readonly number[])[],
+): Promise<void> {
   const rows: string[][] = [];
   const progress = new Progress("timing", 100 * shapes.length);
   for (const shape of shapes) {
@@ -327,7 +356,7 @@ async function reportTimes(device: GPUDevice, shapes: readonly (readonly number[
     destroy();
     const of = (name: string): Timing => timings.find((timing) => timing.name === name)!;
     const copy = of(COPY_KERNEL).ms;
-    const bytes = megabytes(inputs.x.byteLength);
+    const bytes = byteText(inputs.x.byteLength);
     rows.push([`${shapeText(shape)}  ${paint.dim(bytes)}`, "", "", "", ""]);
     for (const name of [COPY_KERNEL, COPY_COMMAND]) {
       const { ms } = of(name);
@@ -335,13 +364,28 @@ async function reportTimes(device: GPUDevice, shapes: readonly (readonly number[
     }
     for (const [i, name] of OPERATIONS.entries()) {
       const { ms } = of(name);
-      rows.push([`  ${name}`, digits3(ms), times(ms / copy), digits3(onCpu[i]!), times(onCpu[i]! / ms)]);
+      rows.push([
+        `  ${name}`,
+        digits3(ms),
+        times(ms / copy),
+        digits3(onCpu[i]!),
+        times(onCpu[i]! / ms),
+      ]);
     }
   }
   progress.end();
-  heading("Times", "medians of interleaved runs; the copy moves as many bytes as x has, on the same adapter");
+  heading(
+    "Times",
+    "medians of interleaved runs; the copy moves as many bytes as x has, on the same adapter",
+  );
   printTable(
-    [{ title: "" }, right("GPU, ms"), right("÷ copy kernel"), right("CPU in float64, ms"), right("÷ GPU")],
+    [
+      { title: "" },
+      right("GPU, ms"),
+      right("÷ copy kernel"),
+      right("CPU in float64, ms"),
+      right("÷ GPU"),
+    ],
     rows,
   );
 }
@@ -351,19 +395,19 @@ async function drawPicture(digits: Digits, images: Epoch, features: Epoch): Prom
   const panels: Panel[] = [
     {
       title: "Before",
-      subtitle: `mean ${data.mean.toFixed(1)}, standard deviation ${data.deviation.toFixed(1)}`,
+      subtitle: `mean ${data.mean.toFixed(1)}, deviation ${data.deviation.toFixed(1)}`,
       xLabel: "grey level",
       batches: images.before,
       ...data,
     },
     ...(
       [
-        ["After, as images", "one channel", images],
-        ["After, as features", "one channel per pixel", features],
+        ["After, as images", "1 channel", images],
+        ["After, as features", "784 channels", features],
       ] as const
     ).map(([title, channels, { after, output }]) => ({
       title,
-      subtitle: `${channels}; mean ${Math.abs(output.mean).toFixed(2)}, standard deviation ${output.deviation.toFixed(2)}`,
+      subtitle: `${channels}; mean ${Math.abs(output.mean).toFixed(2)}, deviation ${output.deviation.toFixed(2)}`,
       xLabel: "normalised value y, in standard deviations",
       batches: after,
       ...output,
@@ -380,6 +424,10 @@ async function drawPicture(digits: Digits, images: Epoch, features: Epoch): Prom
 say();
 say(`  ${paint.bold("Batch Normalization on WebGPU")}`);
 const device = await requestDevice({ quiet: true });
+device.addEventListener("uncapturederror", ({ error }) => {
+  failures += 1;
+  say(`  ${paint.red("The device reported:")} ${error.message}`);
+});
 const digits = await loadDigits();
 say();
 say(`  adapter   ${adapterName(device)}`);
@@ -442,7 +490,7 @@ say();
 say(`  picture   ${relative(process.cwd(), PICTURE)}, histograms before and after`);
 say(`  demo      npm run demo, the same in the browser`);
 say(
-  `  ${failures === 0 ? paint.green("all checks passed") : paint.red(`${failures} checks FAILED`)} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  `  ${failures === 0 ? paint.green("all checks passed") : paint.red(`${failures} ${failures === 1 ? "check" : "checks"} FAILED`)} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
 );
 say();
 device.destroy();

@@ -1,5 +1,5 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
-import { requireTrainable } from "./descriptor.js";
+import { requireInvertible, requireTrainable } from "./descriptor.js";
 import { stateOf } from "./device.js";
 import { gridOf, type Dispatch, type Tuning } from "./dispatch.js";
 import { complain, OptionError } from "./errors.js";
@@ -37,6 +37,10 @@ export interface BackwardDescriptor extends PlanDescriptor {
   residualGrad?: boolean;
   /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
   accumulate?: boolean;
+  /** What the forward has left: x, or y of an `invertible` one, from which xHat is recovered. Default "x". */
+  from?: "x" | "y";
+  /** Whether dx is written over dy. Default false. */
+  inPlace?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
   /** Lowers the device's limits, for tests. */
@@ -48,9 +52,12 @@ export interface BackwardResources {
   dy: Resource;
   /** The x of the forward; not needed where only dx is wanted in evaluation and there is no activation. */
   x?: Resource;
+  /** The y of the forward, in place of x where `from` is "y". */
+  y?: Resource;
   residual?: Resource;
   /** What the forward left. */
   saved: Resource;
+  /** Where the plan works in place, it may be left out: dx is written to dy. */
   dx?: Resource;
   dGamma?: Resource;
   dBeta?: Resource;
@@ -90,13 +97,19 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   }
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const onlyScale = evaluation && dx && !parameters && !dResidual && options.activation === "none";
+  const inPlace = (descriptor.inPlace ?? false) && dx;
+  const recovers = descriptor.from === "y";
+  if (recovers) requireInvertible(subject, options, descriptor.residual ?? false);
+  const fromY = recovers ? { x: "y" as const } : {};
+  const overDy = inPlace ? { dx: "dy" as const } : {};
   const purpose = onlyScale ? "map" : "reduce";
   const mapping = mapOnto(device, resolved, purpose, tuning, descriptor.limits, {
     forbidWhole: evaluation || !dx,
     kinds: 2,
   });
   const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
-  const shaping: Pick<Variant, "activation" | "residual"> = {
+  const shaping: Pick<Variant, "activation" | "residual" | "recovers"> = {
+    recovers,
     activation: options.activation,
     residual,
   };
@@ -112,28 +125,42 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   if (extent.size === 0) {
     if (parameters) steps.push({ ...merge, slots: 0 });
   } else if (onlyScale) {
-    steps.push(...stepsOf(mapping, (each) => ({ ...base(each), kernel: "backward_scale" })));
+    steps.push(
+      ...stepsOf(mapping, (each) => ({ ...base(each), kernel: "backward_scale", inPlace }), {
+        rename: overDy,
+      }),
+    );
   } else if (path !== "split") {
     steps.push(
-      ...stepsOf(mapping, (each) => ({
-        ...base(each),
-        kernel: `backward_${path}`,
-        held: each.held,
-        ...shaping,
-        dGamma,
-        dBeta,
-        dResidual,
-      })),
+      ...stepsOf(
+        mapping,
+        (each) => ({
+          ...base(each),
+          kernel: `backward_${path}`,
+          held: each.held,
+          ...shaping,
+          inPlace,
+          dGamma,
+          dBeta,
+          dResidual,
+        }),
+        { rename: { ...fromY, ...overDy } },
+      ),
     );
   } else {
     steps.push(
-      ...stepsOf(mapping, (each) => ({
-        ...base(each),
-        kernel: "backward_sums",
-        ...shaping,
-        dResidual,
-        evaluation: evaluation && dx,
-      })),
+      ...stepsOf(
+        mapping,
+        (each) => ({
+          ...base(each),
+          kernel: "backward_sums",
+          ...shaping,
+          inPlace: inPlace && evaluation,
+          dResidual,
+          evaluation: evaluation && dx,
+        }),
+        { rename: { ...fromY, ...overDy } },
+      ),
     );
     if (dx && !evaluation) {
       // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
@@ -144,20 +171,23 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
             ...base(each),
             kernel: "backward_input",
             ...(dResidual ? {} : shaping),
+            inPlace: inPlace && !dResidual,
             dGamma,
             dBeta,
           }),
-          dResidual ? { rename: { dy: "dResidual" } } : {},
+          { rename: { ...fromY, ...overDy, ...(dResidual ? { dy: "dResidual" as const } : {}) } },
         ),
       );
     } else if (parameters) {
       steps.push(merge);
     }
   }
-  const inputs: BindingName[] = onlyScale ? ["dy", "saved"] : ["x", "dy", "saved"];
+  const inputs: BindingName[] = ["saved"];
+  if (!onlyScale) inputs.push(recovers ? "y" : "x");
+  if (!inPlace) inputs.push("dy");
   if (residual) inputs.push("residual");
   const outputs: BindingName[] = [];
-  if (dx) outputs.push("dx");
+  if (dx) outputs.push(inPlace ? "dy" : "dx");
   if (dResidual) outputs.push("dResidual");
   if (dGamma) outputs.push("dGamma");
   if (dBeta) outputs.push("dBeta");
@@ -170,6 +200,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     outputs,
     steps,
     scratchBytes: scratch ? partialBytes(resolved, mapping, 2) : 0,
+    ...(inPlace ? { over: { dx: "dy" } } : {}),
     accumulate: descriptor.accumulate ?? false,
   };
 }

@@ -192,3 +192,46 @@ export function requireTrainable(subject: string, extent: Extent, singleValue: S
     );
   }
 }
+
+/**
+ * The least |gamma| of a forward whose backward recovers xHat from y: smaller ones count as this, with
+ * their sign. 2^-7: what recovering loses is then at most seven bits.
+ *
+ * @see Rota Bulo, Porzi and Kontschieder 2018, https://arxiv.org/abs/1712.02616, section 3.1.
+ */
+export const GAMMA_FLOOR = 2 ** -7;
+
+/**
+ * Recovering xHat from y needs an activation with an inverse and no residual.
+ *
+ * @throws OptionError otherwise.
+ */
+export function requireInvertible(
+  subject: string,
+  options: ResolvedOptions,
+  residual: boolean,
+): void {
+  const { activation, slope } = options;
+  const has =
+    activation === "none" || ((activation === "leaky-relu" || activation === "elu") && slope > 0);
+  if (!has) {
+    throw new OptionError(
+      complain(
+        `${subject}: activation`,
+        "one with an inverse (none, leaky-relu or elu with slope > 0)",
+        `${activation} (slope ${slope})`,
+        "choose one of these, or do without inPlace",
+      ),
+    );
+  }
+  if (residual) {
+    throw new OptionError(
+      complain(
+        `${subject}: residual`,
+        "none where x is to be recovered from y",
+        "one",
+        "do without inPlace",
+      ),
+    );
+  }
+}

@@ -1,5 +1,5 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
-import { requireTrainable } from "./descriptor.js";
+import { GAMMA_FLOOR, requireInvertible, requireTrainable } from "./descriptor.js";
 import { stateOf } from "./device.js";
 import type { Dispatch, Tuning } from "./dispatch.js";
 import type { BindingName, Variant } from "./kernels.js";
@@ -21,6 +21,14 @@ import {
 export interface ForwardDescriptor extends PlanDescriptor {
   /** Whether a residual is added before the activation. Default false. */
   residual?: boolean;
+  /** Whether y is written over x. Default false. */
+  inPlace?: boolean;
+  /**
+   * Whether a backward may recover xHat from y (`from: "y"`), so that x need not be kept: gamma counts
+   * as at least {@link GAMMA_FLOOR} in size, and the activation must have an inverse (none, leaky-relu,
+   * elu). Default false.
+   */
+  invertible?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
   /** Lowers the device's limits, for tests. */
@@ -33,7 +41,8 @@ export interface ForwardResources {
   gamma?: Resource;
   beta?: Resource;
   residual?: Resource;
-  y: Resource;
+  /** Where the plan works in place, it may be left out: y is written to x. */
+  y?: Resource;
   /** Written: what the backward of this batch reads. */
   saved: Resource;
   /** Read and written: running mean and variance, batch counter. */
@@ -62,45 +71,62 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   requireTrainable(subject, extent, options.singleValue);
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;
+  const inPlace = descriptor.inPlace ?? false;
+  const invertible = descriptor.invertible ?? false;
+  if (invertible) requireInvertible(subject, options, residual);
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
   const mapping = mapOnto(device, resolved, "reduce", tuning, descriptor.limits, {
     forbidWhole: running && options.momentum === null,
   });
   const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
-  const finish: Pick<Variant, "affine" | "residual" | "running" | "activation"> = {
+  const finish: Pick<
+    Variant,
+    "affine" | "residual" | "running" | "activation" | "inPlace" | "floored"
+  > = {
+    inPlace,
+    floored: invertible,
     affine: options.affine,
     residual,
     running,
     activation: options.activation,
   };
+  const rename = inPlace ? { rename: { y: "x" as const } } : {};
   const { path } = mapping.dispatch;
   const steps: Step[] =
     extent.size === 0
       ? []
       : path !== "split"
-        ? stepsOf(mapping, (dispatch) => ({
-            ...base(dispatch),
-            kernel: `forward_${path}`,
-            held: dispatch.held,
-            ...finish,
-          }))
+        ? stepsOf(
+            mapping,
+            (dispatch) => ({
+              ...base(dispatch),
+              kernel: `forward_${path}`,
+              held: dispatch.held,
+              ...finish,
+            }),
+            rename,
+          )
         : [
             ...stepsOf(mapping, (dispatch) => ({
               ...base(dispatch),
               kernel: "forward_statistics",
               running,
             })),
-            ...stepsOf(mapping, (dispatch) => ({
-              ...base(dispatch),
-              kernel: "forward_normalize",
-              ...finish,
-            })),
+            ...stepsOf(
+              mapping,
+              (dispatch) => ({
+                ...base(dispatch),
+                kernel: "forward_normalize",
+                ...finish,
+              }),
+              rename,
+            ),
           ];
-  const inputs: BindingName[] = ["x"];
+  const inputs: BindingName[] = inPlace ? [] : ["x"];
   if (options.affine) inputs.push("gamma", "beta");
   if (residual) inputs.push("residual");
-  const outputs: BindingName[] = ["y", "saved"];
+  const outputs: BindingName[] = [inPlace ? "x" : "y", "saved"];
   if (running) outputs.push("state");
   return {
     subject,
@@ -109,6 +135,8 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
     inputs,
     outputs,
     steps,
+    ...(inPlace ? { over: { y: "x" } } : {}),
+    gammaFloor: GAMMA_FLOOR,
     scratchBytes: path === "split" ? partialBytes(resolved, mapping, 4) : 0,
   };
 }

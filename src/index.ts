@@ -28,4 +28,5 @@ export type {
   RunningVariance,
   SingleValue,
 } from "./descriptor.js";
+export { GAMMA_FLOOR } from "./descriptor.js";
 export * from "./errors.js";

@@ -1,4 +1,5 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
+import { GAMMA_FLOOR, requireInvertible } from "./descriptor.js";
 import { stateOf } from "./device.js";
 import type { Tuning } from "./dispatch.js";
 import type { BindingName } from "./kernels.js";
@@ -20,6 +21,10 @@ export interface InferenceDescriptor extends PlanDescriptor {
   residual?: boolean;
   /** Whether `saved` is written, for a backward in evaluation mode. Default false. */
   save?: boolean;
+  /** Whether y is written over x. Default false. */
+  inPlace?: boolean;
+  /** As the forward's: gamma counts as at least {@link GAMMA_FLOOR} in size. Default false. */
+  invertible?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
   /** Lowers the device's limits, for tests. */
@@ -32,7 +37,8 @@ export interface InferenceResources {
   gamma?: Resource;
   beta?: Resource;
   residual?: Resource;
-  y: Resource;
+  /** Where the plan works in place, it may be left out: y is written to x. */
+  y?: Resource;
   saved?: Resource;
   /** Read only: running mean and variance. */
   state: Resource;
@@ -59,8 +65,12 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;
   const save = descriptor.save ?? false;
+  const inPlace = descriptor.inPlace ?? false;
+  const floored = descriptor.invertible ?? false;
+  if (floored) requireInvertible(subject, options, residual);
   const mapping = mapOnto(device, resolved, "map", tuning, descriptor.limits);
-  const inputs: BindingName[] = ["x", "state"];
+  const inputs: BindingName[] = inPlace ? ["state"] : ["x", "state"];
+  const y = inPlace ? "x" : "y";
   if (options.affine) inputs.push("gamma", "beta");
   if (residual) inputs.push("residual");
   return {
@@ -68,19 +78,27 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
     resolved,
     mapping,
     inputs,
-    outputs: save ? ["y", "saved"] : ["y"],
+    outputs: save ? [y, "saved"] : [y],
     steps:
       extent.size === 0
         ? []
-        : stepsOf(mapping, (dispatch) => ({
-            ...PLAIN,
-            ...variantOf(resolved, dispatch, tuning),
-            kernel: "inference",
-            affine: options.affine,
-            activation: options.activation,
-            residual,
-            save,
-          })),
+        : stepsOf(
+            mapping,
+            (dispatch) => ({
+              ...PLAIN,
+              ...variantOf(resolved, dispatch, tuning),
+              kernel: "inference",
+              affine: options.affine,
+              activation: options.activation,
+              residual,
+              save,
+              inPlace,
+              floored,
+            }),
+            inPlace ? { rename: { y: "x" } } : {},
+          ),
+    ...(inPlace ? { over: { y: "x" } } : {}),
+    gammaFloor: GAMMA_FLOOR,
     scratchBytes: 0,
   };
 }

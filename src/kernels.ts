@@ -43,6 +43,12 @@ export interface Variant {
   readonly dGamma: boolean;
   readonly dBeta: boolean;
   readonly dResidual: boolean;
+  /** The output stands where the input was: y over x, dx over dy. */
+  readonly inPlace: boolean;
+  /** gamma is kept away from 0, so that xHat can be recovered from y. */
+  readonly floored: boolean;
+  /** Backward: the tensor bound as x holds y, from which z and xHat are recovered. */
+  readonly recovers: boolean;
   /** Inputs bound as read_write, where they share a buffer with an output. */
   readonly shared: boolean;
 }
@@ -88,6 +94,7 @@ function packing({ dtype, value }: Variant): string[] {
 
 /** The table of kernels: which fragments and which bindings each of them has. */
 export function specOf(v: Variant): KernelSpec {
+  const activation = v.activation.replaceAll("-", "_");
   const team = v.team === 1 ? "lane" : "shared";
   const stored = v.value === "half" ? "pair" : "value";
   const base = [
@@ -104,13 +111,19 @@ export function specOf(v: Variant): KernelSpec {
   const sums = ["lib/sums", `lib/merge_${team}_sums`];
   const shaping = [
     v.residual ? "lib/residual" : "lib/residual_none",
-    `lib/activation_${v.activation.replaceAll("-", "_")}`,
+    `lib/activation_${activation}`,
   ];
   const running = [v.running ? "lib/running" : "lib/running_none"];
-  const normalize = ["lib/normalize", v.affine ? "lib/affine" : "lib/affine_none", ...shaping];
+  const normalize = [
+    "lib/normalize",
+    v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none",
+    ...shaping,
+  ];
   const normalizeChunk = ["lib/normalize_chunk", `lib/normalize_${stored}`];
   const learning = [...normalize, "lib/saved", "lib/finish"];
-  const gradient = ["lib/saved_read", "lib/gradient", ...shaping];
+  const gradient = v.recovers
+    ? ["lib/saved_read", "lib/gradient_recovered", `lib/invert_${activation}`]
+    : ["lib/saved_read", "lib/gradient", ...shaping];
   const inputGradientChunk = ["lib/input_gradient_chunk", `lib/input_gradient_${stored}`];
   const parameters = [
     "lib/parameter_gradients",
@@ -122,6 +135,8 @@ export function specOf(v: Variant): KernelSpec {
     (v.evaluation ? "_input" : "") +
     (v.dResidual ? "_residual" : "") +
     (stored === "pair" ? "_pair" : "");
+  const x = only(!v.inPlace, read("x"));
+  const dy = only(!v.inPlace, read("dy"));
   const affine = only(v.affine, read("gamma"), read("beta"));
   const residual = only(v.residual, read("residual"));
   const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
@@ -137,7 +152,7 @@ export function specOf(v: Variant): KernelSpec {
     case "forward_normalize":
       return {
         fragments: [...base, ...statistics, ...running, ...learning, ...normalizeChunk],
-        bindings: [read("x"), read("partials"), ...affine, ...residual, ...forwardOutputs],
+        bindings: [...x, read("partials"), ...affine, ...residual, ...forwardOutputs],
       };
     case "forward_whole":
     case "forward_held":
@@ -149,7 +164,7 @@ export function specOf(v: Variant): KernelSpec {
           ...learning,
           ...(held ? [] : ["lib/lane_statistics", ...normalizeChunk]),
         ],
-        bindings: [read("x"), ...affine, ...residual, ...forwardOutputs],
+        bindings: [...x, ...affine, ...residual, ...forwardOutputs],
       };
     case "inference":
       return {
@@ -160,7 +175,7 @@ export function specOf(v: Variant): KernelSpec {
           v.save ? "lib/saved" : "lib/saved_none",
         ],
         bindings: [
-          read("x"),
+          ...x,
           read("state"),
           ...affine,
           ...residual,
@@ -173,7 +188,7 @@ export function specOf(v: Variant): KernelSpec {
         fragments: [...base, ...sums, "lib/lane_sums", ...gradient, visit],
         bindings: [
           read("x"),
-          read("dy"),
+          ...dy,
           read("saved"),
           write("partials"),
           ...residual,
@@ -194,7 +209,7 @@ export function specOf(v: Variant): KernelSpec {
         ],
         bindings: [
           read("x"),
-          read("dy"),
+          ...dy,
           read("saved"),
           read("partials"),
           ...residual,
@@ -221,7 +236,7 @@ export function specOf(v: Variant): KernelSpec {
         ],
         bindings: [
           read("x"),
-          read("dy"),
+          ...dy,
           read("saved"),
           ...residual,
           write("dx"),
@@ -232,7 +247,7 @@ export function specOf(v: Variant): KernelSpec {
     case "backward_scale":
       return {
         fragments: [...base, `lib/scale_${stored}`],
-        bindings: [read("dy"), read("saved"), write("dx")],
+        bindings: [...dy, read("saved"), write("dx")],
       };
   }
 }
@@ -258,20 +273,28 @@ export function isWritable(binding: BindingSpec, variant: Variant): boolean {
   return binding.write || variant.shared;
 }
 
+/** What an output stands over when it is written in place. */
+const OVER: Readonly<Partial<Record<BindingName, string>>> = { y: "X", dx: "Dy" };
+
 /** How kernels read or write a tensor: `loadX`, `storeY`, or by halves where channels share words. */
-function accessors(name: BindingName, written: boolean, halves: boolean): string[] {
+function accessors(name: BindingName, written: boolean, { value, inPlace }: Variant): string[] {
+  const halves = value === "half";
   const Name = name[0]!.toUpperCase() + name.slice(1);
-  if (!halves) {
-    return written
-      ? [`fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`]
-      : [`fn load${Name}(at: u32) -> Value { return unpack(${name}[at]); }`];
-  }
-  return written
-    ? [
-        `fn storePair${Name}(at: u32, low: Value, high: Value) { ${name}[at >> 1u] = packPair(low, high); }`,
-        `fn storeLow${Name}(at: u32, low: Value) { ${name}[at >> 1u] = withLow(${name}[at >> 1u], low); }`,
-      ]
-    : [`fn load${Name}(at: u32) -> Value { return unpackHalf(${name}[at >> 1u], at); }`];
+  const load = (as: string): string =>
+    halves
+      ? `fn load${as}(at: u32) -> Value { return unpackHalf(${name}[at >> 1u], at); }`
+      : `fn load${as}(at: u32) -> Value { return unpack(${name}[at]); }`;
+  if (!written) return [load(Name)];
+  const over = OVER[name];
+  return [
+    ...only(inPlace && over !== undefined, load(over!)),
+    ...(halves
+      ? [
+          `fn storePair${Name}(at: u32, low: Value, high: Value) { ${name}[at >> 1u] = packPair(low, high); }`,
+          `fn storeLow${Name}(at: u32, low: Value) { ${name}[at >> 1u] = withLow(${name}[at >> 1u], low); }`,
+        ]
+      : [`fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`]),
+  ];
 }
 
 /** The WGSL of one variant: constants and bindings, then its fragments. */
@@ -295,7 +318,7 @@ export function sourceOf(variant: Variant): Composed {
       `@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`,
     );
     if (ELEMENT[name] !== "Storage") return;
-    head.push(...accessors(name, binding.write, variant.value === "half"));
+    head.push(...accessors(name, binding.write, variant));
   });
   return compose(head.join("\n"), fragments);
 }

@@ -24,7 +24,7 @@ import {
   type DispatchLimits,
   type Tuning,
 } from "./dispatch.js";
-import { complain, DestroyedError, OptionError } from "./errors.js";
+import { complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
 import { labelOf, specOf, type BindingName, type Variant } from "./kernels.js";
@@ -178,6 +178,9 @@ export const PLAIN = {
   dGamma: false,
   dBeta: false,
   dResidual: false,
+  inPlace: false,
+  floored: false,
+  recovers: false,
   shared: false,
 } as const;
 
@@ -293,6 +296,7 @@ export class Plan {
     readonly mapping: Mapping,
     readonly inputs: readonly BindingName[],
     readonly outputs: readonly BindingName[],
+    readonly over: Outline["over"],
     scratchBytes: number,
   ) {
     this.scratchBytes = scratchBytes;
@@ -322,8 +326,8 @@ export class Plan {
 
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
-    const { subject, resolved, mapping, inputs, outputs, scratchBytes } = outline;
-    return new Plan(device, subject, resolved, mapping, inputs, outputs, scratchBytes);
+    const { subject, resolved, mapping, inputs, outputs, over, scratchBytes } = outline;
+    return new Plan(device, subject, resolved, mapping, inputs, outputs, over, scratchBytes);
   }
 
   #finish(outline: Outline, kernels: readonly Kernel[]): void {
@@ -366,6 +370,19 @@ export class Plan {
       );
     }
     this.#state.requireAlive(this.subject);
+    for (const [output, input] of Object.entries(this.over ?? {}) as ["y", "x"][]) {
+      const given = resources[output];
+      if (given !== undefined && given !== resources[input]) {
+        throw new OverlapError(
+          complain(
+            `${this.subject}: ${output}`,
+            `nothing, or what is passed as ${input} (the plan works in place)`,
+            "another buffer",
+            `leave ${output} out, or plan without inPlace`,
+          ),
+        );
+      }
+    }
     const ranges = new Map<BindingName, Range>();
     for (const name of this.inputs) ranges.set(name, this.#range(name, resources[name]));
     for (const name of this.outputs) ranges.set(name, this.#range(name, resources[name]));
@@ -477,6 +494,8 @@ export interface Outline {
   readonly scratchBytes: number;
   readonly accumulate?: boolean;
   readonly gammaFloor?: number;
+  /** Output over input: the caller binds one buffer for both, under the input's name. */
+  readonly over?: Readonly<Partial<Record<"y" | "dx", "x" | "dy">>>;
 }
 
 /** Bytes of scratch for `planes` f32 per chunk and channel. */

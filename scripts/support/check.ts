@@ -85,7 +85,17 @@ export const runningTolerance = {
 
 /** The reference on these inputs, one call per operation, in the order of `OPERATIONS`: for its times. */
 export function referenceCalls(inputs: Inputs): (() => unknown)[] {
-  const { shape, layout, eps, x, dy, gamma, beta, runningMean: mean, runningVar: variance } = inputs;
+  const {
+    shape,
+    layout,
+    eps,
+    x,
+    dy,
+    gamma,
+    beta,
+    runningMean: mean,
+    runningVar: variance,
+  } = inputs;
   const options = { layout, eps, gamma, beta };
   return [
     () => reference.forward(x, shape, options),
@@ -128,14 +138,22 @@ export function judgeAll(inputs: Inputs, outputs: Outputs): Verdict[] {
       judge("training forward", "running mean", training.runningMean, result.state!.mean, (c) =>
         runningTolerance.mean(momentum, state.mean[c]!, mean[c]!, varBiased[c]!),
       ),
-      judge("training forward", "running variance", training.runningVar, result.state!.variance, (c) =>
-        runningTolerance.variance(momentum, state.variance[c]!, varBiased[c]!),
+      judge(
+        "training forward",
+        "running variance",
+        training.runningVar,
+        result.state!.variance,
+        (c) => runningTolerance.variance(momentum, state.variance[c]!, varBiased[c]!),
       ),
     );
   }
   if (inference) {
     const running = { mean: inputs.runningMean, variance: inputs.runningVar };
-    judgeY("inference", inference.y, reference.inference(x, shape, { ...options, gamma, beta, ...running }));
+    judgeY(
+      "inference",
+      inference.y,
+      reference.inference(x, shape, { ...options, gamma, beta, ...running }),
+    );
   }
   if (backward) {
     const result = reference.backward(dy, x, shape, { ...options, gamma, beta });

@@ -34,7 +34,8 @@ export function packDigits(files: readonly ArrayLike<number>[]): Digits {
     for (let i = 0; i < counts[label]!; i++, place++) {
       const at = order[place]!;
       labels[at] = label;
-      for (let k = 0; k < PIXELS; k++) pixels[at * PIXELS + k] = Math.round(file[i * PIXELS + k]! * 255);
+      for (let k = 0; k < PIXELS; k++)
+        pixels[at * PIXELS + k] = Math.round(file[i * PIXELS + k]! * 255);
     }
   }
   return { count, pixels, labels };

@@ -1,18 +1,16 @@
 import { extentOf, type BatchNormOptions } from "../../src/descriptor.js";
-import {
-  BatchNorm1d,
-  BatchNorm2d,
-  BatchNorm3d,
-  tensor,
-  type BatchNorm,
-} from "../../src/index.js";
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d, tensor, type BatchNorm } from "../../src/index.js";
 import type { Inputs, Outputs } from "./check.js";
 
 /** What one run does. */
 export type Operation = "training" | "inference" | "backward";
 
 /** The module for a shape: 1d for rank 2 and 3, 2d for 4, 3d for 5. */
-export function moduleFor(device: GPUDevice, shape: readonly number[], options: BatchNormOptions): BatchNorm {
+export function moduleFor(
+  device: GPUDevice,
+  shape: readonly number[],
+  options: BatchNormOptions,
+): BatchNorm {
   const { channels } = extentOf("module", shape, options.layout ?? "channels-first");
   const Kind = shape.length <= 3 ? BatchNorm1d : shape.length === 4 ? BatchNorm2d : BatchNorm3d;
   return new Kind(device, channels, options);

@@ -11,7 +11,12 @@ export interface Histogram {
 }
 
 /** Counts values into `bins` bins over [low, high]. */
-export function histogram(values: ArrayLike<number>, bins: number, low: number, high: number): Histogram {
+export function histogram(
+  values: ArrayLike<number>,
+  bins: number,
+  low: number,
+  high: number,
+): Histogram {
   const counts = new Float64Array(bins);
   const scale = bins / (high - low);
   let outside = 0;
@@ -52,7 +57,11 @@ export function summarise(values: ArrayLike<number>): Summary {
 }
 
 /** The values of one channel, in memory order. */
-export function channelOf(values: ArrayLike<number>, extent: Extent, channel: number): Float64Array {
+export function channelOf(
+  values: ArrayLike<number>,
+  extent: Extent,
+  channel: number,
+): Float64Array {
   const { outer, channels, inner } = extent;
   const picked = new Float64Array(outer * inner);
   for (let o = 0, i = 0; o < outer; o++) {

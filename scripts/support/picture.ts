@@ -54,7 +54,8 @@ function outline(counts: ArrayLike<number>, total: number): string {
 
 function panelOf(panel: Panel, left: number): string {
   const { low, high, counts: firstCounts } = panel.batches[0]!;
-  const x = (value: number): number => Math.round(((value - low) / (high - low)) * PLOT.width * 10) / 10;
+  const x = (value: number): number =>
+    Math.round(((value - low) / (high - low)) * PLOT.width * 10) / 10;
   const sum = new Float64Array(firstCounts.length);
   let total = 0;
   for (const batch of panel.batches) {
@@ -74,7 +75,9 @@ function panelOf(panel: Panel, left: number): string {
   }
   for (const value of ticks(low, high, 6)) {
     const label = String(value).replace("-", "−");
-    parts.push(`<text class="quiet" x="${x(value)}" y="${PLOT.height + 16}" text-anchor="middle">${label}</text>`);
+    parts.push(
+      `<text class="quiet" x="${x(value)}" y="${PLOT.height + 16}" text-anchor="middle">${label}</text>`,
+    );
   }
   parts.push(
     `<text class="quiet" x="${PLOT.width / 2}" y="${PLOT.height + 33}" text-anchor="middle">${escape(panel.xLabel)}</text>`,
@@ -96,7 +99,9 @@ export function pictureOf(panels: readonly Panel[], notes: readonly string[]): s
   const width = step * panels.length + 8;
   const height = MARGIN.top + PLOT.height + MARGIN.bottom;
   const description = panels
-    .map((each) => `${each.title}: mean ${digits3(each.mean)}, deviation ${digits3(each.deviation)}`)
+    .map(
+      (each) => `${each.title}: mean ${digits3(each.mean)}, deviation ${digits3(each.deviation)}`,
+    )
     .join("; ");
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,

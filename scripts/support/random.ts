@@ -11,7 +11,12 @@ export function seeded(seed: number): () => number {
 }
 
 /** Normally distributed numbers, rounded to f32: Box-Muller. */
-export function normals(count: number, seed: number, mean = 0, deviation = 1): Float32Array<ArrayBuffer> {
+export function normals(
+  count: number,
+  seed: number,
+  mean = 0,
+  deviation = 1,
+): Float32Array<ArrayBuffer> {
   const next = seeded(seed);
   const values = new Float32Array(count);
   for (let i = 0; i < count; i += 2) {
@@ -24,7 +29,12 @@ export function normals(count: number, seed: number, mean = 0, deviation = 1): F
 }
 
 /** Evenly distributed numbers in [low, high), rounded to f32. */
-export function uniforms(count: number, seed: number, low: number, high: number): Float32Array<ArrayBuffer> {
+export function uniforms(
+  count: number,
+  seed: number,
+  low: number,
+  high: number,
+): Float32Array<ArrayBuffer> {
   const next = seeded(seed);
   return Float32Array.from({ length: count }, () => low + (high - low) * next());
 }

@@ -4,7 +4,6 @@ export interface Column {
   readonly align?: "left" | "right";
 }
 
-// eslint-disable-next-line no-control-regex
 const ESCAPES = /\u001b\[\d+m/g;
 
 /** Columns that a text takes in a terminal; escape sequences take none. */

@@ -47,7 +47,7 @@ export async function measure(
   for (const program of programs) {
     await time(program, 1); // compiles, touches the memory
     let count = 1;
-    for (let took = await time(program, 1); took < sampleMs && count < MOST_REPEATS; ) {
+    for (let took = await time(program, 1); took < sampleMs && count < MOST_REPEATS;) {
       const wanted = Math.ceil((1.2 * count * sampleMs) / Math.max(took, 0.01));
       count = Math.min(MOST_REPEATS, 8 * count, Math.max(count + 1, wanted));
       took = await time(program, count);
@@ -112,7 +112,7 @@ export const COPY_COMMAND = "copy, copyBufferToBuffer";
 export async function createPrograms(
   device: GPUDevice,
   inputs: Inputs,
-): Promise<{ programs: Program[]; destroy(): void }> {
+): Promise<{ programs: Program[]; destroy: () => void }> {
   const { shape, layout, eps, momentum } = inputs;
   const descriptor = { shape, layout, eps, momentum };
   const sizes = byteSizes(descriptor);
@@ -154,7 +154,10 @@ export async function createPrograms(
   const copies = await Promise.all(
     COPY_FORMS.map(async ({ code, workgroups }) => {
       const module = device.createShaderModule({ label: "timing/copy", code });
-      const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
+      const pipeline = await device.createComputePipelineAsync({
+        layout: "auto",
+        compute: { module },
+      });
       const group = device.createBindGroup({
         layout: pipeline.getBindGroupLayout(0),
         entries: [
@@ -194,7 +197,7 @@ export async function createPrograms(
   await programs[2]!.run(1);
   return {
     programs,
-    destroy() {
+    destroy: () => {
       for (const each of buffers) each.destroy();
       for (const plan of [forward, inference, backward]) plan.destroy();
     },

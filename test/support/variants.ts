@@ -23,16 +23,16 @@ const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
 /** Which of a variant's choices a kernel looks at; the others would only repeat the same code. */
 const LOOKS_AT: Readonly<Record<KernelName, readonly (keyof Variant)[]>> = {
   forward_statistics: ["running"],
-  forward_normalize: ["running", "affine", "residual", "activation"],
-  forward_whole: ["running", "affine", "residual", "activation"],
-  forward_held: ["running", "affine", "residual", "activation"],
-  inference: ["affine", "residual", "activation", "save"],
-  backward_sums: ["residual", "activation", "evaluation", "dResidual"],
-  backward_input: ["residual", "activation", "dGamma", "dBeta"],
+  forward_normalize: ["inPlace", "floored", "running", "affine", "residual", "activation"],
+  forward_whole: ["inPlace", "running", "affine", "residual", "activation"],
+  forward_held: ["inPlace", "running", "affine", "residual", "activation"],
+  inference: ["inPlace", "affine", "residual", "activation", "save"],
+  backward_sums: ["recovers", "residual", "activation", "evaluation", "dResidual"],
+  backward_input: ["inPlace", "recovers", "residual", "activation", "dGamma", "dBeta"],
   backward_parameters: ["dGamma", "dBeta"],
-  backward_whole: ["residual", "activation", "dResidual", "dGamma", "dBeta"],
-  backward_held: ["residual", "activation", "dResidual", "dGamma", "dBeta"],
-  backward_scale: [],
+  backward_whole: ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
+  backward_held: ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
+  backward_scale: ["inPlace"],
 };
 
 /** Every variant of a kernel and dtype that a plan can ask for. */
@@ -55,41 +55,54 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                     for (const evaluation of choices("evaluation", flags))
                       for (const dGamma of choices("dGamma", flags))
                         for (const dBeta of choices("dBeta", flags))
-                          for (const dResidual of choices("dResidual", flags)) {
-                            if (value === "half" && /whole|held/.test(kernel)) continue;
-                            // Activations only meet the type of a Value and the residual: each of them
-                            // is crossed with those, two of them with everything.
-                            const crossed = activation === "none" || activation === "silu";
-                            const plain = !(
-                              shared ||
-                              running ||
-                              save ||
-                              dGamma ||
-                              dBeta ||
-                              dResidual
-                            );
-                            if (!crossed && !(plain && team === 1)) continue;
-                            yield {
-                              kernel,
-                              dtype,
-                              value,
-                              workgroupSize: 256,
-                              team,
-                              lanesAdjacent: value.startsWith("row"),
-                              held: kernel.endsWith("held") ? 8 : 0,
-                              fence,
-                              activation,
-                              affine,
-                              residual,
-                              running,
-                              save,
-                              evaluation,
-                              dGamma,
-                              dBeta,
-                              dResidual,
-                              shared,
-                            };
-                          }
+                          for (const dResidual of choices("dResidual", flags))
+                            for (const inPlace of choices("inPlace", flags))
+                              for (const floored of choices("floored", flags))
+                                for (const recovers of choices("recovers", flags)) {
+                                  if (
+                                    recovers &&
+                                    !["none", "leaky-relu", "elu"].includes(activation)
+                                  )
+                                    continue;
+                                  if (value === "half" && /whole|held/.test(kernel)) continue;
+                                  // Activations only meet the type of a Value and the residual: each of them
+                                  // is crossed with those, two of them with everything.
+                                  const crossed =
+                                    activation === "none" ||
+                                    (activation === "silu" && !inPlace && !floored);
+                                  const plain = !(
+                                    shared ||
+                                    running ||
+                                    save ||
+                                    dGamma ||
+                                    dBeta ||
+                                    dResidual
+                                  );
+                                  if (!crossed && !(plain && team === 1)) continue;
+                                  yield {
+                                    kernel,
+                                    dtype,
+                                    value,
+                                    workgroupSize: 256,
+                                    team,
+                                    lanesAdjacent: value.startsWith("row"),
+                                    held: kernel.endsWith("held") ? 8 : 0,
+                                    fence,
+                                    activation,
+                                    affine,
+                                    residual,
+                                    running,
+                                    save,
+                                    evaluation,
+                                    dGamma,
+                                    dBeta,
+                                    dResidual,
+                                    inPlace,
+                                    floored,
+                                    recovers,
+                                    shared,
+                                  };
+                                }
 }
 
 export const KERNELS = Object.keys(LOOKS_AT) as KernelName[];

@@ -1,0 +1,98 @@
+/** The benchmark in Chromium: builds the page, serves it cross-origin isolated, and collects what it measured. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { build, preview, type InlineConfig } from "vite";
+import { chromiumLaunch } from "../test/support/chromium.js";
+import type { PageResults } from "./browser.js";
+import { HELP, parseOptions, type Options } from "./options.js";
+import { printRow, printSummary, ProgressBar } from "./print.js";
+import { fileNameOf, type Results, type Row } from "./results.js";
+import { save } from "./save.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+// A fine clock (5 us instead of 100) needs a cross-origin isolated page.
+const headers = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
+
+const page: InlineConfig = {
+  root: join(root, "bench"),
+  base: "./",
+  configFile: false,
+  logLevel: "error",
+  resolve: {
+    alias: [
+      { find: /^webgpu-batchnorm$/, replacement: join(root, "src/index.ts") },
+      { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${join(root, "src")}/$1.ts` },
+    ],
+  },
+  build: {
+    outDir: join(root, "build/bench/page"),
+    emptyOutDir: true,
+    target: "es2022",
+    minify: false,
+    chunkSizeWarningLimit: 1e5,
+    rolldownOptions: { input: join(root, "bench/browser.html") },
+  },
+  preview: { headers, port: 0, host: "127.0.0.1", strictPort: false },
+};
+
+async function main(): Promise<void> {
+  const words = process.argv.slice(2);
+  if (words.includes("--help")) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const options: Options = parseOptions(words);
+  await build(page);
+  const server = await preview(page);
+  const url = server.resolvedUrls?.local[0];
+  const { executablePath, args, env } = await chromiumLaunch();
+  const browser = await chromium.launch({ executablePath, args, env });
+  try {
+    const tab = await browser.newPage();
+    const bar = new ProgressBar();
+    tab.on("pageerror", (error) => process.stderr.write(`  page: ${error.message}\n`));
+    tab.on("console", (message) => {
+      if (message.type() === "error") process.stderr.write(`  page: ${message.text()}\n`);
+    });
+    tab.on("crash", () => process.stderr.write("  the page crashed\n"));
+    await tab.exposeFunction("onBenchProgress", (done: number, total: number, label: string) => {
+      bar.draw(done, total, label);
+    });
+    await tab.exposeFunction("onBenchRows", (rows: readonly Row[]) => {
+      bar.clear();
+      printRow(rows);
+    });
+    await tab.exposeFunction("onBenchWarning", (text: string) => {
+      bar.clear();
+      process.stderr.write(`  ${text}\n`);
+    });
+    await tab.goto(new URL("browser.html", url).href);
+    await tab.waitForFunction(() => typeof window.benchmark === "function");
+    process.stdout.write(`\n  Chromium ${browser.version()}\n`);
+    const { timestamps, ...suite }: PageResults = await tab.evaluate((of) => window.benchmark(of), options);
+    const results: Results = {
+      host: "browser",
+      runtime: `Chromium ${browser.version()}`,
+      date: new Date().toISOString().slice(0, 10),
+      timing: timestamps
+        ? "wall: submit and wait, all alike; device: timestamp queries"
+        : "wall: submit and wait, all alike",
+      ...suite,
+    };
+    const file = options.json ?? join("bench", "results", fileNameOf(results));
+    await save(file, results);
+    printSummary(results);
+    process.stdout.write(`\n  ${results.adapter}; written to ${file}\n`);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+}
+
+await main();
+process.exit(0);

@@ -1,0 +1,89 @@
+import type { Prepared } from "./candidate.js";
+
+/** Milliseconds of one repeat: the median of the samples, and the tenth and the ninetieth in a hundred. */
+export interface Spread {
+  readonly ms: number;
+  readonly p10: number;
+  readonly p90: number;
+  readonly samples: number;
+  readonly repeats: number;
+}
+
+/** Times of one candidate: as seen from outside, and by the adapter's clock where it was asked. */
+export interface Timing {
+  readonly wall: Spread;
+  readonly device?: Spread;
+}
+
+export interface MeasureOptions {
+  readonly rounds: number;
+  /** A sample repeats its work for about so long, so that the wait's own grain (2 ms in Chromium) counts little. */
+  readonly sampleMs: number;
+  readonly mostRepeats: number;
+  onSample?(): void;
+}
+
+export function quantile(values: readonly number[], at: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = at * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.min(sorted.length - 1, below + 1);
+  return sorted[below]! + (place - below) * (sorted[above]! - sorted[below]!);
+}
+
+function spreadOf(samples: readonly number[], repeats: number): Spread {
+  return {
+    ms: quantile(samples, 0.5),
+    p10: quantile(samples, 0.1),
+    p90: quantile(samples, 0.9),
+    samples: samples.length,
+    repeats,
+  };
+}
+
+async function time(prepared: Prepared, repeats: number): Promise<number> {
+  const start = performance.now();
+  await prepared.run(repeats);
+  return (performance.now() - start) / repeats;
+}
+
+/** How often to repeat so that a sample takes about `sampleMs`. */
+async function calibrate(prepared: Prepared, { sampleMs, mostRepeats }: MeasureOptions): Promise<number> {
+  await time(prepared, 1); // compiles, touches the memory
+  let repeats = 1;
+  let each = await time(prepared, 1);
+  while (each * repeats < sampleMs && repeats < mostRepeats) {
+    const wanted = Math.ceil((1.2 * sampleMs) / Math.max(each, 1e-4));
+    repeats = Math.min(mostRepeats, 8 * repeats, Math.max(repeats + 1, wanted));
+    each = await time(prepared, repeats);
+  }
+  return repeats;
+}
+
+/**
+ * Times all in turns, so that a slow moment of the machine meets all of them alike, each round beginning with another.
+ * What takes longer than twenty samples' worth is sampled three times only.
+ */
+export async function measure(candidates: readonly Prepared[], options: MeasureOptions): Promise<Timing[]> {
+  const plan: { prepared: Prepared; repeats: number; rounds: number; wall: number[]; device: number[] }[] = [];
+  for (const prepared of candidates) {
+    const repeats = await calibrate(prepared, options);
+    const once = await time(prepared, 1);
+    const rounds = once > 20 * options.sampleMs ? Math.min(3, options.rounds) : options.rounds;
+    plan.push({ prepared, repeats, rounds, wall: [], device: [] });
+  }
+  for (let round = 0; round < options.rounds; round++) {
+    for (let turn = 0; turn < plan.length; turn++) {
+      const { prepared, repeats, rounds, wall, device } = plan[(round + turn) % plan.length]!;
+      if (round >= rounds) continue;
+      wall.push(await time(prepared, repeats));
+      if (prepared.timestamped) device.push((await prepared.timestamped(repeats)) / repeats / 1e6);
+      options.onSample?.();
+    }
+  }
+  return plan.map(({ repeats, wall, device }) => ({
+    wall: spreadOf(wall, repeats),
+    // A clock that is coarse or broken shows as zeros.
+    ...(device.length > 0 && quantile(device, 0.1) > 0 ? { device: spreadOf(device, repeats) } : {}),
+  }));
+}

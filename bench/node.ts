@@ -1,0 +1,95 @@
+/** The benchmark in Node on Dawn. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describeAdapter, requestDevice } from "webgpu-batchnorm/node";
+import { HELP, parseOptions, type Options } from "./options.js";
+import { printRow, printSummary, ProgressBar } from "./print.js";
+import { fileNameOf, type Results } from "./results.js";
+import { save } from "./save.js";
+import { runSuite } from "./suite.js";
+import { runSweep } from "./sweep.js";
+
+/** As much as the adapter gives: it is asked for less until it agrees, since only its device tells its limits. */
+async function bestDevice(adapter: Options["adapter"]): Promise<GPUDevice> {
+  const GIGA = 2 ** 30;
+  const sizes = [4 * GIGA - 4, 2 * GIGA - 4, GIGA, GIGA / 2, GIGA / 4];
+  const teams = [1024, 512, 256];
+  const attempts = teams.flatMap((invocations) =>
+    sizes.map((bytes) => ({
+      ...(bytes > GIGA / 4 ? { maxBufferSize: bytes, maxStorageBufferBindingSize: Math.min(bytes, 2 * GIGA - 4) } : {}),
+      ...(invocations > 256
+        ? { maxComputeInvocationsPerWorkgroup: invocations, maxComputeWorkgroupSizeX: invocations }
+        : {}),
+    })),
+  );
+  for (const requiredFeatures of [["timestamp-query"], []] as GPUFeatureName[][]) {
+    for (const requiredLimits of attempts) {
+      const device = await requestDevice({ adapter, quiet: true, requiredLimits, requiredFeatures }).catch(() => null);
+      if (device) return device;
+    }
+  }
+  return requestDevice({ adapter });
+}
+
+async function main(): Promise<void> {
+  const words = process.argv.slice(2);
+  if (words.includes("--help")) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const options = parseOptions(words);
+  const device = await bestDevice(options.adapter);
+  const adapter = describeAdapter(device);
+  device.addEventListener("uncapturederror", (event) => {
+    process.stderr.write(`  uncaptured: ${(event as GPUUncapturedErrorEvent).error.message.split("\n")[0]!}\n`);
+  });
+  process.stdout.write(`\n  ${adapter}, Node ${process.versions.node} on Dawn\n`);
+  const bar = new ProgressBar();
+  const listener = {
+    progress: (done: number, total: number, label: string) => {
+      bar.draw(done, total, label);
+    },
+    rows: (rows: Results["rows"]) => {
+      bar.clear();
+      printRow(rows);
+    },
+    warn: (text: string) => {
+      bar.clear();
+      process.stderr.write(`  ${text}\n`);
+    },
+  };
+  if (options.sweep) {
+    await runSweep(device, options, listener);
+    return;
+  }
+  const suite = await runSuite(device, options, listener);
+  bar.clear();
+  const results: Results = {
+    adapter,
+    host: "node",
+    runtime: `Node ${process.versions.node}, Dawn of webgpu ${await dawnVersion()}`,
+    date: new Date().toISOString().slice(0, 10),
+    timing: device.features.has("timestamp-query")
+      ? "wall: submit and wait, all alike; device: timestamp queries"
+      : "wall: submit and wait, all alike",
+    ...suite,
+  };
+  const file = options.json ?? join("bench", "results", fileNameOf(results));
+  await save(file, results);
+  printSummary(results);
+  process.stdout.write(`\n  written to ${file}\n`);
+}
+
+async function dawnVersion(): Promise<string> {
+  const { createRequire } = await import("node:module");
+  try {
+    const path = createRequire(import.meta.url).resolve("webgpu/package.json");
+    return (JSON.parse(await readFile(path, "utf8")) as { version: string }).version;
+  } catch {
+    return "";
+  }
+}
+
+await main();
+// Dawn's worker threads outlive the last promise.
+process.exit(0);

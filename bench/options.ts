@@ -1,0 +1,103 @@
+import type { Dtype, Layout, Tuning } from "webgpu-batchnorm";
+import { DTYPES, LAYOUTS, OPERATIONS, type Operation } from "./cases.js";
+
+/** What a run is asked to do. */
+export interface Options {
+  readonly shapes: readonly string[];
+  readonly dtypes: readonly Dtype[];
+  readonly layouts: readonly Layout[];
+  readonly operations: readonly Operation[];
+  /** Names of peers, or none. */
+  readonly peers: readonly string[];
+  readonly rounds: number;
+  readonly sampleMs: number;
+  /** Bytes of buffers that all candidates of one case may hold together. */
+  readonly memory: number;
+  readonly json: string | null;
+  readonly browser: boolean;
+  /** null: no sweep; {}: the built-in ranges. */
+  readonly sweep: Partial<Record<keyof Tuning, readonly (number | boolean)[]>> | null;
+  readonly tuning: Partial<Tuning> | null;
+  readonly adapter: "auto" | "hardware" | "software";
+  readonly hostCost: boolean;
+}
+
+export const PEERS = ["tensorflow", "jax", "onnxruntime", "cpu"] as const;
+
+export const HELP = `npm run bench -- [options]
+
+  --browser             in Chromium instead of Node on Dawn
+  --peers [a,b]         with other libraries: ${PEERS.join(", ")} (all without a list)
+  --shapes a,b          typical (default), all, series, a group (resnet1, resnet16, resnet64, mobilenet, dense,
+                        volume, tiny), a name, or a shape such as 16x64x56x56 (channel second)
+  --ops a,b             ${OPERATIONS.join(", ")} (default: all)
+  --dtypes a,b          ${DTYPES.join(", ")} (default f32)
+  --layouts a,b         ${LAYOUTS.join(", ")} (default: both)
+  --quick               fewer and shorter samples
+  --rounds N            samples of each candidate (default 15)
+  --sample MS           length of a sample (default 30)
+  --memory MB           what the candidates of one case may hold together (default 4096)
+  --sweep [JSON]        vary the tuning table: {"workgroupSize":[64,128]}, or each entry in turn
+  --tuning JSON         override entries of the tuning table
+  --adapter KIND        auto, hardware or software (Node)
+  --no-host-cost        leave out the cost of encode() and forward() in JavaScript
+  --json FILE           where results go (default bench/results/<adapter>-<node|browser>.json)
+`;
+
+function oneOf<T extends string>(name: string, text: string | undefined, allowed: readonly T[]): T[] {
+  const words = (text ?? "").split(",").filter(Boolean);
+  for (const word of words) {
+    if (!(allowed as readonly string[]).includes(word)) {
+      throw new Error(`${name}: ${allowed.join(", ")}, got ${word}`);
+    }
+  }
+  return words as T[];
+}
+
+/** @throws Error with what is allowed, on anything else. */
+export function parseOptions(words: readonly string[]): Options {
+  const given = new Map<string, string | undefined>();
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    if (!word.startsWith("--")) throw new Error(`what is ${word}?\n\n${HELP}`);
+    const [name, inline] = word.slice(2).split(/=(.*)/s) as [string, string | undefined];
+    const next = words[i + 1];
+    const value = inline ?? (next !== undefined && !next.startsWith("--") ? words[++i] : undefined);
+    given.set(name, value);
+  }
+  const known = /^--([\w-]+)/gm;
+  const names = [...HELP.matchAll(/ {2}--([\w-]+)/g)].map(([, name]) => name!);
+  void known;
+  for (const name of given.keys()) {
+    if (!names.includes(name)) throw new Error(`--${name}: no such option\n\n${HELP}`);
+  }
+  const number = (name: string, otherwise: number): number => {
+    const text = given.get(name);
+    if (!given.has(name)) return otherwise;
+    const value = Number(text);
+    if (!(value > 0)) throw new Error(`--${name}: a number above 0, got ${text}`);
+    return value;
+  };
+  const json = <T>(name: string): T | null =>
+    given.has(name) ? (JSON.parse(given.get(name) ?? "{}") as T) : null;
+  const list = <T extends string>(name: string, allowed: readonly T[], otherwise: readonly T[]): readonly T[] =>
+    given.has(name) ? oneOf(`--${name}`, given.get(name), allowed) : otherwise;
+  const quick = given.has("quick");
+  const adapter = list("adapter", ["auto", "hardware", "software"], ["auto"])[0]!;
+  return {
+    shapes: (given.get("shapes") ?? "typical").split(","),
+    dtypes: list("dtypes", DTYPES, ["f32"]),
+    layouts: list("layouts", LAYOUTS, LAYOUTS),
+    operations: list("ops", OPERATIONS, OPERATIONS),
+    peers: given.has("peers") && given.get("peers") === undefined ? PEERS : list("peers", PEERS, []),
+    rounds: number("rounds", quick ? 5 : 15),
+    sampleMs: number("sample", quick ? 10 : 30),
+    memory: number("memory", 4096) * 2 ** 20,
+    json: given.get("json") ?? null,
+    browser: given.has("browser"),
+    sweep: json("sweep"),
+    tuning: json("tuning"),
+    adapter,
+    hostCost: !given.has("no-host-cost"),
+  };
+}
