@@ -39,8 +39,6 @@ export interface BackwardDescriptor extends PlanDescriptor {
   accumulate?: boolean;
   /** What the forward has left: x, or y of an `invertible` one, from which xHat is recovered. Default "x". */
   from?: "x" | "y";
-  /** Whether dx is written over dy. Default false. */
-  inPlace?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
   /** Lowers the device's limits, for tests. */

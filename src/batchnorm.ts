@@ -8,6 +8,8 @@ import {
 } from "./backward.js";
 import {
   extentOf,
+  GAMMA_FLOOR,
+  requireInvertible,
   resolveOptions,
   type BatchNormOptions,
   type Dtype,
@@ -44,7 +46,7 @@ export interface StateDictInput {
 
 /** Options of {@link BatchNorm.forward}. */
 export interface ForwardOptions {
-  /** Where y is written; without it a tensor is made, which the caller destroys. */
+  /** Where y is written, x itself included; without it a tensor is made, which the caller destroys. */
   out?: Tensor;
   /** Added before the activation; x's shape and dtype. */
   residual?: Tensor;
@@ -58,7 +60,7 @@ export interface ForwardOptions {
 export interface BackwardOptions {
   /** Of which forward; without it the last one. */
   context?: Context;
-  /** Where dx is written; without it a tensor is made, which the caller destroys. */
+  /** Where dx is written, dy itself included; without it a tensor is made, which the caller destroys. */
   out?: Tensor;
   /** Where dResidual is written, if it is wanted. */
   residualGrad?: Tensor;
@@ -176,6 +178,7 @@ export class BatchNorm {
       );
     }
     this.options = resolveOptions(kind, options);
+    if (this.options.inPlace) requireInvertible(kind, this.options, false);
     stateOf(device).requireAlive(kind);
     const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
     const parameter = (name: string, values: Float32Array): Tensor =>
@@ -248,8 +251,22 @@ export class BatchNorm {
     this.#checkShape(subject, x.shape);
     const { residual } = options;
     const batchStatistics = this.#training || !this.options.trackRunningStats;
-    const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined);
-    const descriptor = this.#describe(x.shape, x.dtype, residual !== undefined);
+    const inPlace = this.options.inPlace || options.out === x;
+    const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined, inPlace);
+    const descriptor = {
+      ...this.#describe(x.shape, x.dtype, residual !== undefined),
+      inPlace,
+    };
+    if (this.options.inPlace && options.out && options.out !== x) {
+      throw new OptionError(
+        complain(
+          `${subject}: out`,
+          "x or nothing (the module works in place)",
+          "another tensor",
+          "leave it out",
+        ),
+      );
+    }
     if (options.context && options.context.owner !== this) {
       throw new ContextError(
         complain(
@@ -264,10 +281,10 @@ export class BatchNorm {
     const plan = batchStatistics
       ? (plans.forward ??= createForwardSync(this.device, descriptor))
       : (plans.inference ??= createInferenceSync(this.device, { ...descriptor, save: true }));
-    const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
+    const y = inPlace ? x : (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }));
     const resources = {
       x,
-      y,
+      ...(inPlace ? {} : { y }),
       saved: context.saved,
       ...(residual ? { residual } : {}),
       ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
@@ -278,9 +295,10 @@ export class BatchNorm {
         (plan as ForwardPlan).encode(target, resources);
       });
     } catch (error) {
-      if (!options.out) y.destroy();
+      if (!options.out && !inPlace) y.destroy();
       throw error;
     }
+    const versionBefore = x.version;
     y.touch();
     if (this.#training) {
       this.runningMean?.touch();
@@ -288,7 +306,8 @@ export class BatchNorm {
     }
     context.x = x;
     context.residual = residual ?? null;
-    context.versions = [x.version, residual?.version ?? 0];
+    // Without a way back from y, an x that was written over in place counts as lost to the backward.
+    context.versions = [this.options.inPlace ? x.version : versionBefore, residual?.version ?? 0];
     context.training = this.#training;
     context.batchStatistics = batchStatistics;
     context.used = false;
@@ -325,16 +344,19 @@ export class BatchNorm {
     const mode = context!.batchStatistics ? "training" : "evaluation";
     const accumulate = options.accumulate ?? false;
     const residualGrad = options.residualGrad !== undefined;
-    const key = [mode, wants.x, wants.gamma, wants.beta, residualGrad, accumulate].join();
-    const plans = this.#plansOf(x.shape, x.dtype, residual !== null);
+    const inPlace = wants.x && options.out === dy;
+    const key = [mode, wants.x, wants.gamma, wants.beta, residualGrad, accumulate, inPlace].join();
+    const plans = this.#plansOf(x.shape, x.dtype, residual !== null, this.options.inPlace);
     let plan = plans.backward.get(key);
     if (!plan) {
       const descriptor: BackwardDescriptor = {
         ...this.#describe(x.shape, x.dtype, residual !== null),
+        from: this.options.inPlace ? "y" : "x",
         mode,
         wants,
         residualGrad,
         accumulate,
+        inPlace,
       };
       plan = createBackwardSync(this.device, descriptor);
       plans.backward.set(key, plan);
@@ -345,11 +367,11 @@ export class BatchNorm {
     try {
       this.#run(subject, plans, options.encoder, (target) => {
         plan.encode(target, {
-          x,
+          ...(this.options.inPlace ? { y: x } : { x }),
           dy,
           saved: context!.saved,
           ...(residual ? { residual } : {}),
-          ...(dx ? { dx } : {}),
+          ...(dx && !inPlace ? { dx } : {}),
           ...(options.residualGrad ? { dResidual: options.residualGrad } : {}),
           ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
           ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
@@ -386,14 +408,21 @@ export class BatchNorm {
     const { affine, trackRunningStats } = this.options;
     const wants = { x: true, gamma: affine, beta: affine };
     const backward = (mode: "training" | "evaluation"): Promise<BackwardPlan> =>
-      createBackward(this.device, { ...descriptor, mode, wants, residualGrad: false });
+      createBackward(this.device, {
+        ...descriptor,
+        mode,
+        wants,
+        residualGrad: false,
+        inPlace: false,
+        from: this.options.inPlace ? "y" : "x",
+      });
     const [forward, inference, training, evaluation] = await Promise.all([
       createForward(this.device, descriptor),
       trackRunningStats ? createInference(this.device, { ...descriptor, save: true }) : undefined,
       backward("training"),
       backward("evaluation"),
     ]);
-    const plans = this.#plansOf(shape, dtype, residual);
+    const plans = this.#plansOf(shape, dtype, residual, this.options.inPlace);
     const keep = <T extends { destroy(): void }>(had: T | undefined, made: T): T => {
       if (had) made.destroy();
       return had ?? made;
@@ -404,7 +433,7 @@ export class BatchNorm {
       ["training", training],
       ["evaluation", evaluation],
     ] as const) {
-      const key = [mode, true, affine, affine, false, false].join();
+      const key = [mode, true, affine, affine, false, false, false].join();
       plans.backward.set(key, keep(plans.backward.get(key), plan));
     }
     await stateOf(this.device).settle();
@@ -414,6 +443,17 @@ export class BatchNorm {
   async status(): Promise<void> {
     this.#requireLive("status");
     await stateOf(this.device).settle();
+  }
+
+  /**
+   * Channels whose |gamma| is below {@link GAMMA_FLOOR} now, and which a module that works `inPlace`
+   * therefore scales by the floor instead. Reads gamma back; nothing else here does.
+   */
+  async flooredChannels(): Promise<number[]> {
+    this.#requireLive("flooredChannels");
+    if (!this.gamma || !this.options.inPlace) return [];
+    const gamma = await this.gamma.read();
+    return [...gamma.keys()].filter((channel) => Math.abs(gamma[channel]!) < GAMMA_FLOOR);
   }
 
   /** Parameters and statistics under PyTorch's names, read back from the device. */
@@ -563,7 +603,16 @@ export class BatchNorm {
   #describe(shape: readonly number[], dtype: Dtype, residual: boolean): ForwardDescriptor {
     // Evaluation without running statistics uses the batch's, of a single value too.
     const singleValue = this.#training ? this.options.singleValue : "zero";
-    return { ...this.options, singleValue, shape, dtype, residual };
+    const { inPlace } = this.options;
+    return {
+      ...this.options,
+      singleValue,
+      shape,
+      dtype,
+      residual,
+      invertible: inPlace,
+      inPlace,
+    };
   }
 
   #ownContext(): Context {
@@ -605,8 +654,8 @@ export class BatchNorm {
     return { x: context.x, residual: context.residual };
   }
 
-  #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean): Plans {
-    const key = `${shape.join("x")} ${dtype} ${residual}`;
+  #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean, inPlace: boolean): Plans {
+    const key = `${shape.join("x")} ${dtype} ${residual} ${inPlace}`;
     let plans = this.#plans.get(key);
     if (plans) {
       this.#plans.delete(key);
@@ -634,9 +683,15 @@ export class BatchNorm {
       record(given);
       return;
     }
-    const encoder = this.device.createCommandEncoder({ label: `bn.${subject}` });
-    record(encoder);
-    this.device.queue.submit([encoder.finish()]);
+    const { device } = this;
+    device.pushErrorScope("validation");
+    try {
+      const encoder = device.createCommandEncoder({ label: `bn.${subject}` });
+      record(encoder);
+      device.queue.submit([encoder.finish()]);
+    } finally {
+      stateOf(device).watchScope(subject, device.popErrorScope());
+    }
   }
 }
 

@@ -45,6 +45,12 @@ export interface BatchNormOptions {
   activation?: ActivationName;
   /** Slope of leaky-relu for z < 0 (default 0.01), or alpha of elu (default 1). */
   slope?: number;
+  /**
+   * Writes y over x, and lets the backward recover what it needs from y: a layer then keeps one tensor
+   * alive, not two. Takes `none`, `leaky-relu` and `elu`, no residual; see {@link GAMMA_FLOOR}.
+   * Default false.
+   */
+  inPlace?: boolean;
 }
 
 /** Every option with its value. */
@@ -72,6 +78,7 @@ const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
   singleValue: "error",
   layout: "channels-first",
   activation: "none",
+  inPlace: false,
 };
 
 function oneOf<T>(subject: string, value: T, allowed: readonly T[]): void {
@@ -97,6 +104,7 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
     singleValue: options.singleValue ?? DEFAULTS.singleValue,
     layout: options.layout ?? DEFAULTS.layout,
     activation,
+    inPlace: options.inPlace ?? DEFAULTS.inPlace,
     slope: options.slope ?? (activation === "elu" ? 1 : 0.01),
   };
   if (!(resolved.eps >= 0 && Number.isFinite(resolved.eps))) {

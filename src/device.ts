@@ -89,6 +89,27 @@ export class DeviceState {
     void done.then(() => this.#pending.delete(done));
   }
 
+  /** Watches an error scope around work of our own. */
+  watchScope(subject: string, scope: Promise<GPUError | null>): void {
+    this.watch(
+      scope.then(
+        (error) => {
+          if (error && !this.lost) {
+            throw new BufferError(
+              complain(
+                subject,
+                "commands that the device accepts",
+                `"${error.message}"`,
+                "check that no buffer was destroyed or mapped",
+              ),
+            );
+          }
+        },
+        () => undefined,
+      ),
+    );
+  }
+
   /** Waits for what may fail late and has been started; rejects with the first failure. */
   async pending(): Promise<void> {
     await Promise.all(this.#pending);

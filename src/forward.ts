@@ -21,8 +21,6 @@ import {
 export interface ForwardDescriptor extends PlanDescriptor {
   /** Whether a residual is added before the activation. Default false. */
   residual?: boolean;
-  /** Whether y is written over x. Default false. */
-  inPlace?: boolean;
   /**
    * Whether a backward may recover xHat from y (`from: "y"`), so that x need not be kept: gamma counts
    * as at least {@link GAMMA_FLOOR} in size, and the activation must have an inverse (none, leaky-relu,

@@ -21,8 +21,6 @@ export interface InferenceDescriptor extends PlanDescriptor {
   residual?: boolean;
   /** Whether `saved` is written, for a backward in evaluation mode. Default false. */
   save?: boolean;
-  /** Whether y is written over x. Default false. */
-  inPlace?: boolean;
   /** As the forward's: gamma counts as at least {@link GAMMA_FLOOR} in size. Default false. */
   invertible?: boolean;
   /** Overrides of the tuning table, for sweeps. */

@@ -65,20 +65,23 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                   )
                                     continue;
                                   if (value === "half" && /whole|held/.test(kernel)) continue;
-                                  // Activations only meet the type of a Value and the residual: each of them
-                                  // is crossed with those, two of them with everything.
-                                  const crossed =
-                                    activation === "none" ||
-                                    (activation === "silu" && !inPlace && !floored);
-                                  const plain = !(
-                                    shared ||
-                                    running ||
-                                    save ||
-                                    dGamma ||
-                                    dBeta ||
-                                    dResidual
-                                  );
-                                  if (!crossed && !(plain && team === 1)) continue;
+                                  // Crossing everything with everything takes minutes. Whether inputs are shared and
+                                  // whether additions are fenced changes no other choice, so each is crossed with the
+                                  // plain variants only; so are the activations, two of them with everything.
+                                  const extras = [
+                                    running,
+                                    save,
+                                    dGamma,
+                                    dBeta,
+                                    dResidual,
+                                    inPlace,
+                                    floored,
+                                  ];
+                                  const plain = !extras.includes(true);
+                                  const crossed = activation === "none" || activation === "silu";
+                                  if (!plain && (shared || !fence)) continue;
+                                  if (!crossed && !(plain && team === 1 && !shared && fence))
+                                    continue;
                                   yield {
                                     kernel,
                                     dtype,

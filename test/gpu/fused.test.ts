@@ -1,0 +1,193 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { byteSizes, GPU_TUNING, type ActivationName, type Dtype } from "webgpu-batchnorm";
+import { openDevice } from "../support/device.js";
+import { inputsOf, runPlans, runReference, TUNINGS, worst, type Case } from "../support/plans.js";
+import { createRandom } from "../support/random.js";
+
+let device: GPUDevice;
+beforeAll(async () => {
+  device = await openDevice();
+});
+
+const ACTIVATIONS: readonly ActivationName[] = [
+  "none",
+  "relu",
+  "relu6",
+  "leaky-relu",
+  "elu",
+  "tanh",
+  "sigmoid",
+  "silu",
+  "gelu",
+  "hard-swish",
+];
+const SHAPES: readonly (readonly number[])[] = [
+  [4, 3, 7, 7],
+  [8, 4, 14, 14],
+  [3, 5, 2, 3],
+  [9, 7],
+  [12, 16],
+  [5, 6],
+  [2, 8, 3, 3],
+];
+const WITHIN = { y: 1, dx: 1, dGamma: 1, dBeta: 1, dResidual: 1 };
+
+async function check(each: Case, seed: number, offset = 0, std = 1): Promise<void> {
+  const inputs = inputsOf(createRandom(seed), each, offset, std);
+  const ratios = worst(
+    each,
+    inputs,
+    await runPlans(device, each, inputs),
+    runReference(each, inputs),
+  );
+  for (const [name, limit] of Object.entries(WITHIN)) {
+    const ratio = ratios[name as keyof typeof ratios];
+    expect(ratio <= limit, `${name}: ${ratio} of its bound, ${JSON.stringify(each)}`).toBe(true);
+  }
+}
+
+describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
+  test.each(ACTIVATIONS)("%s, with and without a residual", async (activation) => {
+    const at = ACTIVATIONS.indexOf(activation);
+    const names = Object.keys(TUNINGS);
+    for (const [index, residual] of [false, true].entries()) {
+      for (const [turn, mode] of (["training", "evaluation"] as const).entries()) {
+        const shape = SHAPES[(at + 3 * index + 2 * turn) % SHAPES.length]!;
+        const tuning = TUNINGS[names[(at + index + turn) % names.length]!]!;
+        await check({ shape, dtype, activation, residual, mode, tuning }, at);
+      }
+    }
+  });
+
+  test.each(SHAPES)("odd and even rows and channels: shape %j", async (...shape) => {
+    for (const tuning of [TUNINGS["own"]!, TUNINGS["split"]!]) {
+      for (const layout of ["channels-first", "channels-last"] as const) {
+        await check({ shape, dtype, layout, mode: "training", tuning }, 7, 3, 1);
+      }
+    }
+  });
+});
+
+test("a value beyond the type becomes infinity beside an unharmed neighbour", async () => {
+  const each: Case = { shape: [1, 1, 2, 3], dtype: "f16", mode: "evaluation", eps: 0 };
+  const inputs = inputsOf(createRandom(1), each);
+  inputs.x.set([1, 60000, -60000, 3, 0.5, 2]);
+  inputs.gamma.fill(2);
+  inputs.beta.fill(0);
+  inputs.mean.fill(0);
+  inputs.variance.fill(1);
+  const { y } = await runPlans(device, each, inputs);
+  expect([...y]).toEqual([2, Infinity, -Infinity, 6, 1, 4]);
+});
+
+describe("in place", () => {
+  const activations = ["none", "leaky-relu", "elu"] as const;
+  test.each(activations)("%s: y over x, dx over dy, from x", async (activation) => {
+    // An evaluation backward from x needs the x that an in-place forward has overwritten: only y's range is checked.
+    for (const shape of [SHAPES[0]!, SHAPES[1]!, SHAPES[4]!]) {
+      for (const [name, tuning] of Object.entries(TUNINGS)) {
+        if (name === "gpu" && activation !== "none") continue;
+        const each: Case = {
+          shape,
+          activation,
+          mode: "training",
+          tuning,
+          inPlace: true,
+          invertible: true,
+          from: "y",
+        };
+        const inputs = inputsOf(createRandom(3), each);
+        const got = await runPlans(device, each, inputs);
+        const ratios = worst(each, inputs, got, runReference(each, inputs));
+        // xHat is recovered from y: its error is that of z, 2^-23 * max|z| over the slope of the activation,
+        // over |gamma| (0.1 or more here). Everything else keeps the bounds of the core, times 40 for that.
+        const limit = activation === "none" ? 4 : 40;
+        expect(ratios.y <= 1, `y ${ratios.y}`).toBe(true);
+        for (const key of ["dx", "dGamma", "dBeta"] as const) {
+          expect(ratios[key] <= limit, `${key} ${ratios[key]} ${name} ${shape.join()}`).toBe(true);
+        }
+      }
+    }
+  });
+
+  test.each(["f16", "bf16"] as const)("%s inference over x, odd rows", async (dtype) => {
+    for (const shape of SHAPES) {
+      const each: Case = { shape, dtype, mode: "evaluation", activation: "relu" };
+      const inputs = inputsOf(createRandom(5), each);
+      const apart = await runPlans(device, each, inputs);
+      const over = await runPlans(device, { ...each, inPlace: true }, inputs);
+      expect(over.y).toEqual(apart.y);
+    }
+  });
+
+  test("a channel with too small a gamma is scaled by the floor, with its sign", async () => {
+    const each: Case = {
+      shape: [6, 4],
+      mode: "training",
+      inPlace: true,
+      invertible: true,
+      from: "y",
+    };
+    const inputs = inputsOf(createRandom(9), each);
+    inputs.gamma.set([0, -1e-6, 1, -2]);
+    const floored = { ...inputs, gamma: Float32Array.of(2 ** -7, -(2 ** -7), 1, -2) };
+    const got = await runPlans(device, each, inputs);
+    const ratios = worst(each, floored, got, runReference(each, floored));
+    for (const key of ["y", "dGamma", "dBeta"] as const) {
+      expect(ratios[key] <= 20, `${key} ${ratios[key]}`).toBe(true);
+    }
+  });
+});
+
+describe("tensors beyond one binding", () => {
+  const cases: readonly (readonly [
+    string,
+    readonly number[],
+    Dtype,
+    "channels-first" | "channels-last",
+  ])[] = [
+    ["by outer index", [9, 3, 4, 4], "f32", "channels-first"],
+    ["by outer index, odd rows", [9, 3, 7, 7], "f16", "channels-first"],
+    ["by channel", [2, 40, 7, 7], "f32", "channels-first"],
+    ["by channel, odd rows", [3, 41, 7, 7], "f16", "channels-first"],
+    ["by inner index, one volume", [1, 1, 8, 12, 12], "f32", "channels-first"],
+    ["by inner index", [2, 3, 31, 31], "f32", "channels-first"],
+    ["by inner index, odd rows", [2, 3, 35, 35], "bf16", "channels-first"],
+    ["channels last", [70, 12], "f32", "channels-last"],
+    ["channels last, odd", [70, 13], "f16", "channels-last"],
+  ];
+  test.each(cases)("%s: %j %s %s", async (_name, shape, dtype, layout) => {
+    const limits = { maxBindingBytes: 1024, maxWorkgroups: 5 };
+    expect(byteSizes({ shape, dtype, layout }).x).toBeGreaterThan(limits.maxBindingBytes);
+    for (const tuning of [{}, { ...GPU_TUNING, workgroupSize: 64, maxTeam: 8 }]) {
+      for (const mode of ["training", "evaluation"] as const) {
+        await check(
+          { shape, dtype, layout, mode, tuning, limits, activation: "silu", residual: true },
+          11,
+          100,
+          1,
+        );
+      }
+    }
+  });
+
+  test("equal to the last bit to one binding where the chunks are the same", async () => {
+    const each: Case = { shape: [8, 3, 4, 4], mode: "training" };
+    const inputs = inputsOf(createRandom(13), each, 1e4, 1);
+    // 8 outer indices of 48 values: regions of 2 and chunks of 2 * 16 values, whichever way.
+    const tuning = {
+      maxTeam: 1,
+      minPerLane: 8,
+      targetInvocations: 12,
+      maxHeld: 0,
+      wholePerLane: 0,
+    };
+    const whole = await runPlans(device, { ...each, tuning }, inputs);
+    const split = await runPlans(
+      device,
+      { ...each, tuning, limits: { maxBindingBytes: 700 } },
+      inputs,
+    );
+    expect(split).toEqual(whole);
+  });
+});
