@@ -86,8 +86,6 @@ export class Context {
   batchStatistics = false;
   /** @internal */
   used = false;
-  /** @internal */
-  kept = false;
   #saved: GPUBuffer | null = null;
 
   /** @internal */
@@ -154,11 +152,12 @@ export class BatchNorm {
   /** A view of the running variance, `[C]`, starts at 1; null where nothing is tracked. */
   readonly runningVar: Tensor | null = null;
   #state: GPUBuffer | null = null;
-  #counterHigh = 0n;
   #training = true;
   #destroyed = false;
   #plans = new Map<string, Plans>();
   #last: Context | null = null;
+  /** The context of forwards that were given none, used over and over until somebody asks for it. */
+  #own: Context | null = null;
 
   protected constructor(
     readonly device: GPUDevice,
@@ -227,14 +226,12 @@ export class BatchNorm {
   /** A context to pass to `forward`, so that several forwards may come before their backwards. The caller destroys it. */
   context(): Context {
     this.#requireLive("context");
-    const context = new Context(this, 20 * this.channels);
-    context.kept = true;
-    return context;
+    return new Context(this, 20 * this.channels);
   }
 
   /** The context of the last forward, or null. Once asked for it is the caller's to destroy. */
   get lastContext(): Context | null {
-    if (this.#last) this.#last.kept = true;
+    if (this.#last === this.#own) this.#own = null;
     return this.#last;
   }
 
@@ -311,7 +308,6 @@ export class BatchNorm {
     context.training = this.#training;
     context.batchStatistics = batchStatistics;
     context.used = false;
-    if (this.#last && this.#last !== context && !this.#last.kept) this.#last.destroy();
     this.#last = context;
     return y;
   }
@@ -472,8 +468,9 @@ export class BatchNorm {
       dict.running_var = new Float32Array(
         bytes.slice(layout.variance, layout.variance + 4 * this.channels),
       );
-      dict.num_batches_tracked =
-        this.#counterHigh + BigInt(new Uint32Array(bytes, layout.counter, 1)[0]!);
+      dict.num_batches_tracked = new BigUint64Array(
+        bytes.slice(layout.counter, layout.counter + 8),
+      )[0]!;
     }
     return dict;
   }
@@ -493,6 +490,17 @@ export class BatchNorm {
       ["running_mean", this.runningMean],
       ["running_var", this.runningVar],
     ];
+    for (const name of Object.keys(dict)) {
+      if (name === "num_batches_tracked" || targets.some(([known]) => known === name)) continue;
+      throw new ShapeError(
+        complain(
+          `${subject}: ${name}`,
+          "no such entry",
+          "one",
+          "check the spelling and the prefix",
+        ),
+      );
+    }
     for (const [name, target] of targets) {
       const values = dict[name] as ArrayLike<number> | undefined;
       if ((values === undefined) !== (target === null)) {
@@ -517,16 +525,25 @@ export class BatchNorm {
       }
     }
     const counted = dict.num_batches_tracked;
-    const counter =
-      counted === undefined
-        ? null
-        : BigInt(typeof counted === "object" ? (counted[0] ?? 0) : counted);
-    if (counter !== null && (counter < 0n || counter >= 1n << 63n)) {
+    const given = typeof counted === "object" ? (counted[0] ?? 0) : counted;
+    if (given !== undefined && !this.#state) {
+      throw new ShapeError(
+        complain(
+          `${subject}: num_batches_tracked`,
+          "no such entry",
+          String(given),
+          "make the module with the trackRunningStats of the file",
+        ),
+      );
+    }
+    const whole = typeof given === "bigint" || given === undefined || Number.isSafeInteger(given);
+    const counter = given === undefined || !whole ? null : BigInt(given);
+    if (!whole || (counter !== null && (counter < 0n || counter >= 1n << 63n))) {
       throw new ShapeError(
         complain(
           `${subject}: num_batches_tracked`,
           "a count of 63 bits",
-          String(counter),
+          String(given),
           "check the file",
         ),
       );
@@ -534,9 +551,7 @@ export class BatchNorm {
     for (const [name, target] of targets)
       target?.write(Float32Array.from(dict[name] as ArrayLike<number>));
     if (this.#state && counter !== null) {
-      const low = counter & 0xffffffffn;
-      this.#counterHigh = counter - low;
-      const words = new Uint32Array([Number(low)]);
+      const words = new BigUint64Array([counter]);
       this.device.queue.writeBuffer(this.#state, stateLayout(this.channels).counter, words);
     }
   }
@@ -558,7 +573,8 @@ export class BatchNorm {
     this.#state?.destroy();
     for (const plans of this.#plans.values()) destroyPlans(plans);
     this.#plans.clear();
-    if (this.#last && !this.#last.kept) this.#last.destroy();
+    this.#own?.destroy();
+    this.#own = null;
     this.#last = null;
   }
 
@@ -616,8 +632,7 @@ export class BatchNorm {
   }
 
   #ownContext(): Context {
-    const last = this.#last;
-    return last && !last.kept ? last : new Context(this, 20 * this.channels);
+    return (this.#own ??= new Context(this, 20 * this.channels));
   }
 
   #usable(subject: string, context: Context | null): { x: Tensor; residual: Tensor | null } {

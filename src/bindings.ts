@@ -1,4 +1,4 @@
-import { extentOf, type BatchNormOptions, type Dtype } from "./descriptor.js";
+import { extentOf, requireDtype, type BatchNormOptions, type Dtype } from "./descriptor.js";
 import { USAGE } from "./device.js";
 import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
 import type { BindingName } from "./kernels.js";
@@ -21,7 +21,7 @@ export type ByteSizes = Readonly<Record<Exclude<BindingName, "partials">, number
 /** Every part of the state buffer starts at a multiple of this, so that each can be bound on its own. */
 const STATE_ALIGNMENT = 256;
 
-/** Byte offsets of running mean, running variance and batch counter (u32) in the `state` buffer. */
+/** Byte offsets of running mean, running variance and batch counter (u64, low word first) in the `state` buffer. */
 export interface StateLayout {
   readonly mean: number;
   readonly variance: number;
@@ -50,7 +50,8 @@ export function stateLayout(channels: number): StateLayout {
  */
 export function byteSizes(descriptor: PlanDescriptor): ByteSizes {
   const extent = extentOf("byteSizes", descriptor.shape, descriptor.layout ?? "channels-first");
-  const data = tensorBytes(extent.size, descriptor.dtype ?? "f32");
+  const dtype = requireDtype("byteSizes", descriptor.dtype ?? "f32");
+  const data = tensorBytes(extent.size, dtype);
   const perChannel = extent.channels * 4;
   return {
     x: data,
@@ -162,7 +163,18 @@ export function rangeOf(
     buffer = resource;
     room = buffer.size;
   }
-  if (room < need.bytes) {
+  const alignment = device.limits.minStorageBufferOffsetAlignment;
+  if (!(offset >= 0 && offset % alignment === 0)) {
+    throw new BufferError(
+      complain(
+        subject,
+        `an offset divisible by ${alignment} (minStorageBufferOffsetAlignment)`,
+        `${offset}`,
+        "align the range in its buffer",
+      ),
+    );
+  }
+  if (!(room >= need.bytes)) {
     throw new BufferError(
       complain(
         subject,
@@ -179,17 +191,6 @@ export function rangeOf(
         "usage GPUBufferUsage.STORAGE",
         `0x${buffer.usage.toString(16)}`,
         "add the flag where the buffer is created",
-      ),
-    );
-  }
-  const alignment = device.limits.minStorageBufferOffsetAlignment;
-  if (offset % alignment !== 0) {
-    throw new BufferError(
-      complain(
-        subject,
-        `an offset divisible by ${alignment} (minStorageBufferOffsetAlignment)`,
-        `${offset}`,
-        "align the range in its buffer",
       ),
     );
   }

@@ -25,6 +25,14 @@ export type RunningVariance = "unbiased" | "population";
 /** What training does where a channel has one value: an error (PyTorch), or xHat = 0 (Keras). */
 export type SingleValue = "error" | "zero";
 
+const DTYPES: readonly Dtype[] = ["f32", "f16", "bf16"];
+
+/** @throws OptionError where a dtype is none that there is. */
+export function requireDtype(subject: string, dtype: Dtype): Dtype {
+  oneOf(`${subject}: dtype`, dtype, DTYPES);
+  return dtype;
+}
+
 /** The options of Batch Normalization, those of a module and of a plan alike. */
 export interface BatchNormOptions {
   /** Added to the variance before the root; finite, >= 0. Default 1e-5. */

@@ -352,9 +352,24 @@ export async function readBytes(
   );
   try {
     if (aligned > 0) {
+      device.pushErrorScope("validation");
       const encoder = device.createCommandEncoder({ label: `${subject}.read` });
       encoder.copyBufferToBuffer(buffer, offset, staging, 0, aligned);
       device.queue.submit([encoder.finish()]);
+      const scope = device.popErrorScope();
+      // An earlier failure (no memory for this very buffer) says more than its consequence.
+      await state.pending();
+      const error = await scope.catch(() => null);
+      if (error && !state.lost) {
+        throw new BufferError(
+          complain(
+            subject,
+            "a buffer that can be copied",
+            `"${error.message}"`,
+            "check its usage and whether it was destroyed",
+          ),
+        );
+      }
     }
     try {
       await staging.mapAsync(MAP_MODE_READ);

@@ -113,7 +113,8 @@ export function specOf(v: Variant): KernelSpec {
     v.residual ? "lib/residual" : "lib/residual_none",
     `lib/activation_${activation}`,
   ];
-  const running = [v.running ? "lib/running" : "lib/running_none"];
+  const counter = v.value.startsWith("channels") ? "lib/counter_vector" : "lib/counter_word";
+  const running = v.running ? ["lib/running", counter] : ["lib/running_none"];
   const normalize = [
     "lib/normalize",
     v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none",

@@ -1,3 +1,4 @@
+/// <reference types="node" />
 /**
  * A headless `GPUDevice` in Node, through Dawn.
  *

@@ -10,6 +10,7 @@ import {
 } from "./bindings.js";
 import {
   extentOf,
+  requireDtype,
   resolveOptions,
   type Dtype,
   type Extent,
@@ -48,7 +49,7 @@ export function resolveDescriptor(subject: string, descriptor: PlanDescriptor): 
   return {
     options,
     shape,
-    dtype: descriptor.dtype ?? "f32",
+    dtype: requireDtype(subject, descriptor.dtype ?? "f32"),
     extent: extentOf(subject, shape, options.layout),
     bytes: byteSizes(descriptor),
   };

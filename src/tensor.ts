@@ -1,5 +1,5 @@
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
-import type { Dtype } from "./descriptor.js";
+import { requireDtype, type Dtype } from "./descriptor.js";
 import { narrow, widen } from "./half.js";
 import { BufferError, complain, DestroyedError, ShapeError } from "./errors.js";
 
@@ -82,7 +82,17 @@ export class Tensor {
   ): Tensor {
     const binding = "buffer" in source ? source : { buffer: source };
     const offset = binding.offset ?? 0;
-    const dtype = options.dtype ?? "f32";
+    const dtype = requireDtype("Tensor.wrap", options.dtype ?? "f32");
+    if (!(offset >= 0 && offset % 4 === 0)) {
+      throw new BufferError(
+        complain(
+          "Tensor.wrap",
+          "an offset in whole words of 4 bytes",
+          `${offset}`,
+          "align the range",
+        ),
+      );
+    }
     const made = new Tensor(
       device,
       binding.buffer,
@@ -142,6 +152,7 @@ export class Tensor {
    */
   async read(): Promise<Float32Array> {
     this.requireUsable("read");
+    requireUsage("read", this.buffer, "COPY_SRC");
     const bytes = await readBytes(this.device, "read", this.buffer, this.offset, this.byteLength);
     const { dtype, size } = this;
     if (dtype === "f32") return new Float32Array(bytes, 0, size);
@@ -156,6 +167,7 @@ export class Tensor {
    */
   async readRaw(): Promise<ArrayBuffer> {
     this.requireUsable("readRaw");
+    requireUsage("readRaw", this.buffer, "COPY_SRC");
     const bytes = await readBytes(
       this.device,
       "readRaw",
@@ -173,6 +185,7 @@ export class Tensor {
    */
   write(data: TensorData, options: { raw?: boolean } = {}): void {
     this.requireUsable("write");
+    requireUsage("write", this.buffer, "COPY_DST");
     const bytes = encode("write", data, this.size, this.dtype, options.raw ?? false);
     this.device.queue.writeBuffer(
       this.buffer,
@@ -190,6 +203,18 @@ export class Tensor {
     this.#destroyed = true;
     if (this.ownsBuffer) this.buffer.destroy();
   }
+}
+
+function requireUsage(subject: string, buffer: GPUBuffer, flag: "COPY_SRC" | "COPY_DST"): void {
+  if ((buffer.usage & USAGE[flag]) !== 0) return;
+  throw new BufferError(
+    complain(
+      subject,
+      `usage GPUBufferUsage.${flag}`,
+      `0x${buffer.usage.toString(16)}`,
+      "add the flag where the buffer is created",
+    ),
+  );
 }
 
 function checkShape(subject: string, shape: readonly number[]): readonly number[] {
@@ -246,7 +271,7 @@ function make(
   options: TensorOptions,
   contents?: Uint8Array,
 ): Tensor {
-  const dtype = options.dtype ?? "f32";
+  const dtype = requireDtype("tensor", options.dtype ?? "f32");
   const sizes = checkShape("tensor", shape);
   const size = sizes.reduce((a, b) => a * b, 1);
   const buffer = createBuffer(
@@ -278,6 +303,7 @@ export function tensor(
   options: TensorOptions = {},
 ): Tensor {
   const size = checkShape("tensor", shape).reduce((a, b) => a * b, 1);
-  const contents = encode("tensor", data, size, options.dtype ?? "f32", options.raw ?? false);
+  const dtype = requireDtype("tensor", options.dtype ?? "f32");
+  const contents = encode("tensor", data, size, dtype, options.raw ?? false);
   return make(device, shape, options, contents);
 }

@@ -9,8 +9,4 @@ fn collapseSum(value: Value) -> Channel { return value; }
 fn collapse(lane: Lane) -> Statistics {
   return Statistics(lane.count, lane.shift, lane.delta, lane.m2);
 }
-fn counterOf(bits: ChannelBits) -> u32 { return bits.x; }
-fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits {
-  return vec4u(counter, bits.yzw);
-}
 fn countOf(count: Channel) -> f32 { return count.x; }

@@ -10,6 +10,4 @@ fn collapse(lane: Lane) -> Statistics {
   return merge(Statistics(lane.count, lane.shift.x, lane.delta.x, lane.m2.x),
                Statistics(lane.count, lane.shift.y, lane.delta.y, lane.m2.y));
 }
-fn counterOf(bits: ChannelBits) -> u32 { return bits; }
-fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits { return counter; }
 fn countOf(count: Channel) -> f32 { return count; }

@@ -13,6 +13,4 @@ fn collapse(lane: Lane) -> Statistics {
     merge(Statistics(lane.count, lane.shift.z, lane.delta.z, lane.m2.z),
           Statistics(lane.count, lane.shift.w, lane.delta.w, lane.m2.w)));
 }
-fn counterOf(bits: ChannelBits) -> u32 { return bits; }
-fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits { return counter; }
 fn countOf(count: Channel) -> f32 { return count; }

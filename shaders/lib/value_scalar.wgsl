@@ -9,6 +9,4 @@ fn collapseSum(value: Value) -> Channel { return value; }
 fn collapse(lane: Lane) -> Statistics {
   return Statistics(lane.count, lane.shift, lane.delta, lane.m2);
 }
-fn counterOf(bits: ChannelBits) -> u32 { return bits; }
-fn withCounter(bits: ChannelBits, counter: u32) -> ChannelBits { return counter; }
 fn countOf(count: Channel) -> f32 { return count; }
