@@ -412,12 +412,21 @@ export class BatchNorm {
         inPlace: false,
         from: this.options.inPlace ? "y" : "x",
       });
-    const [forward, inference, training, evaluation] = await Promise.all([
+    const made = await Promise.allSettled([
       createForward(this.device, descriptor),
       trackRunningStats ? createInference(this.device, { ...descriptor, save: true }) : undefined,
       backward("training"),
       backward("evaluation"),
     ]);
+    const failed = made.find((each) => each.status === "rejected");
+    if (failed ?? this.#destroyed) {
+      for (const each of made) if (each.status === "fulfilled") each.value?.destroy();
+      if (failed) throw failed.reason;
+      this.#requireLive("prepare");
+    }
+    const [forward, inference, training, evaluation] = made.map((each) =>
+      each.status === "fulfilled" ? each.value : undefined,
+    ) as [ForwardPlan, InferencePlan | undefined, BackwardPlan, BackwardPlan];
     const plans = this.#plansOf(shape, dtype, residual, this.options.inPlace);
     const keep = <T extends { destroy(): void }>(had: T | undefined, made: T): T => {
       if (had) made.destroy();

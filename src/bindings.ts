@@ -164,7 +164,7 @@ export function rangeOf(
     room = buffer.size;
   }
   const alignment = device.limits.minStorageBufferOffsetAlignment;
-  if (!(offset >= 0 && offset % alignment === 0)) {
+  if (!(Number.isSafeInteger(offset) && offset >= 0 && offset % alignment === 0)) {
     throw new BufferError(
       complain(
         subject,

@@ -121,7 +121,7 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
     );
   }
   const { momentum } = resolved;
-  if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
+  if (momentum !== null && !(typeof momentum === "number" && momentum >= 0 && momentum <= 1)) {
     throw new OptionError(
       complain(
         `${subject}: momentum`,

@@ -211,7 +211,10 @@ async function mayHaveGpu(): Promise<boolean> {
 async function hardware(
   power: GPUPowerPreference | undefined,
 ): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
-  const dawn = await (original ??= loadOriginal());
+  const dawn = await (original ??= loadOriginal().catch((error: unknown) => {
+    original = null;
+    throw error;
+  }));
   const gpu = dawn.create([]);
   const adapter = await gpu.requestAdapter(power ? { powerPreference: power } : {});
   if (!adapter || isSoftware(adapter)) return null;
@@ -220,7 +223,11 @@ async function hardware(
 }
 
 async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
-  const { dawn, icd } = await (beside ??= layBeside());
+  const { dawn, icd } = await (beside ??= layBeside().catch((error: unknown) => {
+    // What can be mended (a full disk, a missing package) is tried again by the next request.
+    beside = null;
+    throw error;
+  }));
   const names = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"];
   const before = names.map((name) => process.env[name]);
   for (const name of names) process.env[name] = icd;
@@ -303,12 +310,17 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
   });
 }
 
-/** The adapter of a device in words: `SwiftShader (software)`, `NVIDIA H200 (Vulkan)`. */
-export function describeAdapter(device: GPUDevice): string {
-  const { vendor, architecture, description, device: name, isFallbackAdapter } = device.adapterInfo;
+/**
+ * An adapter in words: `SwiftShader (software)`, or what its driver calls the GPU.
+ *
+ * @param of - a device, or what `adapter.info` or `device.adapterInfo` says.
+ */
+export function describeAdapter(of: GPUDevice | GPUAdapterInfo): string {
+  const info = "adapterInfo" in of ? of.adapterInfo : of;
+  const { vendor, architecture, description, device, isFallbackAdapter } = info;
   if (/swiftshader/i.test(`${architecture} ${description}`)) return "SwiftShader (software)";
   const words =
-    [name, description].filter(Boolean).join(", ") ||
+    [device, description].filter(Boolean).join(", ") ||
     [vendor, architecture].filter(Boolean).join(" ");
   return `${words || "unknown adapter"}${isFallbackAdapter ? " (software)" : ""}`;
 }

@@ -152,7 +152,7 @@ export class Tensor {
    */
   async read(): Promise<Float32Array> {
     this.requireUsable("read");
-    requireUsage("read", this.buffer, "COPY_SRC");
+    await this.#requireReadable("read");
     const bytes = await readBytes(this.device, "read", this.buffer, this.offset, this.byteLength);
     const { dtype, size } = this;
     if (dtype === "f32") return new Float32Array(bytes, 0, size);
@@ -167,7 +167,7 @@ export class Tensor {
    */
   async readRaw(): Promise<ArrayBuffer> {
     this.requireUsable("readRaw");
-    requireUsage("readRaw", this.buffer, "COPY_SRC");
+    await this.#requireReadable("readRaw");
     const bytes = await readBytes(
       this.device,
       "readRaw",
@@ -195,6 +195,12 @@ export class Tensor {
       bytes.byteLength,
     );
     this.touch();
+  }
+
+  /** What failed earlier, such as the buffer's own allocation, says more than a missing flag. */
+  async #requireReadable(subject: string): Promise<void> {
+    if ((this.buffer.usage & USAGE.COPY_SRC) === 0) await stateOf(this.device).pending();
+    requireUsage(subject, this.buffer, "COPY_SRC");
   }
 
   /** Frees the buffer if the tensor owns it. Idempotent. */

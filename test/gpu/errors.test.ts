@@ -532,18 +532,8 @@ describe("buffers", () => {
     );
     const bn = module();
     const x = make();
-    throws(() => bn.forward(x, { out: x }), OverlapError, {
-      subject: "forward: y",
-      expected: "a range of its own",
-      received: "overlap x",
-    });
     keep(bn.forward(x));
     const dy = make(dys);
-    throws(() => bn.backward(dy, { out: dy }), OverlapError, {
-      subject: "backward: dx",
-      expected: "a range of its own",
-      received: "overlap dy",
-    });
     throws(() => bn.backward(dy, { out: x }), OverlapError, {
       subject: "backward: dx",
       expected: "a range of its own",
@@ -812,6 +802,11 @@ describe("contexts", () => {
     stranger.backward(make(dys), { out: x });
     throws(() => bn.backward(make(dys)), ContextError, wrote);
 
+    // In place, without the option that lets the backward begin from y.
+    const own = make();
+    bn.forward(own, { out: own });
+    throws(() => bn.backward(make(dys)), ContextError, wrote);
+
     const residual = make();
     keep(bn.forward(x, { residual }));
     residual.write(dys);
@@ -930,8 +925,8 @@ describe("state dictionaries", () => {
   test("missing, unexpected and wrongly sized entries change nothing", async () => {
     const bn = module();
     const before = await bn.stateDict();
-    const { weight: _weight, ...without } = good;
-    throws(() => bn.loadStateDict(without), ShapeError, {
+    const { bias, running_mean, running_var } = good;
+    throws(() => bn.loadStateDict({ bias, running_mean, running_var }), ShapeError, {
       subject: "loadStateDict: weight",
       expected: "3 values",
       received: "nothing",
@@ -1101,10 +1096,10 @@ describe("out of memory", () => {
     const pop = on.popErrorScope.bind(on);
     on.createBuffer = (descriptor) => {
       delete (on as Partial<GPUDevice>).createBuffer;
-      on.popErrorScope = async () => {
+      on.popErrorScope = () => {
         delete (on as Partial<GPUDevice>).popErrorScope;
-        await pop();
-        return new GPUOutOfMemoryError("pretended");
+        void pop();
+        return Promise.resolve(new GPUOutOfMemoryError("pretended"));
       };
       if (valid) return create(descriptor);
       on.pushErrorScope("validation");

@@ -279,7 +279,7 @@ test.each(ARENA)(
     const stateAt = places.get("state")!.offset;
     image.set(new Uint8Array(before.mean.slice().buffer), stateAt + layoutOfState.mean);
     image.set(new Uint8Array(before.variance.slice().buffer), stateAt + layoutOfState.variance);
-    image.set([41, 0, 0, 0], stateAt + layoutOfState.counter);
+    image.set([41, 0, 0, 0, 0, 0, 0, 0], stateAt + layoutOfState.counter); // 64 bits
     for (const [name, bytes] of outputs) {
       const { offset } = places.get(name)!;
       image.fill(0xff, offset, offset + bytes);
@@ -359,7 +359,8 @@ test.each(ARENA)(
     const variance = take("state", channels, "f32", layoutOfState.variance);
     expect(mean).toBeAllclose(f.state!.mean, { atol: 2e-6 });
     expect(variance).toBeAllclose(f.state!.variance, { rtol: 4e-6 });
-    expect(result[stateAt + layoutOfState.counter]).toBe(42);
+    const counter = new DataView(result.buffer).getBigUint64(stateAt + layoutOfState.counter, true);
+    expect(counter).toBe(42n);
     const checkGradients = (suffix: string, b: BackwardResult): void => {
       expect(take(`dx${suffix}`, size, dtype)).toBeAllclose(b.dx, { atol: bounds.dx(b) });
       if (residual) {
@@ -402,7 +403,7 @@ test.each(ARENA)(
       stateAt + layoutOfState.variance,
       stateAt + layoutOfState.variance + 4 * channels,
     );
-    written.fill(1, stateAt + layoutOfState.counter, stateAt + layoutOfState.counter + 4);
+    written.fill(1, stateAt + layoutOfState.counter, stateAt + layoutOfState.counter + 8);
     const spoiled = image.findIndex((byte, i) => written[i] === 0 && result[i] !== byte);
     expect(spoiled, "first byte that was written outside of the outputs").toBe(-1);
 

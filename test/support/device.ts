@@ -3,12 +3,13 @@ import { afterAll, afterEach, expect } from "vitest";
 /** Devices of the running test file, all destroyed at its end. */
 const open: GPUDevice[] = [];
 const uncaught: string[] = [];
+let name: string | undefined;
 
 async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> {
   if (typeof navigator !== "undefined" && "gpu" in navigator && typeof window !== "undefined") {
     const adapter = await navigator.gpu.requestAdapter();
     if (!adapter) throw new Error("this browser has no WebGPU adapter: the GPU tests cannot run");
-    return adapter.requestDevice({ requiredFeatures: features });
+    return adapter.requestDevice({ requiredFeatures: [...features] });
   }
   // The path is put together so that the browser's bundle does not follow it.
   const path = "../../src/node";
@@ -30,6 +31,7 @@ export async function openDevice(
     uncaught.push((event as GPUUncapturedErrorEvent).error.message);
   });
   open.push(device);
+  name = adapterName(device);
   return device;
 }
 
@@ -44,7 +46,18 @@ export function takeUncaught(): string[] {
   return uncaught.splice(0);
 }
 
-afterEach(() => {
+/**
+ * Until what was called on a device has been looked at: a browser does so in another process, and an error
+ * would be told after the test that made it, or never. An empty scope comes back behind everything before it.
+ */
+async function settled(device: GPUDevice): Promise<void> {
+  device.pushErrorScope("validation");
+  await Promise.race([device.popErrorScope(), device.lost]).catch(() => null);
+}
+
+afterEach(async ({ task }) => {
+  if (name !== undefined) task.file.meta.adapter = name;
+  await Promise.all(open.map(settled));
   expect(takeUncaught(), "uncaptured WebGPU errors").toEqual([]);
 });
 

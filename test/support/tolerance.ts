@@ -1,215 +1,507 @@
 /**
- * How far a value on the device may be from the float64 reference, each bound with its derivation. The reference is
- * given the very numbers that the device has: inputs, eps and momentum rounded to f32 (and x, dy and residual to 16 bits
- * where they are stored so).
+ * The bounds of DESIGN 5 with their derivations, and the runs that are held against them: a plan's outputs beside the
+ * float64 reference's, each with its tolerance. No test framework here, so that `npm run accuracy` uses the same bounds.
  *
- * Written with U = 2^-24, the relative error of one rounding to f32. WGSL allows 2.5 ulp for a division and 2 for an
- * inverse square root.
+ * Every check built on this is phrased `error <= tolerance`, so that a NaN fails.
  */
-import type { ActivationName, Dtype, Layout } from "../../src/descriptor.js";
-import type { BackwardResult, ForwardResult, InferenceResult } from "../../src/reference.js";
+import { createBackward, type Wants } from "../../src/backward.js";
+import { byteSizes, stateLayout, type Resource } from "../../src/bindings.js";
+import {
+  extentOf,
+  type ActivationName,
+  type BatchNormOptions,
+  type Dtype,
+} from "../../src/descriptor.js";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../src/dispatch.js";
+import { createForward } from "../../src/forward.js";
+import { narrow, widen } from "../../src/half.js";
+import { createInference } from "../../src/inference.js";
+import * as reference from "../../src/reference.js";
+import { tensor, type Tensor } from "../../src/tensor.js";
 
-/** The relative error of one rounding to f32. */
-export const U = 2 ** -24;
+// ---------------------------------------------------------------------------------------------------------------
+// Units
+
+/** Half of an f32's unit in the last place, relative: what one correctly rounded operation may be off by. */
+export const ROUNDING = 2 ** -24;
+
+/** Fraction bits and the exponent of the smallest normal number. */
+const FORMATS = { f32: [23, -126], f16: [10, -14], bf16: [7, -126] } as const;
+
+/** The distance from |value| to the next number of a type above it; subnormals are evenly spaced. */
+export function ulp(value: number, dtype: Dtype = "f32"): number {
+  const [fraction, lowest] = FORMATS[dtype];
+  const exponent = value === 0 ? lowest : Math.floor(Math.log2(Math.abs(value)));
+  return 2 ** (Math.max(exponent, lowest) - fraction);
+}
+
+/** What storing a value, known to within `error`, makes of that error: half a unit more for 16 bits. */
+function storing(value: number, error: number, dtype: Dtype): number {
+  return dtype === "f32" ? error : error + 0.5 * ulp(Math.abs(value) + error, dtype);
+}
+
+/** WGSL lets a device take a subnormal for 0: an error of less than 2^-126 that no other bound covers. */
+const FLUSHED = 2 ** -126;
+
+// ---------------------------------------------------------------------------------------------------------------
+// Bounds
 
 /**
- * |error of xHat| <= XHAT * max(1, |xHat|). In units of U, the deviation of one value from the mean is off by 2 |xHat|
- * (two subtractions; the first is exact where offset / std is large) and by up to 8 for the mean itself (a block's mean
- * costs 3 times its spread, merging averages those errors). invStd is off by half of what m2 is (4 + log2 of 256 teams, its
- * long chain is compensated), plus 8 for root and division; the product with gamma, that with the deviation and the
- * sum with beta add 3. Together 2 + 8 + 6 + 8 + 3 = 27 U = 1.7e-6, stated as 2e-6 (DESIGN 5).
+ * |y error| of an f32 without an activation: `2e-6·max(1,|xHat|)·|gamma| + ulp(y)`.
+ *
+ * In half units (2^-24) of xHat: x - shift and its difference with delta round once each (2·|xHat|); delta is a mean of
+ * blocks, each off by 3 of its spread, which merging averages (8: the "1" of the maximum); invStd goes with the root of
+ * M2, whose long chain is compensated (4 + log2 of 256 teams, halved: 6), its root and division are within 2.5 units of
+ * WGSL each (8); the products with gamma and with the deviation and the sum with beta round once each (3).
+ * 2 + 8 + 6 + 8 + 3 = 27, which is 1.6e-6; stated as 2e-6. ulp(y) is for the last addition, where beta is the larger.
  */
-export const XHAT = 2e-6;
+export function yTolerance(xHat: number, gamma: number, y: number): number {
+  return 2e-6 * Math.max(1, Math.abs(xHat)) * Math.abs(gamma) + ulp(y);
+}
 
-/** The bound of DESIGN 5 for gradients, relative to the sums or maxima named below. */
+/**
+ * The share of Σ|dz|, Σ|dz·xHat| and |gamma|·invStd·max|dz| by which dBeta, dGamma and dx may be off.
+ *
+ * A sum's error is at most (additions that one value goes through)·2^-24 of the sum of magnitudes: 2 in a block of four,
+ * 2 for the compensated chain of blocks, 2 for the parts of a vector, 8 in a tree of 256 lanes, 64 for the chunks that one
+ * lane adds plainly. 78 of them are 4.7e-6, whatever M is; xHat's own 2e-6 comes to that in dGamma, and a rounding of each
+ * product. dx = gamma·invStd·(dz - dBeta/M - xHat·dGamma/M): its terms are of the size of max|dz| each (|dGamma|/M <=
+ * max|dz| by Cauchy and Schwarz), so that the same shares add up, those of the sums divided by M.
+ */
 export const GRADIENT = 1e-5;
 
 /**
- * Additions that one value goes through at most: 2 within a block of four, 2 for the compensated chain of blocks, 2 for
- * the parts of a vector, 8 for a tree of 256 lanes, 64 for the chunks that one lane adds plainly.
+ * Running statistics: the batch's own error enters with the batch's weight (the mean's is 2e-6 deviations as in y, the
+ * variance's twice that, since invStd goes with its root), and `keep·old + momentum·new` rounds: momentum itself
+ * (1/n by a division of 2.5 units), two products, a sum: 8 half units of at most |old| + |new|.
  */
-export function sumDepth(count: number): number {
-  return Math.max(0, Math.min(count - 1, 2 + 2 + 2 + 8 + 64));
-}
-
-/** The distance from |value| to the next f32. */
-export function ulp(value: number): number {
-  const exponent = value === 0 ? -126 : Math.max(-126, Math.floor(Math.log2(Math.abs(value))));
-  return 2 ** (exponent - 23);
-}
-
-const STORED = { f16: [10, -14], bf16: [7, -126] } as const;
-
-/** Half of a unit of the stored type, at a value that is itself off by `error`; 0 for f32, whose ulp stands in the bounds. */
-function storing(value: number, error: number, dtype: Dtype): number {
-  if (dtype === "f32") return 0;
-  const [fraction, least] = STORED[dtype];
-  const size = Math.abs(value) + error;
-  const exponent = size === 0 ? least : Math.max(least, Math.floor(Math.log2(size)));
-  return 2 ** (exponent - fraction - 1);
-}
-
-/**
- * Largest |activation'| and |activation''| away from kinks, and the error of evaluating either in f32 (WGSL: exp within
- * 3 + 2|z| ulp; erf by a rational approximation within 4e-7; tanh and sigmoid end in a division).
- */
-const ACTIVATION: Readonly<Record<ActivationName, readonly [number, number, number]>> = {
-  none: [1, 0, 0],
-  relu: [1, 0, 0],
-  relu6: [1, 0, 0],
-  "leaky-relu": [1, 0, 2 * U],
-  elu: [1.5, 1.5, 1e-6],
-  tanh: [1, 0.8, 2e-6],
-  sigmoid: [0.25, 0.1, 1e-6],
-  silu: [1.1, 0.5, 2e-6],
-  gelu: [1.13, 0.8, 2e-6],
-  "hard-swish": [1.5, 0.34, 4 * U],
+export const runningTolerance = {
+  mean: (weight: number, old: number, mean: number, varBiased: number): number =>
+    weight * 2e-6 * Math.sqrt(varBiased) + 8 * ROUNDING * (Math.abs(old) + Math.abs(mean)),
+  variance: (weight: number, old: number, variance: number): number =>
+    weight * 4e-6 * variance + 8 * ROUNDING * (Math.abs(old) + variance),
 };
 
-/** What the bounds depend on besides the reference's result. */
-export interface Setting {
-  readonly shape: readonly number[];
-  readonly layout?: Layout | undefined;
-  readonly dtype?: Dtype | undefined;
-  readonly activation?: ActivationName | undefined;
-  /** 1 where left out. */
-  readonly gamma?: ArrayLike<number> | undefined;
-  /** 0 where left out. */
-  readonly residual?: ArrayLike<number> | undefined;
+/** How an activation passes errors on. */
+interface Smoothness {
+  /** Largest |activation'|, rounded up: what an error of z grows by. */
+  readonly slope: number;
+  /** Largest |activation''| away from the jumps, rounded up: what an error of z does to dz. */
+  readonly curvature: number;
+  /** Where the derivative jumps. */
+  readonly jumps: readonly number[];
 }
 
-/** One bound per element of a tensor, or per channel. */
-export type Bound = (index: number) => number;
-
-/** Which channel an element belongs to, and how many values a channel has. */
-export function channelsOf({ shape, layout = "channels-first" }: Setting): {
-  channels: number;
-  count: number;
-  channelAt: Bound;
-} {
-  const size = shape.reduce((a, b) => a * b, 1);
-  const last = layout === "channels-last" || shape.length === 2;
-  const channels = (last ? shape[shape.length - 1] : shape[1])!;
-  const inner = last ? 1 : shape.slice(2).reduce((a, b) => a * b, 1);
-  return {
-    channels,
-    count: channels === 0 ? 0 : size / channels,
-    channelAt: (index) => Math.floor(index / inner) % channels,
-  };
-}
-
-/** |error of z|: xHat's times |gamma|, and with a residual one more rounding of a sum that it may cancel. */
-function errorOfZ(setting: Setting, result: InferenceResult): Bound {
-  const { channelAt } = channelsOf(setting);
-  const { gamma, residual } = setting;
-  return (i) => {
-    const scale = Math.abs(gamma?.[channelAt(i)] ?? 1);
-    const added = residual ? 2 * U * (Math.abs(residual[i]!) + Math.abs(result.z[i]!)) : 0;
-    return XHAT * Math.max(1, Math.abs(result.xHat[i]!)) * scale + added;
-  };
-}
-
-/**
- * y: 2e-6 * max(1, |xHat|) * |gamma| + ulp(y), times the activation's slope; one rounding to the stored type for 16 bits.
- */
-export function boundOfY(setting: Setting, result: InferenceResult): Bound {
-  const { activation = "none", dtype = "f32" } = setting;
-  const ofZ = errorOfZ(setting, result);
-  const [slope, , own] = ACTIVATION[activation];
-  return (i) => {
-    const y = result.y[i]!;
-    const error = slope * ofZ(i) + own * Math.max(1, Math.abs(y)) + ulp(y);
-    return error + storing(y, error, dtype);
-  };
-}
-
-/**
- * Running statistics after one update: the batch's own error enters with the weight of the batch (mean: XHAT deviations,
- * by xHat's bound; variance: twice XHAT, since invStd goes with its root), two products, a sum and the weight itself
- * round, each by U of at most |old| + |batch|.
- */
-export function boundsOfState(
-  before: { readonly mean: ArrayLike<number>; readonly variance: ArrayLike<number> },
-  result: ForwardResult,
-  weight: number,
-): { mean: Bound; variance: Bound } {
-  return {
-    mean: (c) =>
-      weight * XHAT * Math.sqrt(result.varBiased[c]!) +
-      5 * U * (Math.abs(before.mean[c]!) + Math.abs(result.mean[c]!)),
-    // M = 2 doubles the batch's variance.
-    variance: (c) =>
-      weight * 2 * 2 * XHAT * result.varBiased[c]! +
-      5 * U * (before.variance[c]! + 2 * result.varBiased[c]!),
-  };
-}
-
-/** Bounds of a backward pass. */
-export interface GradientBounds {
-  dx: Bound;
-  dGamma: Bound;
-  dBeta: Bound;
-  dResidual: Bound;
-}
-
-/**
- * dBeta: every dz is rounded at most sumDepth(M) times, so sumDepth(M) * U of the sum of |dz|, never above 1e-5 of it.
- *
- * dGamma: the same of the sum of |dz * xHat|, each product rounded once more, and xHat's own error times |dz|; never above
- * 1e-5 of that sum.
- *
- * dx, in units of |gamma| * invStd * max|dz|: with m1 = dBeta / M <= 1, m2 = dGamma / M <= 1 (Cauchy and Schwarz, the mean
- * of xHat^2 being at most 1) and their errors of sumDepth(M) * U, plus XHAT each for xHat, for m2's xHat and for invStd:
- * 3 * XHAT + 4 * sumDepth(M) * U for |xHat| up to 3, never above 1e-5. In evaluation m1 = m2 = 0: four roundings, and the
- * 10 U that invStd may be off by.
- *
- * dz itself is exact without an activation; with one its derivative is off by |activation''| times z's error and by its own.
- * What 16 bits round is added to dx and dResidual; it stands in no sum.
- */
-export function boundsOfGradients(
-  setting: Setting,
-  dy: ArrayLike<number>,
-  result: BackwardResult,
-): GradientBounds {
-  const { activation = "none", dtype = "f32", gamma } = setting;
-  const { channels, count, channelAt } = channelsOf(setting);
-  const evaluation = result.dMean !== null;
-  const { dz, xHat, invStd, maxAbsDz, sumAbsDz, sumAbsDzXHat } = result;
-  const [, curvature, own] = ACTIVATION[activation];
-  const ofZ = errorOfZ(setting, { ...result, y: result.z });
-  const errorOfDz = (i: number): number =>
-    activation === "none"
-      ? 0
-      : Math.abs(dy[i]!) * (curvature * ofZ(i) + own * Math.max(1, Math.abs(result.z[i]!)) + 4 * U);
-  const sumErrors = new Float64Array(channels);
-  const sumErrorsXHat = new Float64Array(channels);
-  const maxErrors = new Float64Array(channels);
-  const ofXHat = new Float64Array(channels);
-  for (let i = 0; i < dz.length; i++) {
-    const c = channelAt(i);
-    const error = errorOfDz(i);
-    sumErrors[c]! += error;
-    sumErrorsXHat[c]! += error * Math.abs(xHat[i]!);
-    maxErrors[c] = Math.max(maxErrors[c]!, error);
-    ofXHat[c]! += XHAT * Math.max(1, Math.abs(xHat[i]!)) * Math.abs(dz[i]!);
+function smoothnessOf(activation: ActivationName, slope: number): Smoothness {
+  const size = Math.abs(slope);
+  switch (activation) {
+    case "none":
+      return { slope: 1, curvature: 0, jumps: [] };
+    case "relu":
+      return { slope: 1, curvature: 0, jumps: [0] };
+    case "relu6":
+      return { slope: 1, curvature: 0, jumps: [0, 6] };
+    case "leaky-relu":
+      return { slope: Math.max(1, size), curvature: 0, jumps: [0] };
+    case "elu":
+      return { slope: Math.max(1, size), curvature: size, jumps: [0] };
+    case "tanh":
+      return { slope: 1, curvature: 0.77, jumps: [] };
+    case "sigmoid":
+      return { slope: 0.25, curvature: 0.1, jumps: [] };
+    case "silu":
+      return { slope: 1.1, curvature: 0.5, jumps: [] };
+    case "gelu":
+      return { slope: 1.13, curvature: 0.8, jumps: [] };
+    case "hard-swish":
+      return { slope: 1.5, curvature: 0.34, jumps: [-3, 3] };
   }
-  const depth = sumDepth(count);
-  const relative = evaluation ? 14 * U : Math.min(GRADIENT, 3 * XHAT + 4 * depth * U);
-  return {
-    dBeta: (c) => Math.min(GRADIENT, depth * U) * sumAbsDz[c]! + 2 * sumErrors[c]!,
-    dGamma: (c) =>
-      Math.min(GRADIENT * sumAbsDzXHat[c]!, (depth + 1) * U * sumAbsDzXHat[c]! + ofXHat[c]!) +
-      2 * sumErrorsXHat[c]!,
-    dx: (i) => {
-      const c = channelAt(i);
-      const scale = Math.abs(gamma?.[c] ?? 1) * invStd[c]!;
-      const passed = evaluation ? errorOfDz(i) : 3 * maxErrors[c]!;
-      const error = scale * (relative * maxAbsDz[c]! + passed);
-      return error + storing(result.dx[i]!, error, dtype);
-    },
-    dResidual: (i) => {
-      const error = errorOfDz(i);
-      return error + storing(dz[i]!, error, dtype);
-    },
+}
+
+/**
+ * What computing an activation or its derivative adds, of max(1,|z|): WGSL's exp is off by (3 + 2|z|) units, which
+ * e^-|z| outweighs, its divisions by 2.5; gelu's erf by 4e-7.
+ */
+const ACTIVATING = 2e-6;
+
+// ---------------------------------------------------------------------------------------------------------------
+// Runs
+
+/** What is run: a descriptor's options and how. */
+export interface Call {
+  readonly shape: readonly number[];
+  readonly options?: BatchNormOptions;
+  readonly dtype?: Dtype;
+  readonly tuning?: Partial<Tuning>;
+  /** "evaluation": by the running statistics that `Inputs.state` gives. Default "training". */
+  readonly mode?: "training" | "evaluation";
+  /** Gradients to leave out. */
+  readonly wants?: Wants;
+}
+
+/** Running statistics before a batch. */
+export interface State {
+  readonly mean: ArrayLike<number>;
+  readonly variance: ArrayLike<number>;
+  readonly numBatchesTracked: number;
+}
+
+/** Values that the device stores exactly: see {@link rounded}. */
+export interface Inputs {
+  readonly x: ArrayLike<number>;
+  /** Without it only the forward runs. */
+  readonly dy?: ArrayLike<number>;
+  readonly residual?: ArrayLike<number>;
+  /** 1 where left out; not read with `affine: false`. */
+  readonly gamma?: ArrayLike<number>;
+  /** 0 where left out; not read with `affine: false`. */
+  readonly beta?: ArrayLike<number>;
+  /** 0, 1 and 0 where left out. */
+  readonly state?: State;
+}
+
+/** What a run has left on the device. Absent: not asked for, or it does not exist. */
+export interface Outputs {
+  readonly y: Float32Array;
+  readonly dx?: Float32Array;
+  readonly dGamma?: Float32Array;
+  readonly dBeta?: Float32Array;
+  readonly dResidual?: Float32Array;
+  readonly state?: { mean: Float32Array; variance: Float32Array; numBatchesTracked: number };
+  /** Every output's bytes as they stand on the device, `saved` among them. */
+  readonly bits: Readonly<Record<string, Uint8Array>>;
+}
+
+/** Tunings that between them take every path on any adapter: held, whole, split, with teams and without. */
+export const TUNINGS: Readonly<Record<"software" | "gpu" | "whole" | "split", Tuning>> = {
+  software: SOFTWARE_TUNING,
+  gpu: GPU_TUNING,
+  whole: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 16, maxHeld: 0, wholePerLane: 2 ** 20 },
+  split: {
+    ...GPU_TUNING,
+    workgroupSize: 64,
+    maxTeam: 8,
+    columnSlots: 8,
+    minPerLane: 1,
+    wholePerLane: 0,
+    maxHeld: 0,
+    fence: false,
+  },
+};
+
+/** Numbers as a type stores them. */
+export function rounded(values: Float32Array, dtype: Dtype): Float32Array {
+  return dtype === "f32" ? values : values.map((value) => widen(narrow(value, dtype), dtype));
+}
+
+/** Which channel each element is of. */
+export function channelsOf({ shape, options }: Call): (index: number) => number {
+  const { channels, inner } = extentOf("test", shape, options?.layout ?? "channels-first");
+  return (index) => Math.floor(index / inner) % channels;
+}
+
+/** The `state` buffer's contents. */
+function packState(channels: number, state: State | undefined): Float32Array {
+  const layout = stateLayout(channels);
+  const packed = new Float32Array(layout.bytes / 4);
+  if (state) {
+    packed.set(Float32Array.from(state.mean), layout.mean / 4);
+    packed.set(Float32Array.from(state.variance), layout.variance / 4);
+  } else {
+    packed.fill(1, layout.variance / 4, layout.variance / 4 + channels);
+  }
+  new Uint32Array(packed.buffer)[layout.counter / 4] = state?.numBatchesTracked ?? 0;
+  return packed;
+}
+
+type Recording = (target: GPUCommandEncoder | GPUComputePassEncoder) => void;
+
+/** A forward (in evaluation: an inference that saves) and its backward, on tensors of their own. */
+export class Run {
+  #named = new Map<string, Tensor>();
+  #plans: { destroy(): void }[] = [];
+  #record: Recording[] = [];
+
+  private constructor(
+    readonly device: GPUDevice,
+    readonly call: Call,
+    readonly channels: number,
+  ) {}
+
+  /** Uploads the inputs, fills the outputs with NaN and makes the plans. */
+  static async prepare(device: GPUDevice, call: Call, inputs: Inputs): Promise<Run> {
+    const { shape, options = {}, dtype = "f32", tuning, wants, mode = "training" } = call;
+    const { affine = true, trackRunningStats = true, layout = "channels-first" } = options;
+    const { channels } = extentOf("test", shape, layout);
+    const run = new Run(device, call, channels);
+    const put = (
+      name: string,
+      values: ArrayLike<number>,
+      of: readonly number[],
+      type: Dtype = "f32",
+    ): Tensor => {
+      const made = tensor(device, Float32Array.from(values), of, { dtype: type });
+      run.#named.set(name, made);
+      return made;
+    };
+    const output = (name: string, of: readonly number[], type: Dtype = "f32"): Tensor =>
+      put(name, new Float32Array(of.reduce((a, b) => a * b, 1)).fill(NaN), of, type);
+    const x = put("x", inputs.x, shape, dtype);
+    const bound: Record<string, Tensor> = { x };
+    if (affine) {
+      const ones = new Float32Array(channels).fill(1);
+      bound["gamma"] = put("gamma", inputs.gamma ?? ones, [channels]);
+      bound["beta"] = put("beta", inputs.beta ?? new Float32Array(channels), [channels]);
+    }
+    if (inputs.residual) bound["residual"] = put("residual", inputs.residual, shape, dtype);
+    if (trackRunningStats) {
+      const packed = packState(channels, inputs.state);
+      bound["state"] = put("state", packed, [packed.length]);
+    }
+    const residual = inputs.residual !== undefined;
+    const y = output("y", shape, dtype);
+    const saved = output("saved", [byteSizes({ ...options, shape, dtype }).saved / 4]);
+    const descriptor = { ...options, shape, dtype, residual, ...(tuning ? { tuning } : {}) };
+    const forward: {
+      encode(
+        target: GPUCommandEncoder | GPUComputePassEncoder,
+        of: Record<string, Resource> & { x: Resource; saved: Resource; state: Resource },
+      ): void;
+      destroy(): void;
+    } =
+      mode === "training"
+        ? await createForward(device, descriptor)
+        : await createInference(device, { ...descriptor, save: true });
+    run.#plans.push(forward);
+    run.#record.push((target) => {
+      forward.encode(target, { ...bound, x, y, saved, state: bound["state"]! });
+    });
+    if (inputs.dy) {
+      const dy = put("dy", inputs.dy, shape, dtype);
+      const wanted = { x: true, gamma: affine, beta: affine, ...wants };
+      const backward = await createBackward(device, { ...descriptor, mode, wants: wanted });
+      const gradients = {
+        ...(wanted.x ? { dx: output("dx", shape, dtype) } : {}),
+        ...(wanted.gamma ? { dGamma: output("dGamma", [channels]) } : {}),
+        ...(wanted.beta ? { dBeta: output("dBeta", [channels]) } : {}),
+        ...(residual ? { dResidual: output("dResidual", shape, dtype) } : {}),
+      };
+      run.#plans.push(backward);
+      run.#record.push((target) => {
+        backward.encode(target, { ...bound, dy, saved, ...gradients });
+      });
+    }
+    return run;
+  }
+
+  /** Records forward and backward once. */
+  encode(target: GPUCommandEncoder | GPUComputePassEncoder): void {
+    for (const record of this.#record) record(target);
+  }
+
+  /** Records once, or as often as asked into one encoder, and submits. */
+  submit(times = 1): void {
+    const encoder = this.device.createCommandEncoder();
+    for (let i = 0; i < times; i++) this.encode(encoder);
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  /** One of its tensors, by the plans' names. */
+  tensorOf(name: string): Tensor {
+    return this.#named.get(name)!;
+  }
+
+  /** Reads what it left. */
+  async read(): Promise<Outputs> {
+    const names = ["y", "saved", "dx", "dGamma", "dBeta", "dResidual", "state"];
+    const bits: Record<string, Uint8Array> = {};
+    await Promise.all(
+      names.map(async (name) => {
+        const found = this.#named.get(name);
+        if (found) bits[name] = new Uint8Array(await found.readRaw());
+      }),
+    );
+    const { dtype = "f32", mode = "training" } = this.call;
+    const values = (name: string, type: Dtype): Float32Array => {
+      const { buffer } = bits[name]!;
+      if (type === "f32") return new Float32Array(buffer);
+      return Float32Array.from(new Uint16Array(buffer), (half) => widen(half, type));
+    };
+    const layout = stateLayout(this.channels);
+    const state = mode === "training" ? bits["state"]?.buffer : undefined;
+    return {
+      y: values("y", dtype),
+      ...(bits["dx"] ? { dx: values("dx", dtype) } : {}),
+      ...(bits["dGamma"] ? { dGamma: values("dGamma", "f32") } : {}),
+      ...(bits["dBeta"] ? { dBeta: values("dBeta", "f32") } : {}),
+      ...(bits["dResidual"] ? { dResidual: values("dResidual", dtype) } : {}),
+      ...(state
+        ? {
+            state: {
+              mean: new Float32Array(state, layout.mean, this.channels),
+              variance: new Float32Array(state, layout.variance, this.channels),
+              numBatchesTracked: new Uint32Array(state, layout.counter, 1)[0]!,
+            },
+          }
+        : {}),
+      bits,
+    };
+  }
+
+  /** Frees tensors and plans. */
+  destroy(): void {
+    for (const each of this.#named.values()) each.destroy();
+    for (const each of this.#plans) each.destroy();
+  }
+}
+
+/** Prepares, runs once, reads and frees. */
+export async function runOnce(device: GPUDevice, call: Call, inputs: Inputs): Promise<Outputs> {
+  const run = await Run.prepare(device, call, inputs);
+  try {
+    run.submit();
+    return await run.read();
+  } finally {
+    run.destroy();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Comparisons
+
+/** One output beside what it should be. Passes where every |actual - expected| <= its tolerance. */
+export interface Comparison {
+  readonly name: "y" | "mean" | "variance" | "dx" | "dGamma" | "dBeta" | "dResidual";
+  readonly actual: Float32Array;
+  readonly expected: ArrayLike<number>;
+  readonly atol: Float64Array;
+}
+
+/** What a run should leave according to somebody else. What is absent is not compared. */
+export interface Expected {
+  readonly y?: ArrayLike<number> | undefined;
+  readonly dx?: ArrayLike<number> | undefined;
+  readonly dGamma?: ArrayLike<number> | undefined;
+  readonly dBeta?: ArrayLike<number> | undefined;
+  readonly dResidual?: ArrayLike<number> | null | undefined;
+  readonly state?:
+    { readonly mean: ArrayLike<number>; readonly variance: ArrayLike<number> } | null | undefined;
+}
+
+/**
+ * The outputs of a run with their tolerances, against the reference; or against `expected` where it is given, and the
+ * reference then gives the tolerances alone.
+ *
+ * An error of z passes an activation multiplied by its largest slope, and reaches dz multiplied by |dy| and the largest
+ * curvature, or by the whole jump of the derivative where z is as near to one as its error. dz's errors go through the
+ * sums and dx as dz itself does. Without an activation dz is dy, exact, and DESIGN 5's bounds are all there is.
+ */
+export function comparisons(
+  call: Call,
+  inputs: Inputs,
+  outputs: Outputs,
+  expected?: Expected,
+): Comparison[] {
+  const { shape, options = {}, dtype = "f32", mode = "training" } = call;
+  const { activation = "none", momentum = 0.1, layout = "channels-first" } = options;
+  const { affine = true, trackRunningStats = true } = options;
+  const slope = options.slope ?? (activation === "elu" ? 1 : 0.01);
+  const { channels, count } = extentOf("test", shape, layout);
+  const channel = channelsOf(call);
+  const { x, dy, residual } = inputs;
+  const gammaAt = (c: number): number => (affine ? (inputs.gamma?.[c] ?? 1) : 1);
+  const betaAt = (c: number): number => (affine ? (inputs.beta?.[c] ?? 0) : 0);
+  const given = {
+    ...options,
+    ...(affine ? { gamma: inputs.gamma, beta: inputs.beta } : {}),
+    residual,
   };
+  const before: State = inputs.state ?? {
+    mean: new Float32Array(channels),
+    variance: new Float32Array(channels).fill(1),
+    numBatchesTracked: 0,
+  };
+  const running = mode === "evaluation" ? { mean: before.mean, variance: before.variance } : {};
+  const result: reference.InferenceResult & { state?: reference.UpdatedState | null } =
+    mode === "training"
+      ? reference.forward(x, shape, { ...given, ...(trackRunningStats ? { state: before } : {}) })
+      : reference.inference(x, shape, { ...given, ...running });
+  const { xHat, z, mean, varBiased } = result;
+  const smooth = smoothnessOf(activation, slope);
+  const zError = (i: number): number => {
+    const c = channel(i);
+    const own = yTolerance(xHat[i]!, gammaAt(c), z[i]!);
+    // A residual is added to a sum that is rounded before.
+    return residual ? own + ulp(gammaAt(c) * xHat[i]! + betaAt(c)) : own;
+  };
+  const list: Comparison[] = [];
+  const add = (
+    name: Comparison["name"],
+    actual: Float32Array | undefined,
+    wanted: ArrayLike<number> | null | undefined,
+    tolerance: (index: number, value: number) => number,
+  ): void => {
+    if (!actual || !wanted) return;
+    const atol = Float64Array.from(wanted, (value, i) => tolerance(i, value));
+    list.push({ name, actual, expected: wanted, atol });
+  };
+
+  const ofForward: Expected = expected ?? result;
+  add("y", outputs.y, ofForward.y, (i, value) => {
+    const own =
+      activation === "none" ? 0 : ACTIVATING * Math.max(1, Math.abs(slope), Math.abs(z[i]!));
+    return storing(value, smooth.slope * zError(i) + own + FLUSHED, dtype);
+  });
+  if (result.state) {
+    const weight = momentum ?? 1 / Number(result.state.numBatchesTracked);
+    const divisor = options.runningVariance === "population" ? count : Math.max(1, count - 1);
+    add("mean", outputs.state?.mean, ofForward.state?.mean, (c) =>
+      runningTolerance.mean(weight, before.mean[c]!, mean[c]!, varBiased[c]!),
+    );
+    add("variance", outputs.state?.variance, ofForward.state?.variance, (c) =>
+      runningTolerance.variance(weight, before.variance[c]!, varBiased[c]! * (count / divisor)),
+    );
+  }
+  if (!dy) return list;
+
+  const gradients = reference.backward(dy, x, shape, { ...given, ...running, mode });
+  const { dz, invStd, maxAbsDz, sumAbsDz, sumAbsDzXHat } = gradients;
+  const dzError = Float64Array.from(dz, (_, i) => {
+    if (activation === "none") return 0;
+    const error = zError(i);
+    const jumps = smooth.jumps.some((at) => Math.abs(z[i]! - at) <= error);
+    const own = ACTIVATING * Math.max(1, Math.abs(slope));
+    return Math.abs(dy[i]!) * (smooth.curvature * error + own + (jumps ? 1 + Math.abs(slope) : 0));
+  });
+  const sumError = new Float64Array(channels);
+  const sumErrorXHat = new Float64Array(channels);
+  for (let i = 0; i < dzError.length; i++) {
+    const c = channel(i);
+    sumError[c]! += dzError[i]!;
+    sumErrorXHat[c]! += dzError[i]! * Math.abs(xHat[i]!);
+  }
+  const ofBackward: Expected = expected ?? gradients;
+  add("dx", outputs.dx, ofBackward.dx, (i, value) => {
+    const c = channel(i);
+    const means =
+      mode === "evaluation" ? 0 : (sumError[c]! + Math.abs(xHat[i]!) * sumErrorXHat[c]!) / count;
+    const error = GRADIENT * maxAbsDz[c]! + dzError[i]! + means;
+    return storing(value, Math.abs(gammaAt(c)) * invStd[c]! * error + FLUSHED, dtype);
+  });
+  add(
+    "dGamma",
+    outputs.dGamma,
+    ofBackward.dGamma,
+    (c) => GRADIENT * sumAbsDzXHat[c]! + sumErrorXHat[c]! + FLUSHED,
+  );
+  add(
+    "dBeta",
+    outputs.dBeta,
+    ofBackward.dBeta,
+    (c) => GRADIENT * sumAbsDz[c]! + sumError[c]! + FLUSHED,
+  );
+  add("dResidual", outputs.dResidual, ofBackward.dResidual, (i, value) =>
+    storing(value, dzError[i]! + ROUNDING * Math.abs(value) + FLUSHED, dtype),
+  );
+  return list;
 }

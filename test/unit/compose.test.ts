@@ -40,7 +40,9 @@ describe("compose", () => {
 
   test("names fragment and line of every line of the code", () => {
     const parts = ["lib/params", "lib/chunk", "inference"];
-    const { code, where } = compose("// one\n// two", parts);
+    const composed = compose("// one\n// two", parts);
+    const { code } = composed;
+    const where = (line: number): string => composed.where(line);
     const expected = ["head:1", "head:2"];
     for (const name of parts) {
       const lines = fragments[name]!.split("\n").length - 1;
@@ -58,9 +60,9 @@ describe("compose", () => {
   });
 
   test("places outside of the code do not throw", () => {
-    const { where } = compose("// one", ["lib/params"]);
-    expect(where(0)).toMatch(/^head:/);
-    expect(where(100_000)).toMatch(/^lib\/params\.wgsl:\d+$/);
+    const composed = compose("// one", ["lib/params"]);
+    expect(composed.where(0)).toMatch(/^head:/);
+    expect(composed.where(100_000)).toMatch(/^lib\/params\.wgsl:\d+$/);
   });
 
   test("a fragment that there is not is named", () => {

@@ -26,7 +26,7 @@ function errorOf(run: () => unknown, Class: new (message: string) => BatchNormEr
 
 describe("options", () => {
   test("have PyTorch's defaults", () => {
-    expect(resolveOptions("test")).toEqual({
+    expect(resolveOptions("test")).toMatchObject({
       eps: 1e-5,
       momentum: 0.1,
       affine: true,
@@ -109,10 +109,7 @@ describe("options", () => {
     ["activation", "mish", 'S: activation: "none" or "relu" or'],
     ["activation", "toString", "S: activation: "],
   ])("%s: %s is refused", (name, value, message) => {
-    const found = errorOf(
-      () => resolveOptions("S", { [name]: value } as BatchNormOptions),
-      OptionError,
-    );
+    const found = errorOf(() => resolveOptions("S", { [name]: value }), OptionError);
     expect(found.startsWith(message), found).toBe(true);
   });
 
@@ -120,7 +117,7 @@ describe("options", () => {
     ["eps", "1e-5"],
     ["slope", "1"],
   ])("%s of another type is refused: %j", (name, value) => {
-    errorOf(() => resolveOptions("S", { [name]: value } as BatchNormOptions), OptionError);
+    errorOf(() => resolveOptions("S", { [name]: value }), OptionError);
   });
 });
 
