@@ -8,7 +8,9 @@ const alias = [
   { find: /^webgpu-batchnorm$/, replacement: here("src/index.ts") },
   { find: /^webgpu-batchnorm\/(\w+)$/, replacement: here("src/$1.ts") },
 ];
-const { executablePath, args, env } = await chromiumLaunch();
+const launchOptions = await chromiumLaunch();
+// Vitest starts no run whose Node projects have different numbers.
+const maxWorkers = 2;
 
 export default defineConfig({
   test: {
@@ -20,6 +22,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
           environment: "node",
+          maxWorkers,
           testTimeout: 60_000,
         },
       },
@@ -29,6 +32,7 @@ export default defineConfig({
           name: "compile",
           include: ["test/compile/**/*.test.ts"],
           environment: "node",
+          maxWorkers,
           testTimeout: 300_000,
         },
       },
@@ -40,7 +44,7 @@ export default defineConfig({
           environment: "node",
           // Every file in a process of its own: Dawn's instances end with it.
           pool: "forks",
-          maxWorkers: 2,
+          maxWorkers,
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },
@@ -54,11 +58,13 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 60_000,
           fileParallelism: false,
+          // After the others: a browser that starves misses its own deadlines.
+          sequence: { groupOrder: 1 },
           browser: {
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({ launchOptions: { executablePath, args, env } }),
+            provider: playwright({ launchOptions }),
             instances: [{ browser: "chromium" }],
           },
         },

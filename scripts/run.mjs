@@ -1,19 +1,21 @@
 // Runs a TypeScript file in Node with the package's aliases and `?raw` shaders: node scripts/run.mjs FILE [arguments]
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
 
-const [file, ...rest] = process.argv.slice(2);
+const [file] = process.argv.slice(2);
 if (!file) {
   console.error("usage: node scripts/run.mjs FILE [arguments]");
   process.exit(2);
 }
+// The program sees itself as the one that was called.
 process.argv.splice(1, 2, file);
-void rest;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const server = await createServer({
   root,
   configFile: false,
-  logLevel: "error",
+  // What goes wrong is thrown, and printed once below.
+  logLevel: "silent",
   appType: "custom",
   server: { middlewareMode: true, hmr: false, watch: null, ws: false },
   optimizeDeps: { noDiscovery: true, include: [] },
@@ -26,7 +28,7 @@ const server = await createServer({
 });
 let status = 0;
 try {
-  await server.ssrLoadModule(`/${file}`);
+  await server.ssrLoadModule(resolve(file), { fixStacktrace: true });
 } catch (error) {
   console.error(error);
   status = 1;

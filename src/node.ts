@@ -40,7 +40,7 @@ const require = createRequire(import.meta.url);
 // Dawn aborts the process when what create() returned is collected while a device of it is in use.
 const kept: GPU[] = [];
 let original: Promise<Dawn> | null = null;
-let beside: Promise<{ dawn: Dawn; icd: string }> | null = null;
+let beside: Promise<Dawn> | null = null;
 
 function install(name: string): string {
   return `npm install --save-dev ${name}`;
@@ -117,11 +117,11 @@ async function cacheFolder(): Promise<string> {
 }
 
 /**
- * Dawn looks for the Vulkan loader beside its own binary, so a copy of Dawn is laid beside the loader
- * and the SwiftShader driver that `@sparticuz/chromium` ships: no system package is needed, and
- * node_modules stays as it is.
+ * Dawn looks for `libvulkan.so.1` beside its own binary, so a copy of Dawn is laid beside the SwiftShader that
+ * `@sparticuz/chromium` ships, under that name: it exports what a Vulkan loader does. No loader is needed then, nor
+ * `VK_ICD_FILENAMES`, which a worker thread cannot set, and node_modules stays as it is.
  */
-async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
+async function layBeside(): Promise<Dawn> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new AdapterError(
       complain(
@@ -150,7 +150,7 @@ async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
   const version = async (folder: string): Promise<string> =>
     (JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string })
       .version;
-  const name = `dawn-${await version(webgpu)}-swiftshader-${await version(chromium)}`;
+  const name = `dawn-${await version(webgpu)}-on-swiftshader-${await version(chromium)}`;
   const folder = join(await cacheFolder(), name);
   const binaries = join("dist", `${process.platform}-${process.arch}`);
   if (!(await exists(folder))) {
@@ -162,20 +162,15 @@ async function layBeside(): Promise<{ dawn: Dawn; icd: string }> {
     }
     const packed = await readFile(join(chromium, "bin", "swiftshader.tar.br"));
     for (const { name: file, contents } of untar(await promisify(brotliDecompress)(packed))) {
-      const short = file.replace(/^.*\//, "");
-      if (!/^(libvulkan\.so\.1|libvk_swiftshader\.so|vk_swiftshader_icd\.json)$/.test(short))
-        continue;
-      await writeFile(join(making, binaries, short), contents, { mode: 0o700 });
+      if (!/(^|\/)libvk_swiftshader\.so$/.test(file)) continue;
+      await writeFile(join(making, binaries, "libvulkan.so.1"), contents, { mode: 0o700 });
     }
     await rename(making, folder).catch(async (error: unknown) => {
       await rm(making, { recursive: true, force: true });
       if (!(await exists(folder))) throw error;
     });
   }
-  const dawn = (await import(
-    /* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href
-  )) as Dawn;
-  return { dawn, icd: join(folder, binaries, "vk_swiftshader_icd.json") };
+  return (await import(/* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href)) as Dawn;
 }
 
 /** Adds WebGPU's constants and classes to the global scope, where a browser has them, if they are absent. */
@@ -223,36 +218,25 @@ async function hardware(
 }
 
 async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
-  const { dawn, icd } = await (beside ??= layBeside().catch((error: unknown) => {
+  const dawn = await (beside ??= layBeside().catch((error: unknown) => {
     // What can be mended (a full disk, a missing package) is tried again by the next request.
     beside = null;
     throw error;
   }));
-  const names = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"];
-  const before = names.map((name) => process.env[name]);
-  for (const name of names) process.env[name] = icd;
-  try {
-    const gpu = dawn.create([]);
-    const adapter = await gpu.requestAdapter();
-    if (!adapter) {
-      throw new AdapterError(
-        complain(
-          'requestDevice: adapter "software"',
-          "SwiftShader",
-          "no adapter",
-          "report it with the output of ldd --version",
-        ),
-      );
-    }
-    kept.push(gpu);
-    return { dawn, adapter };
-  } finally {
-    names.forEach((name, index) => {
-      const value = before[index];
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-    });
+  const gpu = dawn.create([]);
+  const adapter = await gpu.requestAdapter();
+  if (!adapter) {
+    throw new AdapterError(
+      complain(
+        'requestDevice: adapter "software"',
+        "SwiftShader",
+        "no adapter",
+        "report it with the output of ldd --version",
+      ),
+    );
   }
+  kept.push(gpu);
+  return { dawn, adapter };
 }
 
 /**

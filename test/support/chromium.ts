@@ -5,11 +5,11 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
 
 /** How to launch a Chromium with WebGPU. */
 export interface Launch {
-  /** Without one, playwright looks for a browser of its own. */
-  executablePath?: string;
+  executablePath: string;
   args: string[];
   env: Record<string, string>;
 }
@@ -64,7 +64,8 @@ async function unpack(): Promise<string> {
 
 /**
  * A Chrome of the system where there is one, else the Chromium that the npm package @sparticuz/chromium
- * ships (Linux on x64), with the libraries and fonts that it ships where the system lacks some.
+ * ships (Linux on x64), with the libraries and fonts that it ships where the system lacks some. Elsewhere the one
+ * that playwright would have installed.
  * CHROME_PATH names another, or is "bundled" for the one out of npm. CHROME_WEBGPU_ADAPTER is what
  * `--use-webgpu-adapter` gets: "swiftshader" unless said otherwise, "default" for the machine's GPU.
  */
@@ -85,7 +86,9 @@ export async function chromiumLaunch(): Promise<Launch> {
   const system =
     asked === "bundled" ? undefined : (asked ?? SYSTEM.find((path) => existsSync(path)));
   if (system) return { executablePath: system, args, env };
-  if (process.platform !== "linux" || process.arch !== "x64") return { args, env };
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return { executablePath: chromium.executablePath(), args, env };
+  }
   const folder = await unpack();
   const executablePath = join(folder, "chromium");
   if (lacksLibraries(executablePath)) {

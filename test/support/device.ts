@@ -28,7 +28,7 @@ export async function openDevice(
 ): Promise<GPUDevice> {
   const device = await request(options.features ?? []);
   device.addEventListener("uncapturederror", (event) => {
-    uncaught.push((event as GPUUncapturedErrorEvent).error.message);
+    uncaught.push(event.error.message);
   });
   open.push(device);
   name = adapterName(device);

@@ -241,7 +241,7 @@ describe.runIf(hasSoftware)("the cache folder", () => {
     }
     const made = await readdir(cache);
     expect(made, "one folder, nothing half made").toHaveLength(1);
-    expect(made[0]).toMatch(/^dawn-[\d.]+-swiftshader-[\d.]+$/);
+    expect(made[0]).toMatch(/^dawn-[\d.]+-on-swiftshader-[\d.]+$/);
     expectNormalised(await run(SOFTWARE, env));
     expect(await readdir(cache)).toEqual(made);
   });
