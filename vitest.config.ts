@@ -33,7 +33,7 @@ export default defineConfig({
           include: ["test/compile/**/*.test.ts"],
           environment: "node",
           maxWorkers,
-          testTimeout: 300_000,
+          testTimeout: 600_000,
         },
       },
       {
@@ -45,18 +45,25 @@ export default defineConfig({
           // Every file in a process of its own: Dawn's instances end with it.
           pool: "forks",
           maxWorkers,
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
         },
       },
       {
         resolve: { alias },
-        optimizeDeps: { include: ["fast-check"] },
+        optimizeDeps: {
+          include: [
+            "fast-check",
+            "@tensorflow/tfjs-core",
+            "@tensorflow/tfjs-core/dist/register_all_gradients.js",
+            "@tensorflow/tfjs-backend-cpu",
+          ],
+        },
         test: {
           name: "browser",
           include: ["test/gpu/**/*.test.ts", "test/browser/**/*.test.ts"],
-          testTimeout: 240_000,
-          hookTimeout: 60_000,
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
           // After the others: a browser that starves misses its own deadlines.
           sequence: { groupOrder: 1 },

@@ -179,6 +179,31 @@ say({ distinct: a !== b, values, kept: globalThis.GPUMapMode, storage: GPUBuffer
     });
   });
 
+  test.runIf(hasSoftware)(
+    "software after hardware was not to be had: two Dawns in one process",
+    async () => {
+      const ended = await run(
+        `await requestDevice({ adapter: "hardware" }).catch(() => null);${NORMALISE('{ adapter: "software" }')}`,
+      );
+      expect(expectNormalised(ended).adapter).toBe("SwiftShader (software)");
+    },
+  );
+
+  test.runIf(hasSoftware)("in a worker thread, whose environment is a copy", async () => {
+    const ended = await run(`
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+if (isMainThread) {
+  const worker = new Worker(new URL(import.meta.url));
+  worker.on("message", (message) => say(message));
+  worker.on("error", (error) => say(error.message));
+} else {
+  const device = await requestDevice({ adapter: "software" });
+  parentPort.postMessage([...(await tensor(device, [7], [1]).read())]);
+}`);
+    expect(ended, ended.err).toMatchObject({ code: 0, signal: null });
+    expect(JSON.parse(ended.out)).toEqual([7]);
+  });
+
   test.runIf(hasSoftware)("the environment is as it was", async () => {
     const ended = await run(
       `process.env.VK_DRIVER_FILES = "/mine"; delete process.env.VK_ICD_FILENAMES;
