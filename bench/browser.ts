@@ -20,7 +20,11 @@ declare global {
 
 function nameOf({ vendor, architecture, device, description }: GPUAdapterInfo): string {
   if (/swiftshader/i.test(`${architecture} ${description}`)) return "SwiftShader (software)";
-  return [device, description].filter(Boolean).join(", ") || [vendor, architecture].filter(Boolean).join(" ") || "unknown";
+  return (
+    [device, description].filter(Boolean).join(", ") ||
+    [vendor, architecture].filter(Boolean).join(" ") ||
+    "unknown"
+  );
 }
 
 /** A device with all that the adapter gives. */
@@ -37,8 +41,8 @@ export async function pageDevice(): Promise<GPUDevice> {
   ] as const;
   return adapter.requestDevice({
     requiredLimits: Object.fromEntries(wanted.map((name) => [name, adapter.limits[name]])),
-    requiredFeatures: (["timestamp-query", "shader-f16", "subgroups"] as GPUFeatureName[]).filter((name) =>
-      adapter.features.has(name),
+    requiredFeatures: (["timestamp-query", "shader-f16", "subgroups"] as GPUFeatureName[]).filter(
+      (name) => adapter.features.has(name),
     ),
   });
 }
@@ -53,5 +57,9 @@ window.benchmark = async (options) => {
     rows: (rows) => window.onBenchRows?.(rows),
     warn: (text) => window.onBenchWarning?.(text),
   });
-  return { ...suite, adapter: nameOf(device.adapterInfo), timestamps: device.features.has("timestamp-query") };
+  return {
+    ...suite,
+    adapter: nameOf(device.adapterInfo),
+    timestamps: device.features.has("timestamp-query"),
+  };
 };

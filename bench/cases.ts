@@ -3,7 +3,12 @@ import type { Dtype, Layout } from "webgpu-batchnorm";
 /** What is timed. `forward` and the two backward ones are training's. */
 export type Operation = "inference" | "forward" | "backward" | "forward+backward";
 
-export const OPERATIONS: readonly Operation[] = ["inference", "forward", "backward", "forward+backward"];
+export const OPERATIONS: readonly Operation[] = [
+  "inference",
+  "forward",
+  "backward",
+  "forward+backward",
+];
 export const DTYPES: readonly Dtype[] = ["f32", "f16", "bf16"];
 export const LAYOUTS: readonly Layout[] = ["channels-first", "channels-last"];
 
@@ -39,7 +44,9 @@ function resnet(batch: number): Shape[] {
     name: `ResNet-50 ${name}, batch ${batch}`,
     group: `resnet${batch}`,
     shape: [batch, channels, side, side],
-    typical: (batch === 16 && ["stage 1", "stage 3"].includes(name)) || (batch === 1 && name === "stage 4"),
+    typical:
+      (batch === 16 && ["stage 1", "stage 2 out", "stage 3 out", "stage 4 out"].includes(name)) ||
+      (batch === 1 && name === "stage 4"),
   }));
 }
 
@@ -48,16 +55,18 @@ export const SHAPES: readonly Shape[] = [
   ...resnet(1),
   ...resnet(16),
   ...resnet(64),
-  ...([
-    [32, 112],
-    [96, 112],
-    [144, 56],
-    [192, 28],
-    [384, 14],
-    [576, 14],
-    [960, 7],
-    [1280, 7],
-  ] as const).map(([channels, side]) => ({
+  ...(
+    [
+      [32, 112],
+      [96, 112],
+      [144, 56],
+      [192, 28],
+      [384, 14],
+      [576, 14],
+      [960, 7],
+      [1280, 7],
+    ] as const
+  ).map(([channels, side]) => ({
     name: `MobileNetV2 ${channels} x ${side}², batch 16`,
     group: "mobilenet",
     shape: [16, channels, side, side],
@@ -65,7 +74,12 @@ export const SHAPES: readonly Shape[] = [
   })),
   { name: "fully connected 256 x 512", group: "dense", shape: [256, 512], typical: true },
   { name: "fully connected 4096 x 1024", group: "dense", shape: [4096, 1024], typical: true },
-  { name: "3-D, 32 channels of 16 x 56²", group: "volume", shape: [2, 32, 16, 56, 56], typical: true },
+  {
+    name: "3-D, 32 channels of 16 x 32²",
+    group: "volume",
+    shape: [4, 32, 16, 32, 32],
+    typical: true,
+  },
   { name: "tiny: 8 x 16", group: "tiny", shape: [8, 16], typical: true },
   { name: "tiny: 2 x 8 x 4²", group: "tiny", shape: [2, 8, 4, 4] },
   { name: "tiny: 32 x 64", group: "tiny", shape: [32, 64] },
@@ -73,19 +87,19 @@ export const SHAPES: readonly Shape[] = [
 ];
 
 /** 1 KB to 512 MB of f32 in steps of four, then two: how time grows with size, at 64 channels. */
-export const SERIES: readonly Shape[] = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 131072, 262144, 524288].map(
-  (kilobytes) => {
-    const values = kilobytes * 256;
-    const channels = Math.min(64, values / 16);
-    const perChannel = values / channels;
-    const batch = Math.min(16, perChannel / 4);
-    return {
-      name: kilobytes < 1024 ? `${kilobytes} KB` : `${kilobytes / 1024} MB`,
-      group: "series",
-      shape: [batch, channels, perChannel / batch],
-    };
-  },
-);
+export const SERIES: readonly Shape[] = [
+  1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 131072, 262144, 524288,
+].map((kilobytes) => {
+  const values = kilobytes * 256;
+  const channels = Math.min(64, values / 16);
+  const perChannel = values / channels;
+  const batch = Math.min(16, perChannel / 4);
+  return {
+    name: kilobytes < 1024 ? `${kilobytes} KB` : `${kilobytes / 1024} MB`,
+    group: "series",
+    shape: [batch, channels, perChannel / batch],
+  };
+});
 
 /** The tensor's shape as it lies in memory. */
 export function memoryShape({ shape, layout }: Pick<Case, "shape" | "layout">): number[] {
@@ -102,7 +116,10 @@ export function bytesOf(each: Pick<Case, "shape" | "dtype">): number {
 }
 
 /** (outer, channels, inner) of a case. */
-export function extentsOf({ shape, layout }: Pick<Case, "shape" | "layout">): [number, number, number] {
+export function extentsOf({
+  shape,
+  layout,
+}: Pick<Case, "shape" | "layout">): [number, number, number] {
   const [batch, channels, ...rest] = shape as [number, number, ...number[]];
   const inner = rest.reduce((a, b) => a * b, 1);
   return layout === "channels-last" ? [batch * inner, channels, 1] : [batch, channels, inner];
@@ -135,10 +152,14 @@ export function selectShapes(wanted: readonly string[]): Shape[] {
     }
     if (word === "all") return [...SHAPES];
     if (word === "typical") return SHAPES.filter((shape) => shape.typical === true);
-    const found = [...SHAPES, ...SERIES].filter((shape) => shape.group === word || shape.name === word);
+    const found = [...SHAPES, ...SERIES].filter(
+      (shape) => shape.group === word || shape.name === word,
+    );
     if (found.length > 0) return found;
     const groups = [...new Set([...SHAPES, ...SERIES].map(({ group }) => group))].join(", ");
-    throw new Error(`--shapes: typical, all, ${groups} or a shape such as 16x64x56x56, got ${word}`);
+    throw new Error(
+      `--shapes: typical, all, ${groups} or a shape such as 16x64x56x56, got ${word}`,
+    );
   });
 }
 
@@ -151,7 +172,9 @@ export function casesOf(
 ): Case[] {
   return shapes.flatMap((shape) =>
     (shape.shape.length === 2 ? layouts.slice(0, 1) : layouts).flatMap((layout) =>
-      dtypes.flatMap((dtype) => operations.map((operation) => ({ ...shape, layout, dtype, operation }))),
+      dtypes.flatMap((dtype) =>
+        operations.map((operation) => ({ ...shape, layout, dtype, operation })),
+      ),
     ),
   );
 }

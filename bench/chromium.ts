@@ -8,7 +8,7 @@ import type { PageResults } from "./browser.js";
 import { HELP, parseOptions, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
 import { fileNameOf, type Results, type Row } from "./results.js";
-import { save } from "./save.js";
+import { appended, save } from "./save.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -74,8 +74,11 @@ async function main(): Promise<void> {
     await tab.goto(new URL("browser.html", url).href);
     await tab.waitForFunction(() => typeof window.benchmark === "function");
     process.stdout.write(`\n  Chromium ${browser.version()}\n`);
-    const { timestamps, ...suite }: PageResults = await tab.evaluate((of) => window.benchmark(of), options);
-    const results: Results = {
+    const { timestamps, ...suite }: PageResults = await tab.evaluate(
+      (of) => window.benchmark(of),
+      options,
+    );
+    const measured: Results = {
       host: "browser",
       runtime: `Chromium ${browser.version()}`,
       date: new Date().toISOString().slice(0, 10),
@@ -84,7 +87,8 @@ async function main(): Promise<void> {
         : "wall: submit and wait, all alike",
       ...suite,
     };
-    const file = options.json ?? join("bench", "results", fileNameOf(results));
+    const file = options.json ?? join("bench", "results", fileNameOf(measured));
+    const results = options.append ? await appended(file, measured) : measured;
     await save(file, results);
     printSummary(results);
     process.stdout.write(`\n  ${results.adapter}; written to ${file}\n`);

@@ -23,7 +23,8 @@ function noise(count: number, seed: number): Float32Array<ArrayBuffer> {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
     values[i] = (state ^ (state >>> 15)) / 2147483648;
   }
-  for (let at = block; at < count; at += block) values.copyWithin(at, 0, Math.min(block, count - at));
+  for (let at = block; at < count; at += block)
+    values.copyWithin(at, 0, Math.min(block, count - at));
   return values;
 }
 
@@ -72,7 +73,10 @@ export function inputsOf(each: Case): Inputs {
 }
 
 /** The bits of 16-bit floats, two to a word; the values must be ones that the type holds. */
-export function pack(values: Float32Array<ArrayBuffer>, dtype: Dtype): Uint16Array<ArrayBuffer> | Float32Array<ArrayBuffer> {
+export function pack(
+  values: Float32Array<ArrayBuffer>,
+  dtype: Dtype,
+): Uint16Array<ArrayBuffer> | Float32Array<ArrayBuffer> {
   if (dtype === "f32") return values;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(Math.ceil(values.length / 2) * 2);

@@ -10,7 +10,12 @@ export const USAGE = {
 const UPLOAD = 64 * 2 ** 20;
 
 /** A storage buffer with these bytes, padded to whole vec4s. */
-export function bufferWith(device: GPUDevice, label: string, bytes: number, contents?: ArrayBufferView<ArrayBuffer>): GPUBuffer {
+export function bufferWith(
+  device: GPUDevice,
+  label: string,
+  bytes: number,
+  contents?: ArrayBufferView<ArrayBuffer>,
+): GPUBuffer {
   const buffer = device.createBuffer({
     label: `bench/${label}`,
     size: Math.max(16, Math.ceil(bytes / 16) * 16),
@@ -26,7 +31,11 @@ export function bufferWith(device: GPUDevice, label: string, bytes: number, cont
 }
 
 /** Reads a buffer back in parts. */
-export async function bytesFrom(device: GPUDevice, buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+export async function bytesFrom(
+  device: GPUDevice,
+  buffer: GPUBuffer,
+  bytes: number,
+): Promise<ArrayBuffer> {
   const padded = Math.ceil(bytes / 4) * 4;
   const result = new Uint8Array(padded);
   const staging = device.createBuffer({
@@ -62,7 +71,11 @@ export class Stopwatch {
   /** Nanoseconds of what `record` puts into one compute pass. */
   async pass(record: (pass: GPUComputePassEncoder) => void): Promise<number> {
     const encoder = this.device.createCommandEncoder();
-    const timestampWrites = { querySet: this.#set, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 };
+    const timestampWrites = {
+      querySet: this.#set,
+      beginningOfPassWriteIndex: 0,
+      endOfPassWriteIndex: 1,
+    };
     const pass = encoder.beginComputePass({ timestampWrites });
     record(pass);
     pass.end();
@@ -72,9 +85,13 @@ export class Stopwatch {
   /** Nanoseconds of what `record` puts into an encoder, between two empty passes. */
   async between(record: (encoder: GPUCommandEncoder) => void): Promise<number> {
     const encoder = this.device.createCommandEncoder();
-    encoder.beginComputePass({ timestampWrites: { querySet: this.#set, endOfPassWriteIndex: 0 } }).end();
+    encoder
+      .beginComputePass({ timestampWrites: { querySet: this.#set, endOfPassWriteIndex: 0 } })
+      .end();
     record(encoder);
-    encoder.beginComputePass({ timestampWrites: { querySet: this.#set, beginningOfPassWriteIndex: 1 } }).end();
+    encoder
+      .beginComputePass({ timestampWrites: { querySet: this.#set, beginningOfPassWriteIndex: 1 } })
+      .end();
     return this.#finish(encoder);
   }
 
@@ -111,7 +128,11 @@ export function adapterOf(device: GPUDevice): GPUAdapter {
 export function shareDevice(device: GPUDevice): void {
   const scope = globalThis as unknown as { navigator?: { gpu?: object } };
   if (scope.navigator === undefined) {
-    Object.defineProperty(globalThis, "navigator", { value: { userAgent: "" }, configurable: true, writable: true });
+    Object.defineProperty(globalThis, "navigator", {
+      value: { userAgent: "" },
+      configurable: true,
+      writable: true,
+    });
   }
   const navigator = scope.navigator!;
   if (navigator.gpu === undefined) {
@@ -122,6 +143,16 @@ export function shareDevice(device: GPUDevice): void {
   }
   Object.defineProperty(navigator.gpu, "requestAdapter", {
     value: () => Promise.resolve(adapterOf(device)),
+    configurable: true,
+  });
+  if (!("process" in globalThis)) return;
+  // Dawn for Node takes no shared memory, which is what ONNX Runtime's heap is.
+  const write = device.queue.writeBuffer.bind(device.queue) as (...of: unknown[]) => undefined;
+  Object.defineProperty(device.queue, "writeBuffer", {
+    value: (buffer: GPUBuffer, offset: number, data: Uint8Array, start?: number, size?: number) =>
+      data.buffer instanceof SharedArrayBuffer
+        ? write(buffer, offset, new Uint8Array(data), start, size)
+        : write(buffer, offset, data, start, size),
     configurable: true,
   });
 }

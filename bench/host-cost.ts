@@ -15,8 +15,8 @@ export interface HostCost {
 }
 
 const SHAPE = [8, 16, 4, 4];
-const WARM = 300;
-const COUNT = 2000;
+const WARM = 100;
+const COUNT = 500;
 
 function median(count: number, call: () => void): number {
   const samples: number[] = [];
@@ -53,7 +53,7 @@ export async function hostCost(device: GPUDevice): Promise<HostCost> {
   ];
 
   let buffersMade = 0;
-  const create = device.createBuffer;
+  const create = device.createBuffer.bind(device);
   const encodeSome = async (count: number): Promise<number> => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -82,7 +82,7 @@ export async function hostCost(device: GPUDevice): Promise<HostCost> {
   await settled(WARM, step);
   device.createBuffer = (...of) => {
     buffersMade += 1;
-    return create.apply(device, of);
+    return create(...of);
   };
   try {
     return {

@@ -20,7 +20,8 @@ export interface MeasureOptions {
   /** A sample repeats its work for about so long, so that the wait's own grain (2 ms in Chromium) counts little. */
   readonly sampleMs: number;
   readonly mostRepeats: number;
-  onSample?(): void;
+  /** What took longer than this once is not run again: that once is its sample. */
+  readonly patienceMs: number;
 }
 
 export function quantile(values: readonly number[], at: number): number {
@@ -41,49 +42,81 @@ function spreadOf(samples: readonly number[], repeats: number): Spread {
   };
 }
 
-async function time(prepared: Prepared, repeats: number): Promise<number> {
+/** Milliseconds of one repeat, once. */
+export async function time(prepared: Prepared, repeats: number): Promise<number> {
   const start = performance.now();
   await prepared.run(repeats);
   return (performance.now() - start) / repeats;
 }
 
+/** What {@link measure} takes: something to time, and what one run of it took, compiled and warm. */
+export interface Subject {
+  readonly prepared: Prepared;
+  readonly onceMs: number;
+}
+
 /** How often to repeat so that a sample takes about `sampleMs`. */
-async function calibrate(prepared: Prepared, { sampleMs, mostRepeats }: MeasureOptions): Promise<number> {
-  await time(prepared, 1); // compiles, touches the memory
+async function calibrate(
+  { prepared, onceMs }: Subject,
+  { sampleMs, mostRepeats }: MeasureOptions,
+): Promise<number> {
+  // The better of two: a stall of the machine would otherwise pass for slowness, and end with one repeat a sample.
+  const quicker = async (count: number): Promise<number> =>
+    Math.min(await time(prepared, count), await time(prepared, count));
   let repeats = 1;
-  let each = await time(prepared, 1);
+  let each = onceMs < 4 * sampleMs ? Math.min(onceMs, await quicker(1)) : onceMs;
   while (each * repeats < sampleMs && repeats < mostRepeats) {
     const wanted = Math.ceil((1.2 * sampleMs) / Math.max(each, 1e-4));
     repeats = Math.min(mostRepeats, 8 * repeats, Math.max(repeats + 1, wanted));
-    each = await time(prepared, repeats);
+    each = await quicker(repeats);
   }
   return repeats;
 }
 
 /**
  * Times all in turns, so that a slow moment of the machine meets all of them alike, each round beginning with another.
- * What takes longer than twenty samples' worth is sampled three times only.
+ * What takes longer than twenty samples is sampled three times only; longer than two hundred, what its one run took
+ * has to do.
  */
-export async function measure(candidates: readonly Prepared[], options: MeasureOptions): Promise<Timing[]> {
-  const plan: { prepared: Prepared; repeats: number; rounds: number; wall: number[]; device: number[] }[] = [];
-  for (const prepared of candidates) {
-    const repeats = await calibrate(prepared, options);
-    const once = await time(prepared, 1);
-    const rounds = once > 20 * options.sampleMs ? Math.min(3, options.rounds) : options.rounds;
-    plan.push({ prepared, repeats, rounds, wall: [], device: [] });
+export async function measure(
+  subjects: readonly Subject[],
+  options: MeasureOptions,
+): Promise<Timing[]> {
+  const plan: {
+    prepared: Prepared;
+    repeats: number;
+    rounds: number;
+    wall: number[];
+    device: number[];
+  }[] = [];
+  for (const subject of subjects) {
+    const repeats = await calibrate(subject, options);
+    const rounds =
+      subject.onceMs > 20 * options.sampleMs ? Math.min(3, options.rounds) : options.rounds;
+    const impatient = subject.onceMs > options.patienceMs;
+    plan.push({
+      prepared: subject.prepared,
+      repeats,
+      rounds: impatient ? 0 : rounds,
+      wall: impatient ? [subject.onceMs] : [],
+      device: [],
+    });
   }
   for (let round = 0; round < options.rounds; round++) {
     for (let turn = 0; turn < plan.length; turn++) {
       const { prepared, repeats, rounds, wall, device } = plan[(round + turn) % plan.length]!;
       if (round >= rounds) continue;
       wall.push(await time(prepared, repeats));
-      if (prepared.timestamped) device.push((await prepared.timestamped(repeats)) / repeats / 1e6);
-      options.onSample?.();
+      // Every other round: they are no other work, and half as many will do.
+      if (prepared.timestamped && round % 2 === 0)
+        device.push((await prepared.timestamped(repeats)) / repeats / 1e6);
     }
   }
   return plan.map(({ repeats, wall, device }) => ({
     wall: spreadOf(wall, repeats),
     // A clock that is coarse or broken shows as zeros.
-    ...(device.length > 0 && quantile(device, 0.1) > 0 ? { device: spreadOf(device, repeats) } : {}),
+    ...(device.length > 0 && quantile(device, 0.1) > 0
+      ? { device: spreadOf(device, repeats) }
+      : {}),
   }));
 }

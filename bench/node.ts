@@ -1,11 +1,11 @@
 /** The benchmark in Node on Dawn. */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describeAdapter, requestDevice } from "webgpu-batchnorm/node";
 import { HELP, parseOptions, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
-import { fileNameOf, type Results } from "./results.js";
-import { save } from "./save.js";
+import { fileNameOf, type Results, type Row } from "./results.js";
+import { appended, save } from "./save.js";
 import { runSuite } from "./suite.js";
 import { runSweep } from "./sweep.js";
 
@@ -16,7 +16,9 @@ async function bestDevice(adapter: Options["adapter"]): Promise<GPUDevice> {
   const teams = [1024, 512, 256];
   const attempts = teams.flatMap((invocations) =>
     sizes.map((bytes) => ({
-      ...(bytes > GIGA / 4 ? { maxBufferSize: bytes, maxStorageBufferBindingSize: Math.min(bytes, 2 * GIGA - 4) } : {}),
+      ...(bytes > GIGA / 4
+        ? { maxBufferSize: bytes, maxStorageBufferBindingSize: Math.min(bytes, 2 * GIGA - 4) }
+        : {}),
       ...(invocations > 256
         ? { maxComputeInvocationsPerWorkgroup: invocations, maxComputeWorkgroupSizeX: invocations }
         : {}),
@@ -24,7 +26,12 @@ async function bestDevice(adapter: Options["adapter"]): Promise<GPUDevice> {
   );
   for (const requiredFeatures of [["timestamp-query"], []] as GPUFeatureName[][]) {
     for (const requiredLimits of attempts) {
-      const device = await requestDevice({ adapter, quiet: true, requiredLimits, requiredFeatures }).catch(() => null);
+      const device = await requestDevice({
+        adapter,
+        quiet: true,
+        requiredLimits,
+        requiredFeatures,
+      }).catch(() => null);
       if (device) return device;
     }
   }
@@ -41,17 +48,31 @@ async function main(): Promise<void> {
   const device = await bestDevice(options.adapter);
   const adapter = describeAdapter(device);
   device.addEventListener("uncapturederror", (event) => {
-    process.stderr.write(`  uncaptured: ${(event as GPUUncapturedErrorEvent).error.message.split("\n")[0]!}\n`);
+    process.stderr.write(`  uncaptured: ${event.error.message.split("\n")[0]!}\n`);
   });
   process.stdout.write(`\n  ${adapter}, Node ${process.versions.node} on Dawn\n`);
+  const head = {
+    adapter,
+    host: "node",
+    runtime: `Node ${process.versions.node}, Dawn of webgpu ${await dawnVersion()}`,
+    date: new Date().toISOString().slice(0, 10),
+    timing: device.features.has("timestamp-query")
+      ? "wall: submit and wait, all alike; device: timestamp queries"
+      : "wall: submit and wait, all alike",
+  } as const;
+  const file = options.json ?? join("bench", "results", fileNameOf(head));
+  const soFar: Row[] = [];
   const bar = new ProgressBar();
   const listener = {
     progress: (done: number, total: number, label: string) => {
       bar.draw(done, total, label);
     },
-    rows: (rows: Results["rows"]) => {
+    rows: (rows: readonly Row[]) => {
       bar.clear();
       printRow(rows);
+      soFar.push(...rows);
+      // A run that is broken off leaves what it had.
+      void save(`${file}.part`, { ...head, peers: [], rows: soFar, skipped: [] });
     },
     warn: (text: string) => {
       bar.clear();
@@ -62,20 +83,11 @@ async function main(): Promise<void> {
     await runSweep(device, options, listener);
     return;
   }
-  const suite = await runSuite(device, options, listener);
+  const measured: Results = { ...head, ...(await runSuite(device, options, listener)) };
+  const results = options.append ? await appended(file, measured) : measured;
   bar.clear();
-  const results: Results = {
-    adapter,
-    host: "node",
-    runtime: `Node ${process.versions.node}, Dawn of webgpu ${await dawnVersion()}`,
-    date: new Date().toISOString().slice(0, 10),
-    timing: device.features.has("timestamp-query")
-      ? "wall: submit and wait, all alike; device: timestamp queries"
-      : "wall: submit and wait, all alike",
-    ...suite,
-  };
-  const file = options.json ?? join("bench", "results", fileNameOf(results));
   await save(file, results);
+  await rm(`${file}.part`, { force: true });
   printSummary(results);
   process.stdout.write(`\n  written to ${file}\n`);
 }

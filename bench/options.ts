@@ -13,7 +13,13 @@ export interface Options {
   readonly sampleMs: number;
   /** Bytes of buffers that all candidates of one case may hold together. */
   readonly memory: number;
+  /** Seconds that one run of one candidate may take; what is foreseen to take longer is left out. */
+  readonly patience: number;
+  /** After so many no further case is begun. */
+  readonly minutes: number;
   readonly json: string | null;
+  /** Keeps what the file has of other cases. */
+  readonly append: boolean;
   readonly browser: boolean;
   /** null: no sweep; {}: the built-in ranges. */
   readonly sweep: Partial<Record<keyof Tuning, readonly (number | boolean)[]>> | null;
@@ -30,21 +36,28 @@ export const HELP = `npm run bench -- [options]
   --peers [a,b]         with other libraries: ${PEERS.join(", ")} (all without a list)
   --shapes a,b          typical (default), all, series, a group (resnet1, resnet16, resnet64, mobilenet, dense,
                         volume, tiny), a name, or a shape such as 16x64x56x56 (channel second)
-  --ops a,b             ${OPERATIONS.join(", ")} (default: all)
+  --ops a,b             ${OPERATIONS.join(", ")} (default: all but backward)
   --dtypes a,b          ${DTYPES.join(", ")} (default f32)
   --layouts a,b         ${LAYOUTS.join(", ")} (default: both)
   --quick               fewer and shorter samples
-  --rounds N            samples of each candidate (default 15)
-  --sample MS           length of a sample (default 30)
+  --rounds N            samples of each candidate (default 9)
+  --sample MS           length of a sample (default 20)
   --memory MB           what the candidates of one case may hold together (default 4096)
+  --patience S          leave out what would take longer than this for one run (default 10)
+  --minutes N           begin no further case after so long (default 60)
   --sweep [JSON]        vary the tuning table: {"workgroupSize":[64,128]}, or each entry in turn
   --tuning JSON         override entries of the tuning table
   --adapter KIND        auto, hardware or software (Node)
   --no-host-cost        leave out the cost of encode() and forward() in JavaScript
   --json FILE           where results go (default bench/results/<adapter>-<node|browser>.json)
+  --append              keep what that file has of other cases
 `;
 
-function oneOf<T extends string>(name: string, text: string | undefined, allowed: readonly T[]): T[] {
+function oneOf<T extends string>(
+  name: string,
+  text: string | undefined,
+  allowed: readonly T[],
+): T[] {
   const words = (text ?? "").split(",").filter(Boolean);
   for (const word of words) {
     if (!(allowed as readonly string[]).includes(word)) {
@@ -65,9 +78,7 @@ export function parseOptions(words: readonly string[]): Options {
     const value = inline ?? (next !== undefined && !next.startsWith("--") ? words[++i] : undefined);
     given.set(name, value);
   }
-  const known = /^--([\w-]+)/gm;
   const names = [...HELP.matchAll(/ {2}--([\w-]+)/g)].map(([, name]) => name!);
-  void known;
   for (const name of given.keys()) {
     if (!names.includes(name)) throw new Error(`--${name}: no such option\n\n${HELP}`);
   }
@@ -80,20 +91,31 @@ export function parseOptions(words: readonly string[]): Options {
   };
   const json = <T>(name: string): T | null =>
     given.has(name) ? (JSON.parse(given.get(name) ?? "{}") as T) : null;
-  const list = <T extends string>(name: string, allowed: readonly T[], otherwise: readonly T[]): readonly T[] =>
-    given.has(name) ? oneOf(`--${name}`, given.get(name), allowed) : otherwise;
+  const list = <T extends string>(
+    name: string,
+    allowed: readonly T[],
+    otherwise: readonly T[],
+  ): readonly T[] => (given.has(name) ? oneOf(`--${name}`, given.get(name), allowed) : otherwise);
   const quick = given.has("quick");
   const adapter = list("adapter", ["auto", "hardware", "software"], ["auto"])[0]!;
   return {
     shapes: (given.get("shapes") ?? "typical").split(","),
     dtypes: list("dtypes", DTYPES, ["f32"]),
     layouts: list("layouts", LAYOUTS, LAYOUTS),
-    operations: list("ops", OPERATIONS, OPERATIONS),
-    peers: given.has("peers") && given.get("peers") === undefined ? PEERS : list("peers", PEERS, []),
-    rounds: number("rounds", quick ? 5 : 15),
-    sampleMs: number("sample", quick ? 10 : 30),
+    operations: list(
+      "ops",
+      OPERATIONS,
+      OPERATIONS.filter((operation) => operation !== "backward"),
+    ),
+    peers:
+      given.has("peers") && given.get("peers") === undefined ? PEERS : list("peers", PEERS, []),
+    rounds: number("rounds", quick ? 5 : 9),
+    sampleMs: number("sample", quick ? 10 : 20),
     memory: number("memory", 4096) * 2 ** 20,
+    patience: number("patience", 10),
+    minutes: number("minutes", 60),
     json: given.get("json") ?? null,
+    append: given.has("append"),
     browser: given.has("browser"),
     sweep: json("sweep"),
     tuning: json("tuning"),

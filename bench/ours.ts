@@ -1,20 +1,27 @@
 import {
   byteSizes,
+  chooseDispatch,
   createBackward,
   createForward,
   createInference,
+  GPU_TUNING,
+  SOFTWARE_TUNING,
   stateLayout,
   type Dtype,
   type Tuning,
 } from "webgpu-batchnorm";
 import type { Candidate, Outputs, Prepared } from "./candidate.js";
-import { bytesOf, memoryShape, sizeOf, type Case } from "./cases.js";
+import { bytesOf, extentsOf, memoryShape, sizeOf, type Case } from "./cases.js";
 import { EPS, pack, unpack } from "./data.js";
 import { bufferWith, bytesFrom, Stopwatch } from "./gpu.js";
 
 type Recorder = (target: GPUCommandEncoder | GPUComputePassEncoder) => void;
 
-function recorded(device: GPUDevice, name: string, record: Recorder): Pick<Prepared, "run" | "timestamped"> {
+function recorded(
+  device: GPUDevice,
+  name: string,
+  record: Recorder,
+): Pick<Prepared, "run" | "timestamped"> {
   const stopwatch = device.features.has("timestamp-query") ? new Stopwatch(device) : null;
   return {
     async run(repeats) {
@@ -32,8 +39,14 @@ function recorded(device: GPUDevice, name: string, record: Recorder): Pick<Prepa
   };
 }
 
-async function floats(device: GPUDevice, buffer: GPUBuffer, count: number, dtype: Dtype): Promise<Float32Array> {
-  if (dtype === "f32") return new Float32Array(await bytesFrom(device, buffer, 4 * count), 0, count);
+async function floats(
+  device: GPUDevice,
+  buffer: GPUBuffer,
+  count: number,
+  dtype: Dtype,
+): Promise<Float32Array> {
+  if (dtype === "f32")
+    return new Float32Array(await bytesFrom(device, buffer, 4 * count), 0, count);
   return unpack(new Uint16Array(await bytesFrom(device, buffer, 2 * count)), count, dtype);
 }
 
@@ -43,14 +56,24 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
     name,
     kind: "ours",
     refuses: () => null,
-    holds: ({ operation }) => (operation === "forward+backward" ? 4 : operation === "backward" ? 3 : 2),
+    holds: ({ operation }) =>
+      operation === "forward+backward" ? 4 : operation === "backward" ? 3 : 2,
     async prepare(device, each, inputs) {
       const { dtype, layout, operation } = each;
-      const descriptor = { shape: memoryShape(each), dtype, layout, eps: EPS, ...(tuning && { tuning }) };
+      const descriptor = {
+        shape: memoryShape(each),
+        dtype,
+        layout,
+        eps: EPS,
+        ...(tuning && { tuning }),
+      };
       const sizes = byteSizes(descriptor);
       const channels = inputs.gamma.length;
       const buffers: GPUBuffer[] = [];
-      const buffer = (label: keyof typeof sizes, contents?: ArrayBufferView<ArrayBuffer>): GPUBuffer => {
+      const buffer = (
+        label: keyof typeof sizes,
+        contents?: ArrayBufferView<ArrayBuffer>,
+      ): GPUBuffer => {
         const made = bufferWith(device, label, sizes[label], contents);
         buffers.push(made);
         return made;
@@ -70,7 +93,8 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
       const dGamma = backs ? buffer("dGamma") : null;
       const dBeta = backs ? buffer("dBeta") : null;
 
-      const inference = operation === "inference" ? await createInference(device, descriptor) : null;
+      const inference =
+        operation === "inference" ? await createInference(device, descriptor) : null;
       const forward = operation === "inference" ? null : await createForward(device, descriptor);
       const backward = backs ? await createBackward(device, descriptor) : null;
       const plans = [inference, forward, backward].filter((plan) => plan !== null);
@@ -78,7 +102,14 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
         forward!.encode(target, { x, gamma, beta, y, saved: saved!, state });
       };
       const encodeBackward: Recorder = (target) => {
-        backward!.encode(target, { x, dy: dy!, saved: saved!, dx: dx!, dGamma: dGamma!, dBeta: dBeta! });
+        backward!.encode(target, {
+          x,
+          dy: dy!,
+          saved: saved!,
+          dx: dx!,
+          dGamma: dGamma!,
+          dBeta: dBeta!,
+        });
       };
       const record: Recorder =
         operation === "inference"
@@ -100,11 +131,12 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
         device.queue.submit([encoder.finish()]);
       }
       const size = sizeOf(each);
-      const note = plans.map(pathOf).filter(Boolean).join(" + ");
+      const paths = pathsOf(device, each, tuning);
+      const note = paths.join(" + ");
       return {
         ...recorded(device, name, record),
         ...(note && { note }),
-        resident: note !== "" && note.split(" + ").every((path) => path === "resident"),
+        resident: paths.length > 0 && paths.every((path) => path === "held"),
         async outputs() {
           const result: Outputs = {};
           if (operation !== "backward") result.y = await floats(device, y, size, dtype);
@@ -124,10 +156,28 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
   };
 }
 
-/** The path that a plan took, where it tells. */
-function pathOf(plan: object): string {
-  const told = plan as { path?: string; dispatch?: { path?: string } };
-  return told.path ?? told.dispatch?.path ?? "";
+/** Whether an adapter is a program: the package's table for such is another. */
+export function isSoftware({
+  adapterInfo: { architecture, description, isFallbackAdapter },
+}: GPUDevice): boolean {
+  return (
+    isFallbackAdapter ||
+    /swiftshader|llvmpipe|lavapipe|warp/i.test(`${architecture} ${description}`)
+  );
+}
+
+/** The paths that the plans of a case take: "held" reads each value once. */
+function pathsOf(device: GPUDevice, each: Case, tuning: Partial<Tuning> = {}): string[] {
+  const { operation, dtype } = each;
+  const [outer, channels, inner] = extentsOf(each);
+  const extent = { outer, channels, inner, count: outer * inner, size: outer * channels * inner };
+  const table = { ...(isSoftware(device) ? SOFTWARE_TUNING : GPU_TUNING), ...tuning };
+  const forbidWhole = bytesOf(each) > device.limits.maxStorageBufferBindingSize;
+  const pathOf = (kinds: 1 | 2): string =>
+    chooseDispatch(extent, dtype, "reduce", table, device.limits, { forbidWhole, kinds }).path;
+  if (operation === "inference") return [];
+  if (operation === "forward") return [pathOf(1)];
+  return operation === "backward" ? [pathOf(2)] : [pathOf(1), pathOf(2)];
 }
 
 const COPY_BINDINGS = /* wgsl */ `
@@ -175,7 +225,10 @@ export function copyKernels(): Candidate[] {
     async prepare(device, each) {
       const { source, target, dispose } = pairOf(device, each);
       const module = device.createShaderModule({ label: "bench/copy", code });
-      const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
+      const pipeline = await device.createComputePipelineAsync({
+        layout: "auto",
+        compute: { module },
+      });
       const bindGroup = device.createBindGroup({
         layout: pipeline.getBindGroupLayout(0),
         entries: [
@@ -229,14 +282,17 @@ export const COPY_COMMAND: Candidate = {
   },
 };
 
-function pairOf(device: GPUDevice, each: Case): { source: GPUBuffer; target: GPUBuffer; dispose(): void } {
+function pairOf(
+  device: GPUDevice,
+  each: Case,
+): { source: GPUBuffer; target: GPUBuffer; dispose: () => void } {
   const bytes = bytesOf(each);
   const source = bufferWith(device, "copy/source", bytes);
   const target = bufferWith(device, "copy/target", bytes);
   return {
     source,
     target,
-    dispose() {
+    dispose: () => {
       source.destroy();
       target.destroy();
     },

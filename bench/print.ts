@@ -1,4 +1,3 @@
-import { shapeText } from "./cases.js";
 import type { Results, Row } from "./results.js";
 
 const WIDTH = 24;
@@ -39,10 +38,14 @@ export function printRow(rows: readonly Row[]): void {
       timeText(row.wall.ms).padStart(9),
       `${timeText(row.wall.p10)} to ${timeText(row.wall.p90)}`.padStart(22),
       `${digits3(row.copies)} copies`.padStart(13),
-      (row.deviceCopies === undefined ? "" : `(${digits3(row.deviceCopies)} on the device)`).padStart(20),
+      `${digits3(row.bestCopies)} at best`.padStart(13),
+      (row.deviceCopies === undefined
+        ? ""
+        : `(${digits3(row.deviceCopies)} on the device)`
+      ).padStart(20),
       row.kind === "cpu" ? "" : `${digits3(row.gbps ?? NaN)} GB/s`.padStart(11),
       row.held === undefined ? "" : `holds ${digits3(row.held)} x`.padStart(14),
-      row.right === false ? "WRONG" : "",
+      row.error === undefined ? "" : `error ${row.error.toExponential(1)}`.padStart(13),
       row.note ?? "",
     ];
     process.stdout.write(`    ${cells.join("  ").trimEnd()}\n`);
@@ -65,5 +68,3 @@ export function printSummary(results: Results): void {
       ` forward() and backward() ${digits3(cost.moduleStep)} us; buffers made: ${cost.buffersMade}\n`,
   );
 }
-
-void shapeText;

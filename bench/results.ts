@@ -21,7 +21,9 @@ export interface Row {
   readonly device?: Spread;
   /** Times of a plain copy of x's bytes by the faster of two kernels, measured the same way in the same rounds. */
   readonly copies: number;
-  /** The same by the adapter's clock. */
+  /** The same of the tenth in a hundred instead of the median: on a busy machine, what is left when it was not. */
+  readonly bestCopies: number;
+  /** {@link copies} by the adapter's clock. */
   readonly deviceCopies?: number;
   /** {@link copies} (by the adapter's clock, where there is one) over what the bytes of the floor would take. */
   readonly floors?: number;
@@ -29,12 +31,13 @@ export interface Row {
   readonly gbps?: number;
   /** Most bytes of buffers that lived at once, in sizes of x. */
   readonly held?: number;
-  /** Whether its result was right, before it was timed; absent where there is nothing to check. */
-  readonly right?: boolean;
-  /** Largest error, as a share of what is taken for right. */
-  readonly error?: number | null;
+  /** Largest error against float64, checked before it was timed: of y over 1 + |y|, of gradients over what they sum. */
+  readonly error?: number;
   readonly note?: string;
 }
+
+/** How the reason begins where a candidate was left out since it computes something else. */
+export const WRONG = "wrong";
 
 /** A case that a candidate was left out of. */
 export interface Skipped {

@@ -11,7 +11,7 @@ import {
 import { expectedOf, judge } from "./check.js";
 import { inputsOf } from "./data.js";
 import { hostCost, type HostCost } from "./host-cost.js";
-import { measure, type Timing } from "./measure.js";
+import { measure, time, type Timing } from "./measure.js";
 import { BufferMeter } from "./meter.js";
 import type { Options } from "./options.js";
 import { COPY_COMMAND, copyKernels, ours } from "./ours.js";
@@ -19,14 +19,14 @@ import { CPU } from "./peers/cpu.js";
 import { jax } from "./peers/jax.js";
 import { onnxruntime } from "./peers/onnxruntime.js";
 import { tensorflow } from "./peers/tensorflow.js";
-import type { Row, Skipped } from "./results.js";
+import { WRONG, type Row, type Skipped } from "./results.js";
 
 /** What happens while the suite runs. */
 export interface Listener {
   /** Cases done of all. */
   progress(done: number, total: number, label: string): void;
   rows(rows: readonly Row[]): void;
-  warn(text: string): void;
+  warn: (text: string) => void;
 }
 
 export interface SuiteResults {
@@ -75,11 +75,20 @@ async function guarded<T>(device: GPUDevice, work: () => Promise<T>): Promise<T>
   } catch (error) {
     failure = error;
   }
-  const errors = await Promise.all([device.popErrorScope(), device.popErrorScope(), device.popErrorScope()]);
+  const errors = await Promise.all([
+    device.popErrorScope(),
+    device.popErrorScope(),
+    device.popErrorScope(),
+  ]);
   const first = errors.find((error) => error !== null);
-  if (failure !== undefined || first) throw failure ?? new Error(first!.message);
+  if (failure !== undefined)
+    throw failure instanceof Error ? failure : new Error(messageOf(failure));
+  if (first) throw new Error(first.message);
   return result as T;
 }
+
+/** Milliseconds per byte of x that a candidate took last, by candidate, operation and layout. */
+export type Paces = Map<string, number>;
 
 /** Everything about one case: prepared, checked, timed, disposed of. */
 export async function runCase(
@@ -87,7 +96,8 @@ export async function runCase(
   meter: BufferMeter,
   each: Case,
   candidates: readonly Candidate[],
-  options: Pick<Options, "rounds" | "sampleMs" | "memory">,
+  options: Pick<Options, "rounds" | "sampleMs" | "memory" | "patience">,
+  paces: Paces = new Map(),
 ): Promise<{ rows: Row[]; skipped: Skipped[] }> {
   const { name, group, layout, dtype, operation } = each;
   const bytes = bytesOf(each);
@@ -101,12 +111,19 @@ export async function runCase(
     return { rows: [], skipped };
   }
   let budget = options.memory;
+  const patienceMs = 1000 * options.patience;
   const chosen = candidates.filter((candidate) => {
     const refusal = candidate.refuses(each);
     const needed = candidate.holds(each) * bytes;
+    const seconds = ((paces.get(paceKey(candidate, each)) ?? 0) * bytes) / 1000;
     if (refusal !== null) skip(candidate.name, refusal);
+    else if (candidate.kind !== "ours" && seconds > options.patience)
+      skip(candidate.name, `one run would take about ${Math.round(seconds)} s`);
     else if (needed > budget) {
-      skip(candidate.name, `does not fit: needs about ${candidate.holds(each)} times x beside the others`);
+      skip(
+        candidate.name,
+        `does not fit: needs about ${candidate.holds(each)} times x beside the others`,
+      );
     } else {
       budget -= needed;
       return true;
@@ -115,7 +132,8 @@ export async function runCase(
   });
   const inputs = inputsOf(each);
   const expected = expectedOf(each, inputs);
-  const ready: { candidate: Candidate; prepared: Prepared; extra: Partial<Row> }[] = [];
+  const ready: { candidate: Candidate; prepared: Prepared; onceMs: number; extra: Partial<Row> }[] =
+    [];
   for (const candidate of chosen) {
     let prepared: Prepared | undefined;
     try {
@@ -123,22 +141,30 @@ export async function runCase(
       const right = await guarded(device, async () => {
         prepared = await candidate.prepare(device, each, inputs);
         // Twice: whatever is kept for reuse is there the second time.
-        await prepared.run(1);
-        await prepared.run(1);
+        const firstMs = await time(prepared, 1);
+        const onceMs = firstMs > patienceMs ? firstMs : await time(prepared, 1);
         const held = meter.most;
         const outputs = await prepared.outputs();
-        return { held, verdict: outputs && judge(each, expected, outputs) };
+        return { onceMs, held, verdict: outputs && judge(each, expected, outputs) };
       });
-      const { verdict, held } = right;
+      const { verdict, held, onceMs } = right;
+      // Of a small one most is fixed cost, which foretells nothing.
+      if (bytes >= 2 ** 20) paces.set(paceKey(candidate, each), onceMs / bytes);
+      if (verdict && !verdict.pass) {
+        prepared!.dispose();
+        prepared = undefined;
+        const size = Number.isNaN(verdict.error) ? "not a number" : verdict.error.toPrecision(2);
+        skip(candidate.name, `${WRONG} ${verdict.where}, error ${size}: not timed`);
+        continue;
+      }
       ready.push({
         candidate,
         prepared: prepared!,
+        onceMs,
         extra: {
           ...(candidate.kind === "cpu" ? {} : { held: held / bytes }),
-          ...(verdict ? { right: verdict.pass, error: Number.isNaN(verdict.worst) ? null : verdict.worst } : {}),
-          ...(prepared!.note !== undefined || (verdict && !verdict.pass)
-            ? { note: [prepared!.note, verdict && !verdict.pass ? `wrong ${verdict.where}` : ""].filter(Boolean).join(", ") }
-            : {}),
+          ...(verdict ? { error: verdict.error } : {}),
+          ...(prepared!.note ? { note: prepared!.note } : {}),
         },
       });
     } catch (error) {
@@ -148,19 +174,21 @@ export async function runCase(
   }
   let timings: Timing[];
   try {
-    timings = await measure(
-      ready.map(({ prepared }) => prepared),
-      { rounds: options.rounds, sampleMs: options.sampleMs, mostRepeats: 1024 },
-    );
+    const { rounds, sampleMs } = options;
+    timings = await measure(ready, { rounds, sampleMs, patienceMs, mostRepeats: 1024 });
   } finally {
     for (const { prepared } of ready) prepared.dispose();
   }
   const copies = timings.filter((_, i) => ready[i]!.candidate.kind === "copy");
   const copyWall = Math.min(...copies.map(({ wall }) => wall.ms));
+  const copyBest = Math.min(...copies.map(({ wall }) => wall.p10));
   const copyDevice = Math.min(...copies.map(({ device: spread }) => spread?.ms ?? Infinity));
   const rows = ready.map(({ candidate, prepared, extra }, i): Row => {
     const { wall, device: spread } = timings[i]!;
-    const moved = candidate.kind === "copy" || candidate.kind === "command" ? 2 : floorOf(operation, prepared.resident);
+    const moved =
+      candidate.kind === "copy" || candidate.kind === "command"
+        ? 2
+        : floorOf(operation, prepared.resident);
     const byDevice = spread && Number.isFinite(copyDevice);
     const ratio = byDevice ? spread.ms / copyDevice : wall.ms / copyWall;
     return {
@@ -176,6 +204,7 @@ export async function runCase(
       wall,
       ...(spread ? { device: spread } : {}),
       copies: wall.ms / copyWall,
+      bestCopies: wall.p10 / copyBest,
       ...(byDevice ? { deviceCopies: spread.ms / copyDevice } : {}),
       floors: (2 * ratio) / moved,
       gbps: (moved * bytes) / (byDevice ? spread.ms : wall.ms) / 1e6,
@@ -185,22 +214,51 @@ export async function runCase(
   return { rows, skipped };
 }
 
+function paceKey({ name }: Candidate, { operation, layout }: Case): string {
+  return [name, operation, layout].join();
+}
+
 /** Runs everything that was asked for. */
-export async function runSuite(device: GPUDevice, options: Options, listener: Listener): Promise<SuiteResults> {
+export async function runSuite(
+  device: GPUDevice,
+  options: Options,
+  listener: Listener,
+): Promise<SuiteResults> {
   const cost = options.hostCost ? await hostCost(device) : undefined;
   const meter = new BufferMeter(device);
   const peers = await loadPeers(device, options.peers, listener.warn);
-  const candidates = [...copyKernels(), COPY_COMMAND, ours(undefined, options.tuning ?? undefined), ...peers];
-  const cases = casesOf(selectShapes(options.shapes), options.layouts, options.dtypes, options.operations);
+  const candidates = [
+    ...copyKernels(),
+    COPY_COMMAND,
+    ours(undefined, options.tuning ?? undefined),
+    ...peers,
+  ];
+  // Small ones first: what they take tells which large ones are worth waiting for.
+  const cases = casesOf(
+    selectShapes(options.shapes),
+    options.layouts,
+    options.dtypes,
+    options.operations,
+  ).sort((a, b) => bytesOf(a) - bytesOf(b));
   const rows: Row[] = [];
   const skipped: Skipped[] = [];
+  const paces: Paces = new Map();
+  const start = performance.now();
   for (const [index, each] of cases.entries()) {
+    if (performance.now() - start > options.minutes * 60_000) {
+      const { name, layout, dtype, operation } = each;
+      const reason = `the run's ${options.minutes} minutes were over`;
+      skipped.push({ name, layout, dtype, operation, candidate: "all", reason });
+      continue;
+    }
     listener.progress(index, cases.length, `${each.operation} ${shapeText(each)} ${each.dtype}`);
     try {
-      const result = await runCase(device, meter, each, candidates, options);
+      const result = await runCase(device, meter, each, candidates, options, paces);
       rows.push(...result.rows);
       skipped.push(...result.skipped);
       listener.rows(result.rows);
+      for (const { candidate, reason } of result.skipped)
+        if (reason.startsWith(WRONG)) listener.warn(`  ${candidate}: ${reason}`);
     } catch (error) {
       listener.warn(`${each.operation} ${shapeText(each)}: ${messageOf(error)}`);
       const { name, layout, dtype, operation } = each;

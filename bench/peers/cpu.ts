@@ -10,7 +10,11 @@ export const CPU: Candidate = {
   name: "reference on the CPU",
   kind: "cpu",
   refuses: (each) =>
-    sizeOf(each) > MOST ? "takes too long at this size" : each.dtype !== "f32" ? "is float64 whatever the type" : null,
+    sizeOf(each) > MOST
+      ? "takes too long at this size"
+      : each.dtype !== "f32"
+        ? "is float64 whatever the type"
+        : null,
   holds: () => 0,
   prepare(_device, each, inputs) {
     const shape = extentsOf(each);

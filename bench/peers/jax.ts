@@ -53,8 +53,12 @@ export async function jax(device: GPUDevice): Promise<Candidate> {
       if (each.operation === "inference") {
         const mean = keep(inputs.mean, perChannel);
         const variance = keep(inputs.variance, perChannel);
-        const f = jit((value: JaxArray, scale: JaxArray, shift: JaxArray, m: JaxArray, v: JaxArray) =>
-          value.sub(m).mul(scale.div(numpy.sqrt(v.add(EPS)))).add(shift),
+        const f = jit(
+          (value: JaxArray, scale: JaxArray, shift: JaxArray, m: JaxArray, v: JaxArray) =>
+            value
+              .sub(m)
+              .mul(scale.div(numpy.sqrt(v.add(EPS))))
+              .add(shift),
         );
         step = () => [f(x.ref, gamma.ref, beta.ref, mean.ref, variance.ref)];
         free = () => {
@@ -68,13 +72,15 @@ export async function jax(device: GPUDevice): Promise<Candidate> {
         };
       } else {
         const dy = keep(inputs.dy, shape);
-        const f = jit((value: JaxArray, scale: JaxArray, shift: JaxArray, gradient: JaxArray): JaxArray[] => {
-          const [y, pull] = vjp(composed, [value, scale, shift]);
-          const grads = pull(gradient) as JaxArray[];
-          pull.dispose();
-          return [y, ...grads];
-        });
-        step = () => f(x.ref, gamma.ref, beta.ref, dy.ref) as JaxArray[];
+        const f = jit(
+          (value: JaxArray, scale: JaxArray, shift: JaxArray, gradient: JaxArray): JaxArray[] => {
+            const [y, pull] = vjp(composed, [value, scale, shift]);
+            const grads = pull(gradient) as JaxArray[];
+            pull.dispose();
+            return [y, ...grads];
+          },
+        );
+        step = () => f(x.ref, gamma.ref, beta.ref, dy.ref);
         free = () => {
           f.dispose();
         };
@@ -90,7 +96,9 @@ export async function jax(device: GPUDevice): Promise<Candidate> {
         },
         async outputs() {
           const results = step();
-          const [y, dx, dGamma, dBeta] = (await Promise.all(results.map((each) => each.data()))) as Float32Array[];
+          const [y, dx, dGamma, dBeta] = (await Promise.all(
+            results.map((each) => each.data()),
+          )) as Float32Array[];
           const outputs: Outputs = { y: y! };
           if (dx) Object.assign(outputs, { dx, dGamma, dBeta });
           return outputs;

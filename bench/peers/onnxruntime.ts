@@ -33,7 +33,11 @@ export async function onnxruntime(device: GPUDevice): Promise<Candidate> {
         graphOptimizationLevel: "all",
       });
       const buffers: GPUBuffer[] = [];
-      const wrap = (label: string, dims: number[], contents?: Float32Array<ArrayBuffer>): InstanceType<typeof ort.Tensor> => {
+      const wrap = (
+        label: string,
+        dims: number[],
+        contents?: Float32Array<ArrayBuffer>,
+      ): InstanceType<typeof ort.Tensor> => {
         const bytes = 4 * dims.reduce((a, b) => a * b, 1);
         const buffer = bufferWith(device, label, bytes, contents);
         buffers.push(buffer);
@@ -55,7 +59,9 @@ export async function onnxruntime(device: GPUDevice): Promise<Candidate> {
         },
         async outputs() {
           await session.run(feeds, { Y });
-          return { y: new Float32Array(await bytesFrom(device, target, 4 * sizeOf(each)), 0, sizeOf(each)) };
+          return {
+            y: new Float32Array(await bytesFrom(device, target, 4 * sizeOf(each)), 0, sizeOf(each)),
+          };
         },
         dispose() {
           void session.release();

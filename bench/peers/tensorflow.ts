@@ -20,7 +20,7 @@ function shapeFor(each: Case): number[] {
   const [batch, first, second, ...rest] = shape as [number, number, number, number, number];
   return each.layout === "channels-last"
     ? [batch * first, second, ...rest]
-    : [batch, first, second * rest[0]!, rest[1]!];
+    : [batch, first, second * rest[0], rest[1]];
 }
 
 /**
@@ -31,7 +31,6 @@ function shapeFor(each: Case): number[] {
 export async function tensorflow(device: GPUDevice): Promise<Candidate> {
   shareDevice(device);
   const tf: Core = await import("@tensorflow/tfjs-core");
-  // @ts-expect-error there are no types for this file
   await import("@tensorflow/tfjs-core/dist/register_all_gradients.js");
   await import("@tensorflow/tfjs-backend-webgpu");
   await tf.setBackend("webgpu");
@@ -49,7 +48,11 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
     kind: "peer",
     version: `@tensorflow/tfjs-backend-webgpu ${tf.version_core}`,
     refuses: ({ dtype, operation }) =>
-      dtype !== "f32" ? `has no ${dtype}` : operation === "backward" ? "does a forward with every backward" : null,
+      dtype !== "f32"
+        ? `has no ${dtype}`
+        : operation === "backward"
+          ? "does a forward with every backward"
+          : null,
     holds: ({ operation }) => (operation === "inference" ? 2 : operation === "forward" ? 5 : 24),
     async prepare(_device, each, inputs: Inputs) {
       const shape = shapeFor(each);
@@ -66,7 +69,13 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
       const x = keep(inputs.x, shape);
       const gamma = keep(inputs.gamma, perChannel);
       const beta = keep(inputs.beta, perChannel);
-      const normalize = (value: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+      const normalize = (
+        value: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+      ): Tensor =>
         // The kernel broadcasts; its types name only what it can differentiate.
         (tf.batchNorm as (...of: unknown[]) => Tensor)(value, mean, variance, shift, scale, EPS);
       const composed = (value: Tensor, scale: Tensor, shift: Tensor): Tensor => {
@@ -100,7 +109,9 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
         },
         async outputs() {
           const results = tf.tidy(step);
-          const [y, dx, dGamma, dBeta] = (await Promise.all(results.map((each) => each.data()))) as Float32Array[];
+          const [y, dx, dGamma, dBeta] = (await Promise.all(
+            results.map((each) => each.data()),
+          )) as Float32Array[];
           tf.dispose(results);
           const outputs: Outputs = { y: y! };
           if (dx) Object.assign(outputs, { dx, dGamma, dBeta });

@@ -1,0 +1,257 @@
+/**
+ * Markdown tables and line charts from results: npm run bench:report -- [files]. Without files, all in bench/results.
+ * Results of torch_batchnorm.py that are named beside others become a column of theirs.
+ */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { OPERATIONS, type Operation } from "./cases.js";
+import { lineChart, timeText, type Line } from "./chart.js";
+import { digits3 } from "./print.js";
+import { WRONG, type Results, type Row } from "./results.js";
+
+const FOLDER = join("bench", "results");
+
+const TITLES: Record<Operation, string> = {
+  inference: "Inference",
+  forward: "Training, forward",
+  backward: "Training, backward",
+  "forward+backward": "Training, forward + backward",
+};
+
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+  return [
+    line(header),
+    line(header.map((_, i) => (i === 0 ? "---" : "---:"))),
+    ...rows.map(line),
+  ].join("\n");
+}
+
+function keyOf({ shape, layout, dtype, operation }: Row): string {
+  return [shape.join("x"), shape.length === 2 ? "" : layout, dtype, operation].join();
+}
+
+function grouped(rows: readonly Row[]): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const key = keyOf(row);
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  return groups;
+}
+
+/** The copy that is the yardstick of a case: the faster of the kernels. */
+function copyOf(rows: readonly Row[]): Row | undefined {
+  return rows.filter(({ kind }) => kind === "copy").sort((a, b) => a.wall.ms - b.wall.ms)[0];
+}
+
+function tableOf(
+  { rows, skipped }: Results,
+  operation: Operation,
+  torch: readonly Row[],
+): string | null {
+  const cases = [
+    ...grouped(
+      rows.filter((row) => row.operation === operation && row.group !== "series"),
+    ).values(),
+  ];
+  if (cases.length === 0) return null;
+  const beside = grouped(torch);
+  const of = (kind: Row["kind"]): string[] => [
+    ...new Set(
+      cases
+        .flat()
+        .filter((row) => row.kind === kind)
+        .map(({ candidate }) => candidate),
+    ),
+  ];
+  const peers = of("peer");
+  const timed = cases.flat().some((row) => row.kind === "ours" && row.deviceCopies !== undefined);
+  const dtypes = new Set(cases.flat().map(({ dtype }) => dtype));
+  const header = [
+    "layer, shape in memory",
+    "copy",
+    "this package",
+    "in copies",
+    "at best",
+    ...(timed ? ["by timestamps"] : []),
+    "over the floor",
+    "GB/s",
+    "buffers",
+    ...peers.map((name) => `${name}, in copies`),
+    ...(peers.length > 0 ? ["best peer in its best layout / this"] : []),
+    ...(torch.length > 0 ? ["PyTorch", "PyTorch / this"] : []),
+    ...of("cpu").map((name) => `${name}, in copies`),
+  ];
+  // A peer's best layout counts, whichever this row's is.
+  const peersOf = (first: Row): Row[] =>
+    rows.filter(
+      (row) =>
+        row.kind === "peer" &&
+        row.operation === operation &&
+        row.name === first.name &&
+        row.dtype === first.dtype,
+    );
+  const body = cases.map((group) => {
+    const first = group[0]!;
+    const own = group.find(({ kind }) => kind === "ours");
+    const best = Math.min(...peersOf(first).map(({ wall }) => wall.ms));
+    const other = beside.get(keyOf(first))?.find(({ kind }) => kind === "peer");
+    const cell = (name: string): string => {
+      const row = group.find(({ candidate }) => candidate === name);
+      if (!row) {
+        const { layout, dtype } = first;
+        const wrong = skipped.some(
+          (each) =>
+            each.candidate === name &&
+            each.name === first.name &&
+            each.layout === layout &&
+            each.dtype === dtype &&
+            each.operation === operation &&
+            each.reason.startsWith(WRONG),
+        );
+        return wrong ? "wrong result" : "-";
+      }
+      const held = row.held === undefined ? "" : ` (${digits3(row.held)} x)`;
+      return `${digits3(row.copies)}${held}`;
+    };
+    return [
+      `${first.name}, [${first.shape.join(", ")}]${dtypes.size > 1 ? ` ${first.dtype}` : ""}`,
+      timeText(copyOf(group)?.wall.ms ?? NaN),
+      own ? timeText(own.wall.ms) : "-",
+      own ? digits3(own.copies) : "-",
+      own ? digits3(own.bestCopies) : "-",
+      ...(timed ? [digits3(own?.deviceCopies ?? NaN)] : []),
+      digits3(own?.floors ?? NaN),
+      digits3(own?.gbps ?? NaN),
+      `${digits3(own?.held ?? NaN)} x`,
+      ...peers.map(cell),
+      ...(peers.length > 0
+        ? [own && Number.isFinite(best) ? digits3(best / own.wall.ms) : "-"]
+        : []),
+      ...(torch.length > 0
+        ? [
+            other ? timeText(other.wall.ms) : "-",
+            other && own ? digits3(other.wall.ms / (own.device ?? own.wall).ms) : "-",
+          ]
+        : []),
+      ...of("cpu").map(cell),
+    ];
+  });
+  return table(header, body);
+}
+
+function chartOf(results: Results, operation: Operation): string | null {
+  const rows = results.rows.filter(
+    (row) => row.group === "series" && row.operation === operation && row.dtype === "f32",
+  );
+  const layout = rows.some((row) => row.layout === "channels-first")
+    ? "channels-first"
+    : "channels-last";
+  const bySize = [...grouped(rows.filter((row) => row.layout === layout)).values()];
+  if (bySize.length < 2) return null;
+  const names = new Map<string, Row["kind"]>();
+  for (const row of bySize.flat()) {
+    if (row.kind !== "copy" && row.kind !== "command") names.set(row.candidate, row.kind);
+  }
+  const lines: Line[] = [...names].map(([name, kind]) => ({
+    name,
+    kind,
+    points: bySize.flatMap((group) =>
+      group
+        .filter((row) => row.candidate === name)
+        .map((row): [number, number] => [row.bytes, row.wall.ms]),
+    ),
+  }));
+  lines.push({
+    name: "plain copy (kernel)",
+    kind: "copy",
+    points: bySize.flatMap((group) => {
+      const row = copyOf(group);
+      return row ? [[row.bytes, row.wall.ms] as const] : [];
+    }),
+  });
+  const drawn = lines
+    .map((line) => ({ ...line, points: [...line.points].sort(([a], [b]) => a - b) }))
+    .filter(({ points }) => points.length > 0);
+  return lineChart(
+    `${TITLES[operation]}: time over size`,
+    `f32, ${layout}, ${results.adapter}, ${results.runtime}`,
+    drawn,
+  );
+}
+
+async function report(file: string, torch: readonly Row[]): Promise<void> {
+  const results = JSON.parse(await readFile(file, "utf8")) as Results;
+  const say = (text: string): void => {
+    process.stdout.write(`${text}\n\n`);
+  };
+  say(`## ${results.adapter}, ${results.runtime}`);
+  say(
+    `${results.date}. ${results.timing}. A copy is a plain kernel that copies x's bytes on the same adapter in the same` +
+      ` rounds (medians; at best: the tenth in a hundred); the floor is what must be moved at least, at the copy's speed; buffers are in sizes of x.` +
+      (results.peers.length > 0 ? ` Peers: ${results.peers.join(", ")}.` : ""),
+  );
+  for (const operation of OPERATIONS) {
+    const text = tableOf(results, operation, torch);
+    if (text) say(`### ${TITLES[operation]}\n\n${text}`);
+    const chart = chartOf(results, operation);
+    if (!chart) continue;
+    const image = `${basename(file, ".json")}-${operation.replace("+", "-")}.svg`;
+    await writeFile(join(FOLDER, image), chart);
+    say(`![${TITLES[operation]}: time over size](${image})`);
+  }
+  const wrong = results.skipped.filter(({ reason }) => reason.startsWith(WRONG));
+  if (wrong.length > 0) {
+    const named = new Set(
+      wrong.map(
+        ({ candidate, name, layout, reason }) => `${candidate} on ${name}, ${layout} (${reason})`,
+      ),
+    );
+    say(`Wrong results, checked against float64 before timing: ${[...named].join("; ")}.`);
+  }
+  const unfit = results.skipped.filter(
+    ({ reason }) => !/^wrong|does inference only|with every backward|has the channel/.test(reason),
+  );
+  if (unfit.length > 0) {
+    const cases = new Map<string, string[]>();
+    for (const { candidate, name, layout, operation, reason } of unfit) {
+      const key = `${candidate}: ${reason}`;
+      cases.set(key, [...(cases.get(key) ?? []), `${operation} of ${name}, ${layout}`]);
+    }
+    const lines = [...cases].map(([key, of]) => `- ${key} (${of.join("; ")})`);
+    say(`Left out:\n\n${lines.join("\n")}`);
+  }
+  const cost = results.hostCost;
+  if (cost) {
+    say(
+      table(
+        ["JavaScript per call, median", "µs"],
+        [
+          ["`plan.encode()` of a planned forward", digits3(cost.encode)],
+          ["`module.forward()`, submit included", digits3(cost.moduleForward)],
+          ["`module.forward()` and `backward()`", digits3(cost.moduleStep)],
+        ],
+      ) + `\n\nBuffers created by all these calls together: ${cost.buffersMade}.`,
+    );
+  }
+}
+
+const given = process.argv.slice(2);
+const files =
+  given.length > 0
+    ? given
+    : (await readdir(FOLDER))
+        .filter((name) => name.endsWith(".json"))
+        .map((name) => join(FOLDER, name));
+const read = await Promise.all(
+  files.map(async (file) => ({
+    file,
+    results: JSON.parse(await readFile(file, "utf8")) as Results,
+  })),
+);
+const torch =
+  given.length > 0
+    ? read.filter(({ results }) => results.host === "torch").flatMap(({ results }) => results.rows)
+    : [];
+for (const { file, results } of read) if (results.host !== "torch") await report(file, torch);
