@@ -68,6 +68,14 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
   });
 });
 
+test.each([
+  [16, 12, 14, 14],
+  [4, 3, 7, 7],
+  [300, 12],
+])("the tuning for GPUs as it is: %j", async (...shape) => {
+  await check({ shape, mode: "training", tuning: GPU_TUNING }, 19, 1e4, 1);
+});
+
 test("a value beyond the type becomes infinity beside an unharmed neighbour", async () => {
   const each: Case = { shape: [1, 1, 2, 3], dtype: "f16", mode: "evaluation", eps: 0 };
   const inputs = inputsOf(createRandom(1), each);

@@ -17,7 +17,7 @@ import type { Random } from "./random.js";
 /** Tunings that together reach every path on any adapter: its own, a GPU's, and one that splits everything. */
 export const TUNINGS: Readonly<Record<string, Partial<Tuning>>> = {
   own: {},
-  gpu: GPU_TUNING,
+  gpu: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 64 }, // of 256 invocations they compile slowly on a CPU
   split: {
     ...GPU_TUNING,
     workgroupSize: 64,

@@ -175,7 +175,7 @@ export interface Outputs {
 /** Tunings that between them take every path on any adapter: held, whole, split, with teams and without. */
 export const TUNINGS: Readonly<Record<"software" | "gpu" | "whole" | "split", Tuning>> = {
   software: SOFTWARE_TUNING,
-  gpu: GPU_TUNING,
+  gpu: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 64 }, // of 256 invocations they compile slowly on a CPU
   whole: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 16, maxHeld: 0, wholePerLane: 2 ** 20 },
   split: {
     ...GPU_TUNING,
