@@ -1,5 +1,13 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { byteSizes, GPU_TUNING, type ActivationName, type Dtype } from "webgpu-batchnorm";
+import {
+  BatchNorm2d,
+  byteSizes,
+  GPU_TUNING,
+  tensor,
+  type ActivationName,
+  type Dtype,
+} from "webgpu-batchnorm";
+import * as reference from "webgpu-batchnorm/reference";
 import { openDevice } from "../support/device.js";
 import { inputsOf, runPlans, runReference, TUNINGS, worst, type Case } from "../support/plans.js";
 import { createRandom } from "../support/random.js";
@@ -176,6 +184,48 @@ describe("tensors beyond one binding", () => {
           1,
         );
       }
+    }
+  });
+
+  test("truly above the default 128 MiB of a binding: 138 MB, forward and backward", async () => {
+    const [outer, channels, inner] = [36, 1000, 961] as const;
+    const shape = [outer, channels, 31, 31];
+    const size = outer * channels * inner;
+    expect(size * 4).toBeGreaterThan(device.limits.maxStorageBufferBindingSize);
+    const data = new Float32Array(size);
+    let seed = 1;
+    for (let i = 0; i < size; i += 1) {
+      seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
+      data[i] = 100 + seed / 2 ** 31;
+    }
+    const bn = new BatchNorm2d(device, channels);
+    const x = tensor(device, data, shape);
+    const y = bn.forward(x);
+    const dx = bn.backward(y); // dy = y is as good as any
+    const [ys, dxs] = [await y.read(), await dx.read()];
+    for (const each of [x, y, dx]) each.destroy();
+    bn.destroy();
+    const plane = (of: Float32Array, channel: number): Float32Array => {
+      const part = new Float32Array(outer * inner);
+      for (let o = 0; o < outer; o += 1) {
+        const at = (o * channels + channel) * inner;
+        part.set(of.subarray(at, at + inner), o * inner);
+      }
+      return part;
+    };
+    for (const channel of [0, 1, 499, 998, 999]) {
+      const one = [outer, 1, 31, 31];
+      const got = plane(ys, channel);
+      const want = reference.forward(plane(data, channel), one);
+      const gradient = reference.backward(got, plane(data, channel), one);
+      let worstY = 0;
+      let worstDx = 0;
+      plane(dxs, channel).forEach((dx, i) => {
+        worstY = Math.max(worstY, Math.abs(got[i]! - want.y[i]!));
+        worstDx = Math.max(worstDx, Math.abs(dx - gradient.dx[i]!));
+      });
+      expect(worstY <= 4e-6, `y of channel ${channel}: ${worstY}`).toBe(true);
+      expect(worstDx <= 4e-5, `dx of channel ${channel}: ${worstDx}`).toBe(true);
     }
   });
 

@@ -24,7 +24,7 @@ let device: GPUDevice;
 beforeAll(async () => {
   device = await openDevice();
   // No advice to install its native backend.
-  tf.env().set("IS_TEST", true);
+  tf.env().set("IS_NODE", false);
   await tf.setBackend("cpu");
   await tf.ready();
 });

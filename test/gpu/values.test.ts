@@ -146,7 +146,7 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
   const tuning = TUNINGS[name];
 
   test.each(CASES)("training: $title", async ({ shape, layout, index }) => {
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       const options = { ...OPTIONS[(index + 3 * i) % OPTIONS.length], layout };
       const call: Call = { shape, options, tuning };
       await expectCall(call, inputsFor(call, 100 * index + i));
@@ -154,7 +154,7 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
   });
 
   test.each(CASES)("evaluation: $title", async ({ shape, layout, index }) => {
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       const options = { ...OPTIONS[(index + 3 * i) % OPTIONS.length], layout };
       if (options.trackRunningStats === false) continue;
       const call: Call = { shape, options, tuning, mode: "evaluation" };
@@ -164,9 +164,7 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
 
   test.each(["training", "evaluation"] as const)("each gradient left out: %s", async (mode) => {
     const flags = [true, false];
-    for (const { shape, layout, index } of CASES.filter(({ index }) =>
-      [1, 9, 12].includes(index),
-    )) {
+    for (const { shape, layout, index } of CASES.filter(({ index }) => [3, 14].includes(index))) {
       for (const x of flags)
         for (const gamma of flags)
           for (const beta of flags) {

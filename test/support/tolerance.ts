@@ -172,16 +172,26 @@ export interface Outputs {
   readonly bits: Readonly<Record<string, Uint8Array>>;
 }
 
-/** Tunings that between them take every path on any adapter: held, whole, split, with teams and without. */
+/**
+ * Tunings that between them take every path on any adapter: held, whole, split, with teams and without. Workgroups are
+ * small: of 256 invocations SwiftShader compiles them several times as long.
+ */
 export const TUNINGS: Readonly<Record<"software" | "gpu" | "whole" | "split", Tuning>> = {
   software: SOFTWARE_TUNING,
-  gpu: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 64 }, // of 256 invocations they compile slowly on a CPU
-  whole: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 16, maxHeld: 0, wholePerLane: 2 ** 20 },
+  gpu: { ...GPU_TUNING, workgroupSize: 64, maxTeam: 64 },
+  whole: {
+    ...GPU_TUNING,
+    workgroupSize: 32,
+    maxTeam: 16,
+    columnSlots: 4,
+    maxHeld: 0,
+    wholePerLane: 2 ** 20,
+  },
   split: {
     ...GPU_TUNING,
-    workgroupSize: 64,
+    workgroupSize: 16,
     maxTeam: 8,
-    columnSlots: 8,
+    columnSlots: 2,
     minPerLane: 1,
     wholePerLane: 0,
     maxHeld: 0,
