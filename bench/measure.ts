@@ -75,8 +75,7 @@ async function calibrate(
 
 /**
  * Times all in turns, so that a slow moment of the machine meets all of them alike, each round beginning with another.
- * What takes longer than twenty samples is sampled three times only; longer than two hundred, what its one run took
- * has to do.
+ * What takes longer than twenty samples is sampled three times only; where one run is beyond the patience, it has to do.
  */
 export async function measure(
   subjects: readonly Subject[],

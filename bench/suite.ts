@@ -90,6 +90,9 @@ async function guarded<T>(device: GPUDevice, work: () => Promise<T>): Promise<T>
 /** Milliseconds per byte of x that a candidate took last, by candidate, operation and layout. */
 export type Paces = Map<string, number>;
 
+/** Milliseconds of a sample at most, however long one run of ours takes, unless more was asked for. */
+const LONGEST_SAMPLE = 250;
+
 /** Everything about one case: prepared, checked, timed, disposed of. */
 export async function runCase(
   device: GPUDevice,
@@ -174,7 +177,11 @@ export async function runCase(
   }
   let timings: Timing[];
   try {
-    const { rounds, sampleMs } = options;
+    const { rounds } = options;
+    // On a busy machine a short sample may find a quiet moment and a long one does not: all get about the same length.
+    const own = ready.filter(({ candidate }) => candidate.kind === "ours");
+    const longest = Math.max(0, ...own.map(({ onceMs }) => onceMs));
+    const sampleMs = Math.max(options.sampleMs, Math.min(LONGEST_SAMPLE, longest));
     timings = await measure(ready, { rounds, sampleMs, patienceMs, mostRepeats: 1024 });
   } finally {
     for (const { prepared } of ready) prepared.dispose();

@@ -41,6 +41,7 @@ const SHAPES: readonly (readonly [readonly number[], BatchNormOptions["layout"]]
   [[9, 5], "channels-first"],
   [[4, 5], "channels-first"], // four values: one block, which nothing merges
   [[4, 8], "channels-first"],
+  [[20, 8], "channels-first"],
   [[70, 8], "channels-first"],
   [[2, 3], "channels-last"],
   [[4, 3, 7], "channels-first"],
