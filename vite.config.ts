@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
+import { alias, entries } from "./entries.js";
+import manifest from "./package.json" with { type: "json" };
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -22,13 +24,11 @@ function bareShaders(): Plugin {
   };
 }
 
+// What the user brings stays outside the build, deep imports included.
+const peers = Object.keys(manifest.peerDependencies).map((name) => new RegExp(`^${name}(/|$)`));
+
 export default defineConfig(({ mode, command }) => {
-  const resolve = {
-    alias: [
-      { find: /^webgpu-batchnorm$/, replacement: here("src/index.ts") },
-      { find: /^webgpu-batchnorm\/(\w+)$/, replacement: here("src/$1.ts") },
-    ],
-  };
+  const resolve = { alias };
   if (mode === "demo" || command === "serve") {
     return {
       resolve,
@@ -45,14 +45,10 @@ export default defineConfig(({ mode, command }) => {
       target: "es2022",
       minify: false,
       lib: {
-        entry: {
-          index: here("src/index.ts"),
-          node: here("src/node.ts"),
-          reference: here("src/reference.ts"),
-        },
+        entry: { ...entries },
         formats: ["es" as const],
       },
-      rolldownOptions: { external: [/^node:/, "webgpu", "@sparticuz/chromium"] },
+      rolldownOptions: { external: (id) => [/^node:/, ...peers].some((each) => each.test(id)) },
     },
   };
 });

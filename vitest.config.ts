@@ -1,13 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
+import { alias } from "./entries.js";
 import { chromiumLaunch } from "./test/support/chromium.js";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const alias = [
-  { find: /^webgpu-batchnorm$/, replacement: here("src/index.ts") },
-  { find: /^webgpu-batchnorm\/(\w+)$/, replacement: here("src/$1.ts") },
-];
 const launchOptions = await chromiumLaunch();
 // Vitest starts no run whose Node projects have different numbers.
 const maxWorkers = 2;

@@ -1,7 +1,7 @@
 // Runs a TypeScript file in Node with the package's aliases and `?raw` shaders: node scripts/run.mjs FILE [arguments]
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createServer } from "vite";
+import { createServer, runnerImport } from "vite";
 
 const [file] = process.argv.slice(2);
 if (!file) {
@@ -11,6 +11,7 @@ if (!file) {
 // The program sees itself as the one that was called.
 process.argv.splice(1, 2, file);
 const root = fileURLToPath(new URL("..", import.meta.url));
+const { alias } = await runnerImport(`${root}entries.ts`).then(({ module }) => module);
 const server = await createServer({
   root,
   configFile: false,
@@ -19,12 +20,7 @@ const server = await createServer({
   appType: "custom",
   server: { middlewareMode: true, hmr: false, watch: null, ws: false },
   optimizeDeps: { noDiscovery: true, include: [] },
-  resolve: {
-    alias: [
-      { find: /^webgpu-batchnorm$/, replacement: `${root}src/index.ts` },
-      { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${root}src/$1.ts` },
-    ],
-  },
+  resolve: { alias },
 });
 let status = 0;
 try {
