@@ -10,5 +10,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     following = channelSums(followingOf(task.channel), task.lane, local);
   }
   storeParameterGradients(task, own);
-  inputGradientChunk(task, own, following, savedOf(task.channel), savedOf(followingOf(task.channel)));
+  mapChunk(task, Known(savedOf(task.channel), meansOf(own)),
+    Known(savedOf(followingOf(task.channel)), meansOf(following)));
 }

@@ -7,11 +7,5 @@ fn scaleOf(group: u32) -> Value {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
-  let own = scaleOf(task.channel);
-  let following = scaleOf(followingOf(task.channel));
-  var cursor = cursorAt(task);
-  for (var at = task.first; at < task.end; at += TEAM) {
-    storeScaled(cursor, own, following);
-    cursor = next(cursor);
-  }
+  mapChunk(task, scaleOf(task.channel), scaleOf(followingOf(task.channel)));
 }

@@ -20,6 +20,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     following = mergeTeam(partialsOf(followingOf(task.channel), task.lane), task.lane, local);
   }
   let group = followingOf(task.channel);
-  normalizeChunk(task, learn(task, own),
+  mapChunk(task, learn(task, own),
     normalOf(group, following.shift, following.delta, inverseStd(following.m2 * params.perCount)));
 }

@@ -6,5 +6,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let task = taskOf(workgroup, local);
   let own = mergeTeam(laneStatistics(task), task.lane, local);
   let normal = learn(task, own);
-  normalizeChunk(task, normal, normal);
+  mapChunk(task, normal, normal);
 }

@@ -14,6 +14,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   }
   let group = followingOf(task.channel);
   let following = runningOf(group);
-  normalizeChunk(task, normalOf(task.channel, own.shift, own.delta, invStd),
+  mapChunk(task, normalOf(task.channel, own.shift, own.delta, invStd),
     normalOf(group, following.shift, following.delta, inverseStd(following.m2)));
 }

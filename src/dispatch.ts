@@ -20,6 +20,8 @@ export interface Tuning {
   readonly maxChunks: number;
   /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
   readonly wholePerLane: number;
+  /** Values of a lane at most before a channel is cut further. */
+  readonly mostPerLane: number;
   /** Values that a lane may hold in registers, so that one dispatch reads each once. 0: none. */
   readonly maxHeld: number;
   /** Keep the order of additions by force (adapters whose compiler reassociates). */
@@ -35,6 +37,7 @@ export const GPU_TUNING: Tuning = Object.freeze({
   targetInvocations: 131072, // 64 multiprocessors of 2048
   maxChunks: 512,
   wholePerLane: 8,
+  mostPerLane: 4096,
   maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
   fence: true,
 });
@@ -48,6 +51,7 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   targetInvocations: 64,
   maxChunks: 64,
   wholePerLane: 256,
+  mostPerLane: 8192,
   maxHeld: 0, // its registers are memory
   fence: false, // it was measured to keep the order
 });
@@ -83,10 +87,13 @@ export function channelsPerValue(value: ValueKind): number {
   return value === "channels4" ? 4 : value === "channels2" ? 2 : 1;
 }
 
-/** The widest Value that neither a row's end nor the last channel cuts through. */
-function valueOf(neighbours: number, columns: boolean, dtype: Dtype): ValueKind {
+/**
+ * The widest Value that neither a row's end nor the last channel cuts through: of neighbours where their number
+ * allows, else of four rows.
+ */
+function valueOf(neighbours: number, rows: number, columns: boolean, dtype: Dtype): ValueKind {
   if (neighbours % 4 === 0) return columns ? "channels4" : "row4";
-  if (dtype === "f32") return "scalar";
+  if (dtype === "f32") return rows % 4 === 0 ? "rows4" : "scalar";
   if (neighbours % 2 === 0) return columns ? "channels2" : "row2";
   return "half";
 }
@@ -133,11 +140,12 @@ export function chooseDispatch(
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
   const outer = single ? 1 : extent.outer;
-  const value = options.value ?? valueOf(columns ? extent.channels : innerElements, columns, dtype);
+  const value =
+    options.value ?? valueOf(columns ? extent.channels : innerElements, outer, columns, dtype);
   const groups = extent.channels / channelsPerValue(value);
   const inner =
     value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
-  const perGroup = outer * inner;
+  const perGroup = (value === "rows4" ? outer / 4 : outer) * inner;
   const { workgroupSize } = tuning;
 
   const lanesAdjacent = !columns && inner >= 8;
@@ -149,7 +157,10 @@ export function chooseDispatch(
   );
   const slots = workgroupSize / team;
 
-  const wanted = Math.ceil(tuning.targetInvocations / Math.max(1, groups * team));
+  const wanted = Math.max(
+    Math.ceil(tuning.targetInvocations / Math.max(1, groups * team)),
+    Math.ceil(perGroup / (team * tuning.mostPerLane)),
+  );
   const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
   const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
   const held = powerOfTwo(Math.ceil(perGroup / team));
@@ -157,8 +168,9 @@ export function chooseDispatch(
   const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;
   // Where channels share a word, a team needs the statistics of the next channel too.
   const mayBeWhole = purpose === "reduce" && !forbidWhole && value !== "half";
-  const whole = mayBeWhole && (small || Math.min(wanted, useful) <= 1);
-  const cut = whole ? 1 : Math.max(1, Math.min(wanted, useful, allowed));
+  const parts = Math.max(1, Math.min(wanted, useful, allowed));
+  const whole = mayBeWhole && (small || parts === 1);
+  const cut = whole ? 1 : parts;
   // A chunk is a whole number of the team's blocks of four.
   const quantum = cut === 1 ? 1 : team * 4;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);

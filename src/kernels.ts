@@ -16,7 +16,7 @@ export type KernelName =
   | "backward_scale";
 
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
-export type ValueKind = "scalar" | "row2" | "row4" | "channels2" | "channels4" | "half";
+export type ValueKind = "scalar" | "row2" | "row4" | "rows4" | "channels2" | "channels4" | "half";
 
 /** Everything that makes one compiled variant differ from another. Shapes do not. */
 export interface Variant {
@@ -84,9 +84,12 @@ const read = (name: BindingName): BindingSpec => ({ name, write: false });
 const write = (name: BindingName): BindingSpec => ({ name, write: true });
 const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
 
+/** Kinds of Values that look alike once they are loaded. */
+const SHAPED: Readonly<Partial<Record<ValueKind, ValueKind>>> = { half: "scalar", rows4: "row4" };
+
 /** Fragments that turn what is stored into Values and back. */
 function packing({ dtype, value }: Variant): string[] {
-  if (dtype === "f32") return ["lib/pack_f32"];
+  if (dtype === "f32") return [value === "rows4" ? "lib/pack_rows" : "lib/pack_f32"];
   const words =
     value === "half" ? "half" : value === "row2" || value === "channels2" ? "word1" : "word2";
   return [`lib/bits_${dtype}`, `lib/pack_${words}`];
@@ -96,19 +99,22 @@ function packing({ dtype, value }: Variant): string[] {
 export function specOf(v: Variant): KernelSpec {
   const activation = v.activation.replaceAll("-", "_");
   const team = v.team === 1 ? "lane" : "shared";
+  const walk = v.team === 1 ? "lane" : "team";
   const stored = v.value === "half" ? "pair" : "value";
   const base = [
     "lib/params",
     "lib/chunk",
-    `lib/value_${v.value === "half" ? "scalar" : v.value}`,
+    `lib/value_${SHAPED[v.value] ?? v.value}`,
     `lib/words_${stored}`,
     ...packing(v),
     v.fence ? "lib/fence_integer" : "lib/fence_none",
+    ...only(v.team === 1, "lib/runs"),
     "lib/statistics",
     v.kernel,
   ];
   const statistics = [`lib/merge_${team}_statistics`];
   const sums = ["lib/sums", `lib/merge_${team}_sums`];
+  const laneSums = ["lib/long_sum", `lib/sums_${walk}`];
   const shaping = [
     v.residual ? "lib/residual" : "lib/residual_none",
     `lib/activation_${activation}`,
@@ -120,12 +126,13 @@ export function specOf(v: Variant): KernelSpec {
     v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none",
     ...shaping,
   ];
-  const normalizeChunk = ["lib/normalize_chunk", `lib/normalize_${stored}`];
+  const map = `lib/map_${walk}`;
+  const normalizeChunk = [map, `lib/normalize_${stored}`];
   const learning = [...normalize, "lib/saved", "lib/finish"];
   const gradient = v.recovers
     ? ["lib/saved_read", "lib/gradient_recovered", `lib/invert_${activation}`]
     : ["lib/saved_read", "lib/gradient", ...shaping];
-  const inputGradientChunk = ["lib/input_gradient_chunk", `lib/input_gradient_${stored}`];
+  const inputGradientChunk = [map, `lib/input_gradient_${stored}`];
   const parameters = [
     "lib/parameter_gradients",
     v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
@@ -147,7 +154,7 @@ export function specOf(v: Variant): KernelSpec {
   switch (v.kernel) {
     case "forward_statistics":
       return {
-        fragments: [...base, "lib/lane_statistics", ...statistics, ...running],
+        fragments: [...base, `lib/statistics_${walk}`, ...statistics, ...running],
         bindings: [read("x"), write("partials"), ...state],
       };
     case "forward_normalize":
@@ -163,7 +170,7 @@ export function specOf(v: Variant): KernelSpec {
           ...statistics,
           ...running,
           ...learning,
-          ...(held ? [] : ["lib/lane_statistics", ...normalizeChunk]),
+          ...(held ? [] : [`lib/statistics_${walk}`, ...normalizeChunk]),
         ],
         bindings: [...x, ...affine, ...residual, ...forwardOutputs],
       };
@@ -186,7 +193,7 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_sums":
       return {
-        fragments: [...base, ...sums, "lib/lane_sums", ...gradient, visit],
+        fragments: [...base, ...sums, ...laneSums, ...gradient, visit],
         bindings: [
           read("x"),
           ...dy,
@@ -230,7 +237,7 @@ export function specOf(v: Variant): KernelSpec {
           ...base,
           ...sums,
           "lib/input_gradient",
-          ...(held ? [] : ["lib/lane_sums", ...inputGradientChunk]),
+          ...(held ? [] : [...laneSums, ...inputGradientChunk]),
           ...gradient,
           ...parameters,
           visit,
@@ -247,7 +254,7 @@ export function specOf(v: Variant): KernelSpec {
       };
     case "backward_scale":
       return {
-        fragments: [...base, `lib/scale_${stored}`],
+        fragments: [...base, map, `lib/scale_${stored}`],
         bindings: [...dy, read("saved"), write("dx")],
       };
   }
@@ -277,24 +284,42 @@ export function isWritable(binding: BindingSpec, variant: Variant): boolean {
 /** What an output stands over when it is written in place. */
 const OVER: Readonly<Partial<Record<BindingName, string>>> = { y: "X", dx: "Dy" };
 
-/** How kernels read or write a tensor: `loadX`, `storeY`, or by halves where channels share words. */
+/** How the numbers of a Value are read and written, by what it spans; `NAME` stands for the binding. */
+const ACCESS: Readonly<
+  Record<"value" | "half" | "rows", { load: string; store: readonly string[] }>
+> = {
+  value: {
+    load: "(at: u32) -> Value { return unpack(NAME[at]); }",
+    store: ["store(at: u32, value: Value) { NAME[at] = pack(value); }"],
+  },
+  half: {
+    load: "(at: u32) -> Value { return unpackHalf(NAME[at >> 1u], at); }",
+    store: [
+      "storePair(at: u32, low: Value, high: Value) { NAME[at >> 1u] = packPair(low, high); }",
+      "storeLow(at: u32, low: Value) { NAME[at >> 1u] = withLow(NAME[at >> 1u], low); }",
+    ],
+  },
+  rows: {
+    load:
+      "(at: u32) -> Value { let step = params.valueStride; " +
+      "return Value(NAME[at], NAME[at + step], NAME[at + 2u * step], NAME[at + 3u * step]); }",
+    store: [
+      "store(at: u32, value: Value) { let step = params.valueStride; NAME[at] = value.x; " +
+        "NAME[at + step] = value.y; NAME[at + 2u * step] = value.z; NAME[at + 3u * step] = value.w; }",
+    ],
+  },
+};
+
+/** The functions of a tensor's binding: `loadX`, `storeY`, or by halves where channels share words. */
 function accessors(name: BindingName, written: boolean, { value, inPlace }: Variant): string[] {
-  const halves = value === "half";
-  const Name = name[0]!.toUpperCase() + name.slice(1);
-  const load = (as: string): string =>
-    halves
-      ? `fn load${as}(at: u32) -> Value { return unpackHalf(${name}[at >> 1u], at); }`
-      : `fn load${as}(at: u32) -> Value { return unpack(${name}[at]); }`;
-  if (!written) return [load(Name)];
+  const access = ACCESS[value === "half" ? "half" : value === "rows4" ? "rows" : "value"];
+  const named = (code: string): string => code.replaceAll("NAME", name);
+  const capital = name[0]!.toUpperCase() + name.slice(1);
+  if (!written) return [`fn load${capital}${named(access.load)}`];
   const over = OVER[name];
   return [
-    ...only(inPlace && over !== undefined, load(over!)),
-    ...(halves
-      ? [
-          `fn storePair${Name}(at: u32, low: Value, high: Value) { ${name}[at >> 1u] = packPair(low, high); }`,
-          `fn storeLow${Name}(at: u32, low: Value) { ${name}[at >> 1u] = withLow(${name}[at >> 1u], low); }`,
-        ]
-      : [`fn store${Name}(at: u32, value: Value) { ${name}[at] = pack(value); }`]),
+    ...only(inPlace && over !== undefined, `fn load${over}${named(access.load)}`),
+    ...access.store.map((code) => `fn ${named(code).replace("(", `${capital}(`)}`),
   ];
 }
 

@@ -105,7 +105,10 @@ export function mapOnto(
       complain("limits: maxBindingBytes", "at least 512", String(maxBytes), "raise it"),
     );
   }
-  const { value } = chooseDispatch(extent, dtype, purpose, tuning, limits, options);
+  const first = chooseDispatch(extent, dtype, purpose, tuning, limits, options);
+  // A region holds no whole number of four rows in general.
+  const fits = size * elementBytes(dtype) <= maxBytes;
+  const value = first.value === "rows4" && !fits ? "scalar" : first.value;
   const regions = regionsOf(extent, elementBytes(dtype), elementsPerValue(value), maxBytes);
   const several = regions.length > 1 ? { forbidWhole: true } : {};
   const dispatches = regions.map((region) =>
@@ -205,7 +208,7 @@ export function variantOf(
   };
 }
 
-const PARAM_WORDS = 28;
+const PARAM_WORDS = 32;
 
 /** Where a region begins in its binding: at the aligned offset below, and a remainder in elements. */
 function alignedStart(region: Region, dtype: Dtype): { offset: number; remainder: number } {
@@ -224,6 +227,7 @@ function paramsOf(outline: Outline, step: Step): Uint32Array {
   const { region, dispatch, firstSlot } = step.mapped;
   const { inner, team, value } = dispatch;
   const groups = step.merges ? mapping.groups : dispatch.groups;
+  const rowGroups = value === "rows4" ? 4 * groups : groups;
   const stepOuter = Math.floor(team / inner);
   const stepInner = team % inner;
   const layout = stateLayout(extent.channels);
@@ -239,9 +243,11 @@ function paramsOf(outline: Outline, step: Step): Uint32Array {
     step.grid[0],
     step.grid[1],
     remainder / elementsPerValue(value),
-    stepOuter * groups * inner + stepInner,
+    stepOuter * rowGroups * inner + stepInner,
     stepInner,
-    (groups - 1) * inner,
+    (rowGroups - 1) * inner,
+    rowGroups,
+    groups * inner,
     mapping.groups,
     step.merges ? 0 : region.firstChannel / perChannel,
     step.merges ? 0 : firstSlot,
@@ -264,7 +270,7 @@ function paramsOf(outline: Outline, step: Step): Uint32Array {
       options.slope,
       outline.gammaFloor ?? 0,
     ],
-    21,
+    23,
   );
   return words;
 }

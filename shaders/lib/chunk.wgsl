@@ -37,7 +37,7 @@ struct Cursor {
 fn cursorAt(task: Task) -> Cursor {
   let outer = task.first / params.inner;
   let inner = task.first % params.inner;
-  return Cursor(params.base + (outer * params.groups + task.group) * params.inner + inner, inner);
+  return Cursor(params.base + (outer * params.rowGroups + task.group) * params.inner + inner, inner);
 }
 
 fn next(cursor: Cursor) -> Cursor {

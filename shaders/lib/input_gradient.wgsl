@@ -1,4 +1,9 @@
 // dx = gamma * invStd * (dz - dBeta / M - xHat * dGamma / M) over one chunk.
+struct Known {
+  saved: Saved,
+  means: Means,
+}
+
 struct Means {
   dz: Value,
   dzXHat: Value,
@@ -8,7 +13,7 @@ fn meansOf(sums: Sums) -> Means {
   return Means(spread(sums.dz * params.perCount), spread(sums.dzXHat * params.perCount));
 }
 
-fn inputGradientAt(index: u32, known: Saved, means: Means) -> Value {
-  let each = gradientAt(index, known);
-  return known.scale * ((each.dz - means.dz) - each.xHat * means.dzXHat);
+fn inputGradientAt(index: u32, known: Known) -> Value {
+  let each = gradientAt(index, known.saved);
+  return known.saved.scale * ((each.dz - known.means.dz) - each.xHat * known.means.dzXHat);
 }

@@ -1,13 +1,13 @@
 // dx by words: the high half is of the next channel where a row ends.
-fn storeInputGradient(cursor: Cursor, known: Saved, means: Means, knownFollowing: Saved, meansFollowing: Means) {
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
   if (!ownsWord(cursor)) { return; }
   let index = cursor.index;
-  let low = inputGradientAt(index, known, means);
+  let low = inputGradientAt(index, own);
   if (endsTensor(cursor)) {
     storeLowDx(index, low);
   } else if (endsRow(cursor)) {
-    storePairDx(index, low, inputGradientAt(index + 1u, knownFollowing, meansFollowing));
+    storePairDx(index, low, inputGradientAt(index + 1u, following));
   } else {
-    storePairDx(index, low, inputGradientAt(index + 1u, known, means));
+    storePairDx(index, low, inputGradientAt(index + 1u, own));
   }
 }

@@ -1,3 +1,3 @@
-fn storeInputGradient(cursor: Cursor, known: Saved, means: Means, knownFollowing: Saved, meansFollowing: Means) {
-  storeDx(cursor.index, inputGradientAt(cursor.index, known, means));
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
+  storeDx(cursor.index, inputGradientAt(cursor.index, own));
 }

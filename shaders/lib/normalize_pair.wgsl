@@ -1,5 +1,6 @@
 // A word's low half writes both: the high half is of the next channel where a row ends.
-fn normalizeAt(cursor: Cursor, own: Normal, following: Normal) {
+alias Known = Normal;
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
   let index = cursor.index;
   if (!ownsWord(cursor)) { return; }
   let low = normalized(loadX(index), index, own);

@@ -1,3 +1,4 @@
-fn normalizeAt(cursor: Cursor, own: Normal, following: Normal) {
+alias Known = Normal;
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
   storeY(cursor.index, normalized(loadX(cursor.index), cursor.index, own));
 }

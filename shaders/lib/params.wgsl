@@ -12,6 +12,8 @@ struct Params {
   stepIndex: u32,    // from one of a lane's Values to its next: in the buffer,
   stepInner: u32,    // within the row,
   wrapIndex: u32,    // and what a new row adds
+  rowGroups: u32,    // rows of any group from one of a group to its next
+  valueStride: u32,  // from one number of a Value to its next, where they are not neighbours
   allGroups: u32,    // channel groups of the tensor
   firstGroup: u32,   // the region's first
   firstSlot: u32,    // where the region's chunks stand among all partials of a channel

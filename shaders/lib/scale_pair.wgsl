@@ -1,5 +1,6 @@
 // dx by words: the high half is of the next channel where a row ends.
-fn storeScaled(cursor: Cursor, own: Value, following: Value) {
+alias Known = Value;
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
   if (!ownsWord(cursor)) { return; }
   let index = cursor.index;
   let low = own * loadDy(index);

@@ -1,3 +1,4 @@
-fn storeScaled(cursor: Cursor, own: Value, following: Value) {
+alias Known = Value;
+fn mapAt(cursor: Cursor, own: Known, following: Known) {
   storeDx(cursor.index, own * loadDy(cursor.index));
 }

@@ -1,4 +1,4 @@
-// A Value is four neighbours of one channel (channels first, inner divisible by four).
+// A Value is four numbers of one channel: neighbours in a row, or the same place of four rows.
 alias Value = vec4f;
 alias ValueBits = vec4u;
 alias Channel = f32;

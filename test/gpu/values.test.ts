@@ -51,6 +51,7 @@ const SHAPES: readonly (readonly [readonly number[], BatchNormOptions["layout"]]
   [[3, 5, 3, 3], "channels-first"],
   [[4, 3, 8, 8], "channels-first"],
   [[7, 2, 9, 11], "channels-first"],
+  [[8, 2, 5, 7], "channels-first"], // odd rows, of which four make a Value
   [[3, 1, 5, 5], "channels-first"],
   [[6, 3, 1, 1], "channels-first"],
   [[3, 7, 9, 4], "channels-last"],
@@ -136,7 +137,7 @@ test("the cases take every path, with teams and without", () => {
       seen.add(`${path} ${value} ${team > 1 ? "team" : "lane"}${chunks > 1 ? " chunks" : ""}`);
     }
   }
-  for (const value of ["scalar", "row4", "channels4"]) {
+  for (const value of ["scalar", "row4", "rows4", "channels4"]) {
     for (const path of ["held", "whole", "split"]) expect(seen).toContain(`${path} ${value} team`);
     expect(seen).toContain(`split ${value} team chunks`);
     expect(seen).toContain(`whole ${value} lane`);

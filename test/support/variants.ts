@@ -15,7 +15,7 @@ export const ACTIVATIONS: readonly ActivationName[] = [
 ];
 
 const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
-  f32: ["scalar", "row4", "channels4"],
+  f32: ["scalar", "row4", "rows4", "channels4"],
   f16: ["row2", "row4", "channels2", "channels4", "half"],
   bf16: ["row2", "row4", "channels2", "channels4", "half"],
 };

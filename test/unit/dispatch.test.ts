@@ -235,18 +235,21 @@ describe.each(Object.entries(ODD_TUNINGS))("%s", (_name, tuning) => {
 function paramsOf(d: Dispatch) {
   const [gridWidth, gridHeight = 1, gridDepth = 1] = d.grid as readonly number[];
   const stepInner = d.team % d.inner;
+  const rowGroups = d.value === "rows4" ? 4 * d.groups : d.groups;
   return {
     gridWidth: gridWidth!,
     gridHeight,
     gridDepth,
     items: d.groups * d.chunks,
     stepInner,
-    stepIndex: Math.floor(d.team / d.inner) * d.groups * d.inner + stepInner,
-    wrapIndex: (d.groups - 1) * d.inner,
+    stepIndex: Math.floor(d.team / d.inner) * rowGroups * d.inner + stepInner,
+    wrapIndex: (rowGroups - 1) * d.inner,
+    rowGroups,
+    valueStride: d.groups * d.inner,
   };
 }
 
-/** Walks every lane of the grid as chunk.wgsl does, and tells what was visited. */
+/** Walks every lane of the grid as chunk.wgsl and, where a lane is alone, runs.wgsl do, and tells what was visited. */
 function walk(d: Dispatch, visit: (index: number, group: number, lane: number) => void): void {
   const p = paramsOf(d);
   const slots = d.workgroupSize / d.team;
@@ -266,8 +269,16 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
           const end = Math.min(begin + d.chunk, d.perGroup);
           const first = begin + lane;
           let inner = first % d.inner;
-          let index = (Math.floor(first / d.inner) * d.groups + group) * d.inner + inner;
-          for (let at = first; at < end; at += d.team) {
+          let index = (Math.floor(first / d.inner) * p.rowGroups + group) * d.inner + inner;
+          for (let at = first; d.team === 1 && at < end;) {
+            const left = end - at;
+            const steps = Math.min(left, p.stepInner === 0 ? left : d.inner - inner);
+            for (let i = 0; i < steps; i++) visit(index + i * p.stepIndex, group, lane);
+            index += steps * p.stepIndex + p.wrapIndex;
+            inner = 0;
+            at += steps;
+          }
+          for (let at = first; d.team > 1 && at < end; at += d.team) {
             visit(index, group, lane);
             inner += p.stepInner;
             index += p.stepIndex;
@@ -288,19 +299,21 @@ function coverage(
 ): string | null {
   const d = choose(each, dtype, tuning, given, limits);
   const perValue = elementsPerValue(d);
-  const values = each.size / perValue;
-  const seen = new Uint8Array(values);
+  const { valueStride } = paramsOf(d);
+  const seen = new Uint8Array(each.size);
   const perLane = new Map<number, number>();
   let outside = 0;
   let foreign = 0;
   walk(d, (index, group, lane) => {
-    if (!(index >= 0 && index < values)) outside += 1;
-    else seen[index] = Math.min(255, seen[index]! + 1);
-    // The channel of the Value's first element is the first of its group.
-    const channel =
-      Math.floor((index * perValue) / (each.channels === 1 ? each.count : each.inner)) %
-      each.channels;
-    if (channel !== group * channelsPerValue(d.value)) foreign += 1;
+    for (let i = 0; i < perValue; i++) {
+      const element = d.value === "rows4" ? index + i * valueStride : index * perValue + i;
+      if (!(element >= 0 && element < each.size)) outside += 1;
+      else seen[element] = Math.min(255, seen[element]! + 1);
+      const channel =
+        Math.floor(element / (each.channels === 1 ? each.count : each.inner)) % each.channels;
+      const offset = d.value.startsWith("channels") ? i : 0;
+      if (channel !== group * channelsPerValue(d.value) + offset) foreign += 1;
+    }
     if (d.held > 0) {
       const key = group * d.team + lane;
       perLane.set(key, (perLane.get(key) ?? 0) + 1);
