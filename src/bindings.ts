@@ -1,7 +1,7 @@
 import { extentOf, requireDtype, type BatchNormOptions, type Dtype } from "./descriptor.js";
 import { USAGE } from "./device.js";
 import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
-import type { BindingName } from "./kernels.js";
+import type { BindingName, CoreBindingName } from "./kernels.js";
 import { Tensor, tensorBytes } from "./tensor.js";
 
 /** What a plan binds: a whole buffer, a range of one, or a tensor. */
@@ -16,7 +16,7 @@ export interface PlanDescriptor extends BatchNormOptions {
 }
 
 /** Bytes of every buffer that a plan of this descriptor binds. */
-export type ByteSizes = Readonly<Record<Exclude<BindingName, "partials">, number>>;
+export type ByteSizes = Readonly<Record<Exclude<CoreBindingName, "partials">, number>>;
 
 /** Every part of the state buffer starts at a multiple of this, so that each can be bound on its own. */
 const STATE_ALIGNMENT = 256;

@@ -1,12 +1,20 @@
-/** The fragments under `shaders/`, by path without ending: `lib/chunk`, `inference`. */
-export const fragments: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(
-    import.meta.glob<string>("../shaders/**/*.wgsl", {
-      query: "?raw",
-      import: "default",
-      eager: true,
-    }),
-  ).map(([path, text]) => [path.replace("../shaders/", "").replace(".wgsl", ""), text]),
+/** Fragments by their path under `shaders/` without ending: `lib/chunk`, `inference`. */
+export type Fragments = Readonly<Record<string, string>>;
+
+/** Names what a glob of `shaders/` gives. */
+export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments {
+  return Object.fromEntries(
+    Object.entries(files).map(([path, text]) => [path.replace(/.*shaders\/|\.wgsl$/g, ""), text]),
+  );
+}
+
+/** The fragments of the core's kernels. */
+export const fragments = fragmentsOf(
+  import.meta.glob<string>(["../shaders/*.wgsl", "../shaders/lib/*.wgsl"], {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
 );
 
 /** A composed module: its code, and which fragment each of its lines came from. */
@@ -19,11 +27,13 @@ export interface Composed {
 /**
  * Joins WGSL fragments into one module. Declarations may stand in any order, so this is all the linker
  * there is; a variant is another fragment that defines the same names.
+ *
+ * @param more fragments besides the core's.
  */
-export function compose(head: string, names: readonly string[]): Composed {
+export function compose(head: string, names: readonly string[], more: Fragments = {}): Composed {
   const parts = [{ name: "head", text: head }];
   for (const name of names) {
-    const text = fragments[name];
+    const text = fragments[name] ?? more[name];
     if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
     parts.push({ name: `${name}.wgsl`, text });
   }

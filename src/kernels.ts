@@ -1,4 +1,4 @@
-import { compose, type Composed } from "./compose.js";
+import { compose, type Composed, type Fragments } from "./compose.js";
 import type { ActivationName, Dtype } from "./descriptor.js";
 
 /** One compute kernel, a file of the same name in `shaders/`. */
@@ -51,10 +51,27 @@ export interface Variant {
   readonly recovers: boolean;
   /** Inputs bound as read_write, where they share a buffer with an output. */
   readonly shared: boolean;
+  /** A kernel from outside this table, in the place of `kernel`. */
+  readonly extension?: Extension;
+}
+
+/** A kernel that another entry of the package brings with it, so that the core need not carry it. */
+export interface Extension {
+  /** Tells it from any other: pipelines are kept by it. */
+  readonly name: string;
+  specOf(variant: Variant): KernelSpec;
+  /** Fragments besides the core's; a method, so that it is no part of a pipeline's key. */
+  fragments(): Fragments;
 }
 
 /** Names of what a caller binds; `partials` is the plan's own. */
-export type BindingName =
+export type BindingName = CoreBindingName | ExtensionBindingName;
+
+/** What only kernels from outside the core bind. */
+export type ExtensionBindingName = "parts" | "statistics" | "sums" | "mask" | "renorm";
+
+/** What the core's kernels bind. */
+export type CoreBindingName =
   | "x"
   | "y"
   | "dy"
@@ -72,12 +89,16 @@ export type BindingName =
 export interface BindingSpec {
   readonly name: BindingName;
   readonly write: boolean;
+  /** WGSL type of an element, where the table of bindings does not say it. */
+  readonly element?: string;
 }
 
 /** A kernel's fragments and bindings under one variant. Binding 0 is always the uniform `params`. */
 export interface KernelSpec {
   readonly fragments: readonly string[];
   readonly bindings: readonly BindingSpec[];
+  /** Constants that the fragments take, in WGSL. */
+  readonly constants?: readonly string[];
 }
 
 const read = (name: BindingName): BindingSpec => ({ name, write: false });
@@ -95,23 +116,28 @@ function packing({ dtype, value }: Variant): string[] {
   return [`lib/bits_${dtype}`, `lib/pack_${words}`];
 }
 
-/** The table of kernels: which fragments and which bindings each of them has. */
-export function specOf(v: Variant): KernelSpec {
-  const activation = v.activation.replaceAll("-", "_");
-  const team = v.team === 1 ? "lane" : "shared";
-  const walk = v.team === 1 ? "lane" : "team";
-  const stored = v.value === "half" ? "pair" : "value";
-  const base = [
+/** What every kernel is made of: values, chunks, the arithmetic of statistics. */
+export function baseOf(v: Variant): string[] {
+  return [
     "lib/params",
     "lib/chunk",
     `lib/value_${SHAPED[v.value] ?? v.value}`,
-    `lib/words_${stored}`,
+    `lib/words_${v.value === "half" ? "pair" : "value"}`,
     ...packing(v),
     v.fence ? "lib/fence_integer" : "lib/fence_none",
     ...only(v.team === 1, "lib/runs"),
     "lib/statistics",
-    v.kernel,
   ];
+}
+
+/** The table of kernels: which fragments and which bindings each of them has. */
+export function specOf(v: Variant): KernelSpec {
+  if (v.extension) return v.extension.specOf(v);
+  const activation = v.activation.replaceAll("-", "_");
+  const team = v.team === 1 ? "lane" : "shared";
+  const walk = v.team === 1 ? "lane" : "team";
+  const stored = v.value === "half" ? "pair" : "value";
+  const base = [...baseOf(v), v.kernel];
   const statistics = [`lib/merge_${team}_statistics`];
   const sums = ["lib/sums", `lib/merge_${team}_sums`];
   const laneSums = ["lib/long_sum", `lib/sums_${walk}`];
@@ -260,7 +286,7 @@ export function specOf(v: Variant): KernelSpec {
   }
 }
 
-const ELEMENT: Readonly<Record<BindingName, "Storage" | "Channel" | "ChannelBits">> = {
+const ELEMENT: Readonly<Partial<Record<BindingName, string>>> = {
   x: "Storage",
   y: "Storage",
   dy: "Storage",
@@ -325,7 +351,7 @@ function accessors(name: BindingName, written: boolean, { value, inPlace }: Vari
 
 /** The WGSL of one variant: constants and bindings, then its fragments. */
 export function sourceOf(variant: Variant): Composed {
-  const { fragments, bindings } = specOf(variant);
+  const { fragments, bindings, constants = [] } = specOf(variant);
   const { workgroupSize, team, lanesAdjacent } = variant;
   const slots = workgroupSize / team;
   const head = [
@@ -336,20 +362,22 @@ export function sourceOf(variant: Variant): Composed {
     `const LANE_STRIDE = ${lanesAdjacent ? 1 : slots}u;`,
     `const SLOT_STRIDE = ${lanesAdjacent ? team : 1}u;`,
     `@group(0) @binding(0) var<uniform> params: Params;`,
+    ...constants,
   ];
   bindings.forEach((binding, index) => {
     const { name } = binding;
     const access = isWritable(binding, variant) ? "read_write" : "read";
+    const element = binding.element ?? ELEMENT[name];
     head.push(
-      `@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${ELEMENT[name]}>;`,
+      `@group(0) @binding(${index + 1}) var<storage, ${access}> ${name}: array<${element}>;`,
     );
-    if (ELEMENT[name] !== "Storage") return;
+    if (element !== "Storage") return;
     head.push(...accessors(name, binding.write, variant));
   });
-  return compose(head.join("\n"), fragments);
+  return compose(head.join("\n"), fragments, variant.extension?.fragments());
 }
 
 /** A short readable name: `forward_normalize[f32 row4 team 256]`. */
 export function labelOf(variant: Variant): string {
-  return `${variant.kernel}[${variant.dtype} ${variant.value} team ${variant.team}]`;
+  return `${variant.extension?.name ?? variant.kernel}[${variant.dtype} ${variant.value} team ${variant.team}]`;
 }

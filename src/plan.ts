@@ -153,6 +153,8 @@ export interface Step {
   readonly slots?: number;
   /** Whether it only merges partials: an item is a channel group of the whole tensor. */
   readonly merges?: boolean;
+  /** A number that a kernel from outside the core asks for. */
+  readonly extra?: number;
   /** The kernel's binding -> the caller's, where they differ. */
   readonly rename?: Readonly<Partial<Record<BindingName, BindingName>>>;
 }
@@ -272,6 +274,7 @@ function paramsOf(outline: Outline, step: Step): Uint32Array {
     ],
     23,
   );
+  words[29] = step.extra ?? 0;
   return words;
 }
 

@@ -30,4 +30,5 @@ struct Params {
   eps: f32,
   slope: f32,
   gammaFloor: f32,   // in place: |gamma| is at least this
+  extra: u32,        // what a kernel outside the core asks for
 }

@@ -1,0 +1,30 @@
+// r = sigmaB / sigma, d = (muB - mu) / sigma, clipped. `renorm` holds the moving averages mu and sigma, two planes.
+// LIMITS are the corners (batch, rMin, rMax, dMax) of a line that the batch counter walks along.
+fn limitsAt(batch: f32) -> vec3f {
+  var corners = LIMITS;
+  var found = corners[0].yzw;
+  for (var i = 1u; i < LIMIT_COUNT; i++) {
+    let from = corners[i - 1u];
+    let to = corners[i];
+    if (batch >= from.x) {
+      let along = clamp((batch - from.x) / (to.x - from.x), 0.0, 1.0);
+      found = from.yzw * (1.0 - along) + to.yzw * along;
+    }
+  }
+  return found;
+}
+
+fn correctionOf(group: u32, shift: Channel, delta: Channel, variance: Channel) -> Correction {
+  let channels = arrayLength(&renorm) / 2u;
+  let at = group % channels;
+  let limits = limitsAt(batchesBefore());
+  let sigma = max(renorm[channels + at], Channel(sqrt(params.eps)));
+  let r = sqrt(variance + params.eps) / sigma;
+  let d = ((shift - renorm[at]) + delta) / sigma;
+  return Correction(clamp(r, Channel(limits.x), Channel(limits.y)), clamp(d, Channel(-limits.z), Channel(limits.z)));
+}
+
+fn saveCorrection(group: u32, correction: Correction) {
+  saved[7u * params.allGroups + group] = correction.r;
+  saved[8u * params.allGroups + group] = correction.d;
+}

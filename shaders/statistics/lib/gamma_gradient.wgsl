@@ -1,0 +1,1 @@
+fn gammaGradient(group: u32, total: Sums) -> Channel { return total.dzXHat; }

@@ -1,0 +1,1 @@
+fn gammaOf(group: u32) -> Channel { return Channel(1.0); }

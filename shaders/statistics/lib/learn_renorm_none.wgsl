@@ -1,0 +1,1 @@
+fn learnRenorm(group: u32, mean: Channel, variance: Channel) {}

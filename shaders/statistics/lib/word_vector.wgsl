@@ -1,0 +1,1 @@
+fn firstWord(bits: ChannelBits) -> u32 { return bits.x; }

@@ -1,0 +1,255 @@
+import type { Resource } from "../bindings.js";
+import { requireTrainable } from "../descriptor.js";
+import type { Wants } from "../backward.js";
+import { complain, OptionError } from "../errors.js";
+import type { BindingName, Variant } from "../kernels.js";
+import {
+  partialBytes,
+  Plan,
+  PLAIN,
+  variantOf,
+  type Outline,
+  type Step,
+  type Target,
+} from "../plan.js";
+import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+
+/** What {@link createSums} takes. */
+export interface SumsDescriptor extends StatisticsPlanDescriptor {
+  /** Parts in the buffer that is written to. Default 1. */
+  parts?: number;
+  /** Which of them is written. Default 0. */
+  part?: number;
+  /** Whether the forward added a residual. Default false. */
+  residual?: boolean;
+  /** Whether dResidual, which is dz, is written on the way. Default: `residual`. */
+  residualGrad?: boolean;
+}
+
+/** What a sums plan binds; residual and dResidual where they are asked for. */
+export interface SumsResources {
+  dy: Resource;
+  /** The x of the forward. */
+  x: Resource;
+  residual?: Resource;
+  /** What {@link createStatisticsForward} left. */
+  saved: Resource;
+  /** Written, one part of it: {@link sumsBytes} of all parts. */
+  sums: Resource;
+  dResidual?: Resource;
+}
+
+/** Planned partial sums of a backward. */
+export interface SumsPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records at most two dispatches into an encoder or an open compute pass.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: SumsResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+/** The core's sums over every chunk, to scratch or to the caller's buffer. */
+function sumsSteps(draft: Draft, fields: Partial<Variant>, rename: Step["rename"] = {}): Step[] {
+  return draft.mapping.regions.map((mapped) => ({
+    variant: {
+      ...PLAIN,
+      ...variantOf(draft.resolved, mapped.dispatch, draft.tuning),
+      kernel: "backward_sums",
+      ...fields,
+    },
+    mapped,
+    grid: mapped.dispatch.grid,
+    rename,
+  }));
+}
+
+function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
+  const subject = "sums";
+  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
+  const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
+  requireCount(`${subject}: parts - part`, parts - part, 1);
+  const draft = new Draft(device, subject, descriptor, "reduce", { kinds: 2 });
+  const { resolved, mapping } = draft;
+  const { activation } = resolved.options;
+  const residual = (descriptor.residual ?? false) && activation !== "none";
+  const dResidual = descriptor.residualGrad ?? descriptor.residual ?? false;
+  const merge = draft.channels({ kernel: "merge_sums" }, {}, { extra: part });
+  const fields = { activation, residual, dResidual };
+  const steps: Step[] = [];
+  if (resolved.extent.size === 0) {
+    steps.push({ ...merge, slots: 0 });
+  } else if (mapping.slots === 1) {
+    for (const step of sumsSteps(draft, fields, { partials: "sums" })) {
+      steps.push({ ...step, mapped: { ...step.mapped, firstSlot: part } });
+    }
+  } else {
+    steps.push(...sumsSteps(draft, fields), merge);
+  }
+  const inputs: BindingName[] = ["x", "dy", "saved"];
+  if (residual) inputs.push("residual");
+  return {
+    subject,
+    resolved,
+    mapping,
+    inputs,
+    outputs: dResidual ? ["sums", "dResidual"] : ["sums"],
+    steps,
+    scratchBytes: partialBytes(resolved, mapping, 2),
+  };
+}
+
+/**
+ * Plans the partial sums of a backward over a batch, or over any share of one: per channel `sum dz` and
+ * `sum dz * xHat` with `dz = dy * activation'(z)` and the xHat of {@link createStatisticsForward}'s `saved`. In the
+ * buffer they are two planes of one f32 per channel: {@link sumsBytes}. They are this share's dBeta and (without batch
+ * renormalization) dGamma; added up over all shares they are the whole batch's.
+ *
+ * @throws OptionError, ShapeError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
+ */
+export function createSums(device: GPUDevice, descriptor: SumsDescriptor): Promise<SumsPlan> {
+  return Plan.create(device, outlineSums(device, descriptor));
+}
+
+/** {@link createSums}, compiling on the spot. */
+export function createSumsSync(device: GPUDevice, descriptor: SumsDescriptor): SumsPlan {
+  return Plan.createSync(device, outlineSums(device, descriptor));
+}
+
+/** What {@link createStatisticsBackward} takes. */
+export interface StatisticsBackwardDescriptor extends StatisticsPlanDescriptor {
+  /** Whether the sums of dz and dz * xHat are x's own, or handed over as parts. Default "own". */
+  sums?: "own" | "given";
+  /** Parts in the buffer of given sums. Default 1. */
+  parts?: number;
+  /** As the forward's. Default: `affine`. */
+  scale?: boolean;
+  /** As the forward's. Default: `affine`. */
+  center?: boolean;
+  /** gamma and beta default to `scale` and `center`. */
+  wants?: Wants;
+  /** Whether the forward added a residual. Default false. */
+  residual?: boolean;
+  /** Whether dResidual is written; with given sums {@link createSums} writes it. Default: `residual` with own sums. */
+  residualGrad?: boolean;
+  /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
+  accumulate?: boolean;
+}
+
+/** What a backward plan binds; outputs where they are wanted. */
+export interface StatisticsBackwardResources {
+  dy: Resource;
+  /** The x of the forward. */
+  x: Resource;
+  residual?: Resource;
+  /** What the forward left. */
+  saved: Resource;
+  /** Read, where they are given: {@link sumsBytes} of all parts. */
+  sums?: Resource;
+  dx?: Resource;
+  dGamma?: Resource;
+  dBeta?: Resource;
+  dResidual?: Resource;
+}
+
+/** A planned backward pass. */
+export interface StatisticsBackwardPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records at most three dispatches into an encoder or an open compute pass.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: StatisticsBackwardResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescriptor): Outline {
+  const subject = "statisticsBackward";
+  const given = descriptor.sums === "given";
+  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
+  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", { kinds: 2 });
+  const { resolved, mapping } = draft;
+  const { options, extent } = resolved;
+  if (!given) requireTrainable(subject, extent, options.singleValue);
+  const residual = (descriptor.residual ?? false) && options.activation !== "none";
+  const dResidual = descriptor.residualGrad ?? ((descriptor.residual ?? false) && !given);
+  const dx = descriptor.wants?.x ?? true;
+  const dGamma = descriptor.wants?.gamma ?? descriptor.scale ?? options.affine;
+  const dBeta = descriptor.wants?.beta ?? descriptor.center ?? options.affine;
+  if (!dx && !dGamma && !dBeta && !dResidual) {
+    throw new OptionError(
+      complain(`${subject}: wants`, "at least one gradient", "none", "leave the call out instead"),
+    );
+  }
+  if (given && dResidual) {
+    throw new OptionError(
+      complain(
+        `${subject}: residualGrad`,
+        "false with given sums",
+        "true",
+        "createSums writes dResidual, where dz is at hand first",
+      ),
+    );
+  }
+  const empty = extent.size === 0;
+  const fields = { activation: options.activation, residual };
+  const slots = given ? parts : empty ? 0 : mapping.slots;
+  const from = { slots, ...(given ? { rename: { partials: "sums" as const } } : {}) };
+  const steps: Step[] = [];
+  if (!empty && !given) steps.push(...sumsSteps(draft, { ...fields, dResidual }));
+  if (!empty && dx) steps.push(...draft.regions({ kernel: "gradient_input" }, fields, from));
+  if (dGamma || dBeta) {
+    const step = given ? draft.alone.bind(draft) : draft.channels.bind(draft);
+    steps.push(step({ kernel: "gradient_parameters" }, { dGamma, dBeta }, { ...from, extra: 1 }));
+  }
+  const inputs: BindingName[] = ["x", "dy", "saved"];
+  if (given) inputs.push("sums");
+  if (residual) inputs.push("residual");
+  const outputs: BindingName[] = [];
+  if (dx) outputs.push("dx");
+  if (dResidual) outputs.push("dResidual");
+  if (dGamma) outputs.push("dGamma");
+  if (dBeta) outputs.push("dBeta");
+  return {
+    subject,
+    resolved,
+    mapping,
+    inputs,
+    outputs,
+    steps,
+    scratchBytes: given ? 0 : partialBytes(resolved, mapping, 2),
+    accumulate: descriptor.accumulate ?? false,
+  };
+}
+
+/**
+ * Plans the backward of {@link createStatisticsForward}: with `dz = dy * activation'(z)`,
+ * `dx = gamma * invStd * (dz - sum dz / M - xHat * (sum dz * xHat) / M)`, where the sums are x's own (`sums: "own"`) or
+ * those of all parts that are handed over (`"given"`), and M is the count of the forward's statistics, whosever they
+ * were. `dGamma` and `dBeta` are of the same sums: with given ones those of the whole batch, the same on every device,
+ * so that they must not be added up over devices again.
+ *
+ * @throws OptionError, ShapeError, SingleValueError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
+ * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, section 3.
+ */
+export function createStatisticsBackward(
+  device: GPUDevice,
+  descriptor: StatisticsBackwardDescriptor,
+): Promise<StatisticsBackwardPlan> {
+  return Plan.create(device, outlineBackward(device, descriptor));
+}
+
+/** {@link createStatisticsBackward}, compiling on the spot. */
+export function createStatisticsBackwardSync(
+  device: GPUDevice,
+  descriptor: StatisticsBackwardDescriptor,
+): StatisticsBackwardPlan {
+  return Plan.createSync(device, outlineBackward(device, descriptor));
+}

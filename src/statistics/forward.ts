@@ -1,0 +1,135 @@
+import type { Resource } from "../bindings.js";
+import { requireTrainable } from "../descriptor.js";
+import type { BindingName } from "../kernels.js";
+import { partialBytes, Plan, type Outline, type Step, type Target } from "../plan.js";
+import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+
+/** What {@link createStatisticsForward} takes. */
+export interface StatisticsForwardDescriptor extends StatisticsPlanDescriptor {
+  /** Whether the statistics are x's own, or handed over as parts. Default "own". */
+  statistics?: "own" | "given";
+  /** Parts in the buffer of given statistics. Default 1. */
+  parts?: number;
+  /** Whether gamma exists (Keras's name). Default: `affine`. */
+  scale?: boolean;
+  /** Whether beta exists (Keras's name). Default: `affine`. */
+  center?: boolean;
+  /** Whether a residual is added before the activation. Default false. */
+  residual?: boolean;
+}
+
+/** What a forward plan binds: gamma where `scale`, beta where `center`, state where `trackRunningStats`. */
+export interface StatisticsForwardResources {
+  x: Resource;
+  /** Read, where they are given: {@link statisticsBytes} of all parts. */
+  statistics?: Resource;
+  gamma?: Resource;
+  beta?: Resource;
+  residual?: Resource;
+  y: Resource;
+  /** Written: what the backward reads, larger than the core's ({@link statisticsByteSizes}). */
+  saved: Resource;
+  /** Read and written: running mean and variance, batch counter. */
+  state?: Resource;
+}
+
+/** A planned forward pass. */
+export interface StatisticsForwardPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records into an encoder or an open compute pass: at most four dispatches, of which only those over x are large.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: StatisticsForwardResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescriptor): Outline {
+  const subject = "statisticsForward";
+  const given = descriptor.statistics === "given";
+  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
+  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce");
+  const { resolved, mapping } = draft;
+  const { options, extent } = resolved;
+  // Whether merged statistics are of one value only the device knows.
+  if (!given) requireTrainable(subject, extent, options.singleValue);
+  const scale = descriptor.scale ?? options.affine;
+  const center = descriptor.center ?? options.affine;
+  const residual = descriptor.residual ?? false;
+  const running = options.trackRunningStats;
+  const steps: Step[] = [];
+  const empty = extent.size === 0;
+  if (!empty && !given) {
+    const toScratch = { rename: { statistics: "partials" as const } };
+    steps.push(...draft.regions({ kernel: "statistics" }, {}, toScratch));
+  }
+  if (!empty || given) {
+    const finish = { kernel: "finish", scale, center } as const;
+    steps.push(
+      given
+        ? draft.alone(finish, {}, { slots: parts, rename: { partials: "statistics" } })
+        : draft.channels(finish),
+    );
+    if (!empty) {
+      steps.push(
+        ...draft.regions({ kernel: "apply" }, { residual, activation: options.activation }),
+      );
+    }
+    if (running) {
+      const unbiased = options.runningVariance === "unbiased";
+      steps.push(draft.channels({ kernel: "learn", unbiased }, {}, { extra: 1, grid: [1, 1, 1] }));
+    }
+  }
+  const inputs: BindingName[] = ["x"];
+  if (given) inputs.push("statistics");
+  if (scale) inputs.push("gamma");
+  if (center) inputs.push("beta");
+  if (residual) inputs.push("residual");
+  const outputs: BindingName[] = ["y", "saved"];
+  if (running) outputs.push("state");
+  return {
+    subject,
+    resolved,
+    mapping,
+    inputs,
+    outputs,
+    steps,
+    scratchBytes: given ? 0 : partialBytes(resolved, mapping, 4),
+  };
+}
+
+/**
+ * Plans a forward pass whose statistics may be another's: `y = activation(gamma * xHat + beta + residual)` with mean
+ * and biased variance of x itself (`statistics: "own"`) or of the parts that are handed over (`"given"`), merged as if
+ * their values had been one batch. M is the count of all parts, in the normalisation, in the running variance and,
+ * through `saved`, in the backward. Running statistics and counter move as in the core; where every part is empty
+ * they stay.
+ *
+ * M = 1 in given statistics gives xHat = 0 where the value is x's own, as `singleValue: "zero"` does: only the device
+ * knows the count.
+ *
+ * @throws OptionError, ShapeError, SingleValueError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
+ * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1.
+ * @example
+ * ```ts
+ * const plan = await createStatisticsForward(device, { shape: [8, 64, 56, 56], statistics: "given", parts: 4 });
+ * plan.encode(encoder, { x, statistics, gamma, beta, y, saved, state });
+ * ```
+ */
+export function createStatisticsForward(
+  device: GPUDevice,
+  descriptor: StatisticsForwardDescriptor,
+): Promise<StatisticsForwardPlan> {
+  return Plan.create(device, outlineForward(device, descriptor));
+}
+
+/** {@link createStatisticsForward}, compiling on the spot. */
+export function createStatisticsForwardSync(
+  device: GPUDevice,
+  descriptor: StatisticsForwardDescriptor,
+): StatisticsForwardPlan {
+  return Plan.createSync(device, outlineForward(device, descriptor));
+}

@@ -1,0 +1,39 @@
+/**
+ * Statistics beyond the batch: partial statistics as a value on the GPU, and what is built on them.
+ *
+ * @packageDocumentation
+ */
+export { createStatistics, createStatisticsSync } from "./statistics.js";
+export type { StatisticsDescriptor, StatisticsPlan, StatisticsResources } from "./statistics.js";
+export {
+  createMergeStatistics,
+  createMergeStatisticsSync,
+  createMergeSums,
+  createMergeSumsSync,
+  mergeStatistics,
+} from "./merge.js";
+export type { MergeDescriptor, MergeStatisticsPlan, MergeSumsPlan } from "./merge.js";
+export { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
+export type {
+  StatisticsForwardDescriptor,
+  StatisticsForwardPlan,
+  StatisticsForwardResources,
+} from "./forward.js";
+export {
+  createStatisticsBackward,
+  createStatisticsBackwardSync,
+  createSums,
+  createSumsSync,
+} from "./backward.js";
+export type {
+  StatisticsBackwardDescriptor,
+  StatisticsBackwardPlan,
+  StatisticsBackwardResources,
+  SumsDescriptor,
+  SumsPlan,
+  SumsResources,
+} from "./backward.js";
+export { readStatistics } from "./read.js";
+export type { HostStatistics } from "./read.js";
+export { statisticsBytes, statisticsByteSizes, sumsBytes } from "./sizes.js";
+export type { SizesDescriptor, StatisticsByteSizes } from "./sizes.js";

@@ -1,0 +1,93 @@
+import type { Resource } from "../bindings.js";
+import { partialBytes, Plan, type Outline, type Step, type Target } from "../plan.js";
+import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+
+/** What {@link createStatistics} takes: of the options only `layout` matters. */
+export interface StatisticsDescriptor extends StatisticsPlanDescriptor {
+  /** Parts in the buffer that is written to. Default 1. */
+  parts?: number;
+  /** Which of them is written. Default 0. */
+  part?: number;
+}
+
+/** What a statistics plan binds. */
+export interface StatisticsResources {
+  /** Read. */
+  x: Resource;
+  /** Written, one part of it: {@link statisticsBytes} of all parts. */
+  statistics: Resource;
+}
+
+/** Planned partial statistics. */
+export interface StatisticsPlan {
+  /** Bytes of scratch that the plan owns. */
+  readonly scratchBytes: number;
+  /**
+   * Records at most two dispatches into an encoder or an open compute pass.
+   *
+   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   */
+  encode(target: Target, resources: StatisticsResources): void;
+  /** Frees what the plan owns, not what it binds. Idempotent. */
+  destroy(): void;
+}
+
+function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor): Outline {
+  const subject = "statistics";
+  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
+  const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
+  const draft = new Draft(device, subject, descriptor, "reduce");
+  const { resolved, mapping } = draft;
+  requireCount(`${subject}: parts - part`, parts - part, 1);
+  const merge = draft.channels({ kernel: "merge_statistics" }, {}, { extra: part });
+  const steps: Step[] = [];
+  if (resolved.extent.size === 0) {
+    steps.push({ ...merge, slots: 0 });
+  } else if (mapping.slots === 1) {
+    for (const step of draft.regions({ kernel: "statistics" })) {
+      steps.push({ ...step, mapped: { ...step.mapped, firstSlot: part } });
+    }
+  } else {
+    const toScratch = { rename: { statistics: "partials" as const } };
+    steps.push(...draft.regions({ kernel: "statistics" }, {}, toScratch), merge);
+  }
+  return {
+    subject,
+    resolved,
+    mapping,
+    inputs: ["x"],
+    outputs: ["statistics"],
+    steps,
+    scratchBytes: partialBytes(resolved, mapping, 4),
+  };
+}
+
+/**
+ * Plans the partial statistics of a batch, or of any share of one: per channel count, shift, delta and M2, where
+ * `mean = shift + delta` and `M2 = sum (x - mean)^2`. In the buffer they are four planes of one 32-bit word per
+ * channel, the count as an unsigned integer, the others as f32: {@link statisticsBytes}.
+ *
+ * An empty x gives count 0; whatever stands in the other planes then means nothing.
+ *
+ * @throws OptionError, ShapeError, DeviceLostError; rejects with CompileError, OutOfMemoryError.
+ * @see Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115.
+ * @example
+ * ```ts
+ * const plan = await createStatistics(device, { shape: [32, 64, 56, 56] });
+ * plan.encode(encoder, { x, statistics }); // statistics: statisticsBytes(64) bytes
+ * ```
+ */
+export function createStatistics(
+  device: GPUDevice,
+  descriptor: StatisticsDescriptor,
+): Promise<StatisticsPlan> {
+  return Plan.create(device, outlineStatistics(device, descriptor));
+}
+
+/** {@link createStatistics}, compiling on the spot. */
+export function createStatisticsSync(
+  device: GPUDevice,
+  descriptor: StatisticsDescriptor,
+): StatisticsPlan {
+  return Plan.createSync(device, outlineStatistics(device, descriptor));
+}

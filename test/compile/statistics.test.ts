@@ -1,0 +1,112 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { isWritable, sourceOf, specOf, type ValueKind, type Variant } from "../../src/kernels.js";
+import { PLAIN } from "../../src/plan.js";
+import type { Dtype } from "../../src/descriptor.js";
+import { extensionOf, type Choice } from "../../src/statistics/kernels.js";
+import { openNullDevice } from "../support/null-device.js";
+import { ACTIVATIONS } from "../support/variants.js";
+
+let device: GPUDevice;
+beforeAll(async () => {
+  device = await openNullDevice();
+});
+
+const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
+  f32: ["scalar", "row4", "rows4", "channels4"],
+  f16: ["row2", "row4", "channels2", "channels4", "half"],
+  bf16: ["row2", "row4", "channels2", "channels4", "half"],
+};
+const FLAGS = [false, true];
+
+/** Every choice that a plan can make of a kernel, and the core's choices that it looks at. */
+const CHOICES: Readonly<
+  Record<Choice["kernel"], [readonly Choice[], readonly Partial<Variant>[]]>
+> = {
+  statistics: [[{ kernel: "statistics" }], [{}]],
+  merge_statistics: [[{ kernel: "merge_statistics" }], [{}]],
+  finish: [
+    FLAGS.flatMap((scale) => FLAGS.map((center) => ({ kernel: "finish" as const, scale, center }))),
+    [{}],
+  ],
+  apply: [
+    [{ kernel: "apply" }],
+    FLAGS.flatMap((residual) => ACTIVATIONS.map((activation) => ({ residual, activation }))),
+  ],
+  learn: [FLAGS.map((unbiased) => ({ kernel: "learn" as const, unbiased })), [{}]],
+  merge_sums: [[{ kernel: "merge_sums" }], [{}]],
+  gradient_input: [
+    [{ kernel: "gradient_input" }],
+    FLAGS.flatMap((residual) => ACTIVATIONS.map((activation) => ({ residual, activation }))),
+  ],
+  gradient_parameters: [
+    [{ kernel: "gradient_parameters" }],
+    FLAGS.flatMap((dGamma) => FLAGS.map((dBeta) => ({ dGamma, dBeta }))),
+  ],
+};
+
+function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant> {
+  const [choices, fields] = CHOICES[kernel];
+  for (const value of VALUES[dtype])
+    for (const team of [1, 64])
+      for (const fence of FLAGS)
+        for (const shared of FLAGS)
+          for (const choice of choices)
+            for (const each of fields) {
+              // As in the core's: what shares and what fences changes no other choice.
+              if (each !== fields[0] && (shared || !fence)) continue;
+              yield {
+                ...PLAIN,
+                kernel: "forward_statistics",
+                extension: extensionOf(choice),
+                dtype,
+                value,
+                workgroupSize: 256,
+                team,
+                lanesAdjacent: value.startsWith("row"),
+                held: 0,
+                fence,
+                shared,
+                ...each,
+              };
+            }
+}
+
+describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
+  test.each(Object.keys(CHOICES) as Choice["kernel"][])(
+    "every variant of %s compiles within 8 storage buffers",
+    async (kernel) => {
+      const failures: string[] = [];
+      const seen = new Set<string>();
+      for (const variant of variantsOf(kernel, dtype)) {
+        seen.add(JSON.stringify(variant));
+        const { bindings } = specOf(variant);
+        if (bindings.length > 8) failures.push(`${bindings.length} storage buffers`);
+        const source = sourceOf(variant);
+        device.pushErrorScope("validation");
+        const module = device.createShaderModule({ code: source.code });
+        const layout = device.createBindGroupLayout({
+          entries: [
+            { binding: 0, visibility: 4, buffer: { type: "uniform" } },
+            ...bindings.map((binding, index) => ({
+              binding: index + 1,
+              visibility: 4,
+              buffer: {
+                type: isWritable(binding, variant)
+                  ? ("storage" as const)
+                  : ("read-only-storage" as const),
+              },
+            })),
+          ],
+        });
+        device.createComputePipeline({
+          layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+          compute: { module, entryPoint: "main" },
+        });
+        const error = await device.popErrorScope();
+        if (error) failures.push(`${JSON.stringify(variant)}: ${error.message}`);
+      }
+      expect(seen.size).toBeGreaterThan(3);
+      expect(failures.slice(0, 2)).toEqual([]);
+    },
+  );
+});

@@ -1,0 +1,310 @@
+/** Shards that share their statistics equal the whole batch: any split, any order, empty shards. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { BatchNormOptions, Dtype } from "../../src/index.js";
+import { extentOf } from "../../src/descriptor.js";
+import {
+  createMergeStatisticsSync,
+  createStatisticsSync,
+  mergeStatistics,
+  readStatistics,
+  statisticsBytes,
+} from "../../src/statistics/index.js";
+import { tensor } from "../../src/tensor.js";
+import { openDevice } from "../support/device.js";
+import { createRandom } from "../support/random.js";
+import { runShards, type ShardOptions } from "../support/shards.js";
+import {
+  comparisons,
+  rounded,
+  TUNINGS,
+  type Call,
+  type Inputs,
+  type Outputs,
+} from "../support/tolerance.js";
+import "../support/allclose.js";
+
+let device: GPUDevice;
+beforeAll(async () => {
+  device = await openDevice();
+});
+
+const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+function inputsFor(
+  { shape, options, dtype = "f32" }: Call,
+  seed: number,
+  offset = 0,
+  std = 1,
+  residual = false,
+): Inputs {
+  const random = createRandom(seed);
+  const { channels } = extentOf("test", shape, options?.layout ?? "channels-first");
+  const values = (mean = 0, deviation = 1): Float32Array =>
+    rounded(random.normals(product(shape), mean, deviation), dtype);
+  return {
+    x: values(offset, std),
+    dy: values(0.2),
+    ...(residual ? { residual: values() } : {}),
+    gamma: random.normals(channels, 0.2, 1),
+    beta: random.normals(channels),
+    state: {
+      mean: random.normals(channels, offset, std),
+      variance: random.uniforms(channels, 0.5, 2).map((value) => value * std * std),
+      numBatchesTracked: 3,
+    },
+  };
+}
+
+/** Every output within the core's bound of the whole batch in float64. */
+async function expectWhole(call: Call, inputs: Inputs, options: ShardOptions): Promise<Outputs> {
+  const outputs = await runShards(device, call, inputs, options);
+  for (const { name, actual, expected, atol } of comparisons(call, inputs, outputs)) {
+    expect(actual, name).toBeAllclose(expected, { atol });
+  }
+  expect(outputs.state?.numBatchesTracked).toBe(4);
+  // Every shard has learned the same, whatever it holds itself.
+  for (const [name, bits] of Object.entries(outputs.bits)) {
+    if (name.startsWith("state")) expect(bits).toEqual(outputs.bits["state 0"]);
+  }
+  return outputs;
+}
+
+type Layout = NonNullable<BatchNormOptions["layout"]>;
+
+const SHAPES: readonly (readonly [readonly number[], Layout])[] = [
+  [[9, 3, 7, 7], "channels-first"],
+  [[12, 8, 4, 4], "channels-first"],
+  [[24, 8], "channels-last"],
+  [[9, 5, 6, 5], "channels-last"],
+  [[9, 1, 11, 3], "channels-first"],
+];
+
+const splitOf = (count: number): number[] => [1, 0, count - 4, 3];
+
+describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
+  const tuning = TUNINGS[name];
+  test.each([
+    [0, 1],
+    [100, 0.01],
+    [1e6, 1],
+  ] as const)("uneven and empty shards, %d +- %d", async (offset, std) => {
+    for (const [shape, layout] of SHAPES) {
+      const call: Call = { shape, options: { layout }, tuning };
+      const inputs = inputsFor(call, shape.length, offset, std);
+      await expectWhole(call, inputs, { sizes: splitOf(shape[0]!) });
+      await expectWhole(call, inputs, { sizes: splitOf(shape[0]!).reverse(), merged: true });
+    }
+  });
+
+  test("shards whose means are a million deviations apart", async () => {
+    for (const [shape, layout] of SHAPES) {
+      const call: Call = { shape, options: { layout }, tuning };
+      const inputs = inputsFor(call, 7);
+      const perSample = product(shape.slice(1));
+      const x = Float32Array.from(
+        inputs.x,
+        (value, i) => value + [1e6, -1e6, 0][Math.floor(i / perSample) % 3]!,
+      );
+      await expectWhole(call, { ...inputs, x }, { sizes: Array(shape[0]).fill(1) as number[] });
+    }
+  });
+
+  test("residual, activation, options", async () => {
+    const [shape] = SHAPES[1]!;
+    for (const options of [
+      { activation: "silu" },
+      { runningVariance: "population", momentum: null },
+      { eps: 0.1, momentum: 1 },
+    ] satisfies BatchNormOptions[]) {
+      const call: Call = { shape, options, tuning };
+      const residual = "activation" in options;
+      await expectWhole(call, inputsFor(call, 3, 2, 3, residual), { sizes: splitOf(shape[0]!) });
+    }
+  });
+
+  test.each(["f16", "bf16"] as const)("%s", async (dtype: Dtype) => {
+    for (const [shape, layout] of [
+      ...SHAPES.slice(0, 4),
+      [[4, 5, 3, 3], "channels-first"] as const,
+    ]) {
+      const call: Call = { shape, options: { layout }, tuning, dtype };
+      await expectWhole(call, inputsFor(call, 11, 1, 2), { sizes: splitOf(shape[0]!) });
+    }
+  });
+
+  test("the same bits on every run", async () => {
+    const call: Call = { shape: [12, 8, 4, 4], tuning };
+    const inputs = inputsFor(call, 5);
+    const text = ({ y, dx, bits }: Outputs): string =>
+      JSON.stringify([
+        Array.from(y),
+        Array.from(dx!),
+        Object.entries(bits).map(([k, v]) => [k, v.join()]),
+      ]);
+    const first = text(await runShards(device, call, inputs, { sizes: splitOf(12) }));
+    for (let i = 0; i < 5; i++) {
+      expect(text(await runShards(device, call, inputs, { sizes: splitOf(12) }))).toBe(first);
+    }
+  });
+});
+
+test("any split, any order, any number of empty shards", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        sizes: fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 9 }),
+        channels: fc.integer({ min: 1, max: 9 }),
+        spatial: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 3 }),
+        layout: fc.constantFrom<Layout>("channels-first", "channels-last"),
+        tuning: fc.constantFrom(...Object.values(TUNINGS)),
+        scale: fc.constantFrom([0, 1], [1e4, 1], [-3e5, 0.5], [1e6, 1]),
+        merged: fc.boolean(),
+        seed: fc.integer({ min: 1, max: 2 ** 31 }),
+      }),
+      async ({ sizes, channels, spatial, layout, tuning, scale, merged, seed }) => {
+        const batch = sizes.reduce((a, b) => a + b, 0);
+        const shape =
+          layout === "channels-first"
+            ? [batch, channels, ...spatial]
+            : [batch, ...spatial, channels];
+        fc.pre(batch * product(spatial) > 1);
+        const call: Call = { shape, options: { layout }, tuning };
+        await expectWhole(call, inputsFor(call, seed, scale[0], scale[1]), { sizes, merged });
+      },
+    ),
+    { numRuns: 25, seed: 20261125, endOnFailure: false },
+  );
+});
+
+test("an empty part's planes mean nothing, NaN included", async () => {
+  const call: Call = { shape: [9, 8, 4, 4] };
+  const inputs = inputsFor(call, 2);
+  for (const merged of [false, true]) {
+    const outputs = await expectWhole(call, inputs, {
+      sizes: [0, 4, 0, 5],
+      merged,
+      meddle(statistics) {
+        const nan = new Float32Array(3 * 8).fill(NaN);
+        for (const part of [0, 2]) {
+          device.queue.writeBuffer(statistics.buffer, statisticsBytes(8, part) + 4 * 8, nan);
+        }
+      },
+    });
+    const words = new Float32Array(outputs.bits["statistics"]!.slice().buffer);
+    expect(words[8]).toBeNaN();
+  }
+});
+
+test("nothing but empty parts leaves statistics and counter alone", async () => {
+  const call: Call = { shape: [0, 4, 2, 2] };
+  const inputs = inputsFor(call, 2);
+  const { state, dGamma, dBeta } = await runShards(device, call, inputs, { sizes: [0, 0] });
+  expect(state!.mean).toEqual(Float32Array.from(inputs.state!.mean));
+  expect(state!.variance).toEqual(Float32Array.from(inputs.state!.variance));
+  expect(state!.numBatchesTracked).toBe(3);
+  expect([...dGamma!, ...dBeta!]).toEqual(Array(8).fill(0));
+});
+
+test("counts stay exact where an f32 would not hold them", async () => {
+  // 2^24 + 1 and its like have no f32: 300 parts of 16,777,217 values are 5 billion beyond, so fewer, then odd ones.
+  const channels = 4;
+  const counts = [16777217, 16777219, 3, 0, 1, 4000000001];
+  const parts = counts.length;
+  const words = new Uint32Array(4 * channels * parts);
+  counts.forEach((count, part) => words.fill(count, 16 * part, 16 * part + channels));
+  const given = device.createBuffer({ size: words.byteLength, usage: 0x80 | 0x8 });
+  device.queue.writeBuffer(given, 0, words);
+  const out = device.createBuffer({ size: statisticsBytes(channels), usage: 0x80 | 0x4 });
+  for (const tuning of Object.values(TUNINGS)) {
+    const plan = createMergeStatisticsSync(device, { channels, parts, tuning });
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { parts: given, statistics: out });
+    device.queue.submit([encoder.finish()]);
+    const [merged] = await readStatistics(device, out, { channels });
+    expect([...merged!.count]).toEqual(Array(channels).fill(counts.reduce((a, b) => a + b)));
+    plan.destroy();
+  }
+  given.destroy();
+  out.destroy();
+});
+
+test("a thousand parts merge as well as one batch", async () => {
+  const random = createRandom(8);
+  const [parts, channels] = [1000, 3];
+  const x = random.normals(parts * channels, 1e5, 1);
+  const statistics = tensor(device, new Float32Array(4 * channels * parts), [4 * channels * parts]);
+  const words = new Uint32Array(4 * channels * parts);
+  const values = new Float32Array(words.buffer);
+  for (let part = 0; part < parts; part++) {
+    for (let c = 0; c < channels; c++) {
+      words[12 * part + c] = 1;
+      values[12 * part + channels + c] = x[part * channels + c]!;
+    }
+  }
+  device.queue.writeBuffer(statistics.buffer, 0, words);
+  const out = tensor(device, new Float32Array(4 * channels), [4 * channels]);
+  for (const tuning of Object.values(TUNINGS)) {
+    const plan = createMergeStatisticsSync(device, { channels, parts, tuning });
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { parts: statistics, statistics: out });
+    device.queue.submit([encoder.finish()]);
+    const [merged] = await readStatistics(device, out, { channels });
+    for (let c = 0; c < channels; c++) {
+      const own = Array.from({ length: parts }, (_, part) => x[part * channels + c]!);
+      const mean = own.reduce((a, b) => a + b) / parts;
+      const variance = own.reduce((a, b) => a + (b - mean) ** 2, 0) / parts;
+      expect(Math.abs(merged!.mean[c]! - mean) <= 1e-6).toBe(true);
+      expect(Math.abs(merged!.varBiased[c]! / variance - 1) <= 4e-6).toBe(true);
+    }
+    plan.destroy();
+  }
+  statistics.destroy();
+  out.destroy();
+});
+
+test("mergeStatistics merges buffers in the order given", async () => {
+  const random = createRandom(4);
+  const channels = 5;
+  const sizes = [3, 0, 7];
+  const xs = sizes.map((size) => random.normals(size * channels, 50, 2));
+  const made = xs.map((x, i) => {
+    const shape = [sizes[i]!, channels];
+    const plan = createStatisticsSync(device, { shape });
+    const one = tensor(device, x, shape);
+    const statistics = tensor(device, new Float32Array(4 * channels).fill(NaN), [4, channels]);
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { x: one, statistics });
+    device.queue.submit([encoder.finish()]);
+    plan.destroy();
+    one.destroy();
+    return statistics;
+  });
+  const whole = mergeStatistics(device, channels, made);
+  const [got] = await readStatistics(device, whole, { channels });
+  const [, none] = made;
+  const [empty] = await readStatistics(device, none!, { channels });
+  expect([...empty!.count]).toEqual(Array(channels).fill(0));
+  expect(empty!.mean[0]).toBeNaN();
+  for (let c = 0; c < channels; c++) {
+    const own = xs.flatMap((x) => [...x].filter((_, i) => i % channels === c));
+    const mean = own.reduce((a, b) => a + b) / own.length;
+    expect(got!.count[c]).toBe(10);
+    expect(Math.abs(got!.mean[c]! - mean) <= 2e-6).toBe(true);
+  }
+  expect(() => mergeStatistics(device, 6, made)).toThrow(/needs 96 bytes/);
+  for (const each of [...made, whole]) each.destroy();
+});
+
+test("errors name what is wrong", () => {
+  expect(() => createStatisticsSync(device, { shape: [2, 4], parts: 2, part: 2 })).toThrow(/part/);
+  expect(() => createMergeStatisticsSync(device, { channels: 0, parts: 1 })).toThrow(/channels/);
+  const plan = createStatisticsSync(device, { shape: [2, 4], parts: 2 });
+  const x = tensor(device, new Float32Array(8), [2, 4]);
+  const short = tensor(device, new Float32Array(16), [16]);
+  const encoder = device.createCommandEncoder();
+  expect(() => plan.encode(encoder, { x, statistics: short })).toThrow(
+    /statistics: needs 128 bytes/,
+  );
+  for (const each of [plan, x, short]) each.destroy();
+});
