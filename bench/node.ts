@@ -24,7 +24,11 @@ async function bestDevice(adapter: Options["adapter"]): Promise<GPUDevice> {
         : {}),
     })),
   );
-  for (const requiredFeatures of [["timestamp-query"], []] as GPUFeatureName[][]) {
+  for (const requiredFeatures of [
+    ["timestamp-query", "subgroups"],
+    ["timestamp-query"],
+    [],
+  ] as GPUFeatureName[][]) {
     for (const requiredLimits of attempts) {
       const device = await requestDevice({
         adapter,

@@ -8,15 +8,18 @@ import { runCase, type Listener } from "./suite.js";
 type Ranges = Partial<Record<keyof Tuning, readonly (number | boolean)[]>>;
 
 /** A value's neighbours: halves and doubles of what the table has, and the toggles. */
-function around(tuning: Tuning): Ranges {
+function around(device: GPUDevice, tuning: Tuning): Ranges {
+  const lanes = device.adapterInfo.subgroupMinSize ?? 4;
   return Object.fromEntries(
     Object.entries(tuning).map(([name, value]: [string, unknown]) => [
       name,
-      typeof value === "number"
-        ? [...new Set([value / 4, value / 2, value, value * 2, value * 4])].filter(
-            (each) => each >= 1,
-          )
-        : [false, true],
+      name === "subgroup"
+        ? [0, lanes]
+        : typeof value === "number"
+          ? [...new Set([value / 4, value / 2, value, value * 2, value * 4])].filter(
+              (each) => each >= 1,
+            )
+          : [false, true],
     ]),
   );
 }
@@ -25,7 +28,8 @@ function around(tuning: Tuning): Ranges {
 function valid(device: GPUDevice, tuning: Tuning): boolean {
   return (
     tuning.workgroupSize <= device.limits.maxComputeInvocationsPerWorkgroup &&
-    tuning.maxTeam <= tuning.workgroupSize
+    tuning.maxTeam <= tuning.workgroupSize &&
+    (tuning.subgroup === 0 || device.features.has("subgroups"))
   );
 }
 
@@ -44,7 +48,7 @@ export async function runSweep(
     ...options.tuning,
   };
   const asked = options.sweep as Ranges;
-  const ranges = Object.keys(asked).length > 0 ? asked : around(table);
+  const ranges = Object.keys(asked).length > 0 ? asked : around(device, table);
   const meter = new BufferMeter(device);
   const cases = casesOf(
     selectShapes(options.shapes),

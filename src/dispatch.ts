@@ -24,6 +24,11 @@ export interface Tuning {
   readonly mostPerLane: number;
   /** Values that a lane may hold in registers, so that one dispatch reads each once. 0: none. */
   readonly maxHeld: number;
+  /**
+   * Lanes whose merges are shuffles, a power of two and at most the adapter's `subgroupMinSize`; 0: none. The device
+   * needs the feature `subgroups`. The results are the same to the bit.
+   */
+  readonly subgroup: number;
   /** Keep the order of additions by force (adapters whose compiler reassociates). */
   readonly fence: boolean;
 }
@@ -39,6 +44,7 @@ export const GPU_TUNING: Tuning = Object.freeze({
   wholePerLane: 8,
   mostPerLane: 4096,
   maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
+  subgroup: 0, // saves log2(32) of 9 barriers; to be measured on a GPU before it is the default
   fence: true,
 });
 
@@ -53,6 +59,7 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   wholePerLane: 256,
   mostPerLane: 8192,
   maxHeld: 0, // its registers are memory
+  subgroup: 0, // its lanes are alone
   fence: false, // it was measured to keep the order
 });
 

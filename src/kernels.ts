@@ -28,6 +28,8 @@ export interface Variant {
   readonly team: number;
   /** Whether neighbouring invocations are lanes of one team, or the same lane of neighbouring teams. */
   readonly lanesAdjacent: boolean;
+  /** Lanes whose last merges are shuffles within a subgroup, a power of two <= team; 0: all through workgroup memory. */
+  readonly subgroup: number;
   /** Values that a lane of a `held` kernel keeps in registers; 0 elsewhere. */
   readonly held: number;
   /** Keeps the order of additions by force. */
@@ -134,12 +136,15 @@ export function baseOf(v: Variant): string[] {
 export function specOf(v: Variant): KernelSpec {
   if (v.extension) return v.extension.specOf(v);
   const activation = v.activation.replaceAll("-", "_");
-  const team = v.team === 1 ? "lane" : "shared";
+  const merging = (what: "statistics" | "sums"): string[] =>
+    v.team === 1
+      ? [`lib/merge_lane_${what}`]
+      : [`lib/shared_${what}`, `lib/merge_${v.subgroup > 0 ? "subgroup" : "shared"}_${what}`];
   const walk = v.team === 1 ? "lane" : "team";
   const stored = v.value === "half" ? "pair" : "value";
   const base = [...baseOf(v), v.kernel];
-  const statistics = [`lib/merge_${team}_statistics`];
-  const sums = ["lib/sums", `lib/merge_${team}_sums`];
+  const statistics = merging("statistics");
+  const sums = ["lib/sums", ...merging("sums")];
   const laneSums = ["lib/long_sum", `lib/sums_${walk}`];
   const shaping = [
     v.residual ? "lib/residual" : "lib/residual_none",
@@ -355,6 +360,7 @@ export function sourceOf(variant: Variant): Composed {
   const { workgroupSize, team, lanesAdjacent } = variant;
   const slots = workgroupSize / team;
   const head = [
+    ...only(variant.subgroup > 0, "enable subgroups;", `const SUBGROUP = ${variant.subgroup}u;`),
     `const WORKGROUP_SIZE = ${workgroupSize}u;`,
     `const TEAM = ${team}u;`,
     `const SLOTS = ${slots}u;`,

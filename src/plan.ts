@@ -197,14 +197,17 @@ export function variantOf(
   tuning: Tuning,
 ): Pick<
   Variant,
-  "dtype" | "value" | "workgroupSize" | "team" | "lanesAdjacent" | "held" | "fence"
+  "dtype" | "value" | "workgroupSize" | "team" | "lanesAdjacent" | "subgroup" | "held" | "fence"
 > {
+  const { team, lanesAdjacent } = dispatch;
   return {
     dtype: resolved.dtype,
     value: dispatch.value,
     workgroupSize: dispatch.workgroupSize,
-    team: dispatch.team,
-    lanesAdjacent: dispatch.lanesAdjacent,
+    team,
+    lanesAdjacent,
+    // Lanes of one team must be neighbours, and as many as shuffle.
+    subgroup: lanesAdjacent && team >= tuning.subgroup ? tuning.subgroup : 0,
     held: 0,
     fence: tuning.fence,
   };

@@ -63,6 +63,7 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
                 workgroupSize: 256,
                 team,
                 lanesAdjacent: value.startsWith("row"),
+                subgroup: 0,
                 held: 0,
                 fence,
                 shared,

@@ -82,13 +82,14 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                   if (!plain && (shared || !fence)) continue;
                                   if (!crossed && !(plain && team === 1 && !shared && fence))
                                     continue;
-                                  yield {
+                                  const made: Variant = {
                                     kernel,
                                     dtype,
                                     value,
                                     workgroupSize: 256,
                                     team,
                                     lanesAdjacent: value.startsWith("row"),
+                                    subgroup: 0,
                                     held: kernel.endsWith("held") ? 8 : 0,
                                     fence,
                                     activation,
@@ -105,6 +106,14 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                     recovers,
                                     shared,
                                   };
+                                  yield made;
+                                  if (
+                                    plain &&
+                                    team > 1 &&
+                                    made.lanesAdjacent &&
+                                    !/inference|scale/.test(kernel)
+                                  )
+                                    yield { ...made, subgroup: 32 };
                                 }
 }
 
