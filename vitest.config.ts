@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 import { alias } from "./entries.js";
+import { snippets } from "./test/support/snippets.js";
 import { chromiumLaunch } from "./test/support/chromium.js";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -34,10 +35,11 @@ export default defineConfig({
         },
       },
       {
+        plugins: [snippets()],
         resolve: { alias },
         test: {
           name: "gpu",
-          include: ["test/gpu/**/*.test.ts"],
+          include: ["test/gpu/**/*.test.ts", "test/node/**/*.test.ts"],
           environment: "node",
           // Every file in a process of its own: Dawn's instances end with it.
           pool: "forks",
