@@ -705,3 +705,5 @@ export function erfc(x: number): number {
   const tail = Math.exp(-x * x) / (Math.sqrt(Math.PI) * fraction);
   return x < 0 ? 2 - tail : tail;
 }
+
+export * from "./reference-statistics.js";

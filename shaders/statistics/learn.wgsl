@@ -27,7 +27,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
       let momentum = momentumAt(before, batches);
       let own = saved[6u * params.allGroups + at];
       mean = moved(mean, saved[at], momentum);
-      variance = moved(variance, learnedVariance(own, perCount), momentum);
+      variance = movedVariance(variance, learnedVariance(own, perCount), momentum);
       learnRenorm(group, saved[at], own);
     }
     state[group] = bitcast<ChannelBits>(mean);

@@ -1,18 +1,17 @@
 import type { Resource } from "../bindings.js";
-import { requireTrainable } from "../descriptor.js";
 import type { Wants } from "../backward.js";
+import { gridOf } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
-import type { BindingName, Variant } from "../kernels.js";
+import type { BindingName } from "../kernels.js";
+import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import {
-  partialBytes,
-  Plan,
-  PLAIN,
-  variantOf,
-  type Outline,
-  type Step,
-  type Target,
-} from "../plan.js";
-import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+  Draft,
+  exclude,
+  requireCount,
+  type GhostDescriptor,
+  type StatisticsPlanDescriptor,
+} from "./outline.js";
+import { resolveRenorm, type RenormOptions } from "./renorm.js";
 
 /** What {@link createSums} takes. */
 export interface SumsDescriptor extends StatisticsPlanDescriptor {
@@ -53,21 +52,6 @@ export interface SumsPlan {
   destroy(): void;
 }
 
-/** The core's sums over every chunk, to scratch or to the caller's buffer. */
-function sumsSteps(draft: Draft, fields: Partial<Variant>, rename: Step["rename"] = {}): Step[] {
-  return draft.mapping.regions.map((mapped) => ({
-    variant: {
-      ...PLAIN,
-      ...variantOf(draft.resolved, mapped.dispatch, draft.tuning),
-      kernel: "backward_sums",
-      ...fields,
-    },
-    mapped,
-    grid: mapped.dispatch.grid,
-    rename,
-  }));
-}
-
 function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   const subject = "sums";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
@@ -84,11 +68,13 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   if (resolved.extent.size === 0) {
     steps.push({ ...merge, slots: 0 });
   } else if (mapping.slots === 1) {
-    for (const step of sumsSteps(draft, fields, { partials: "sums" })) {
+    for (const step of draft.regions({ kernel: "backward_sums" }, fields, {
+      rename: { partials: "sums" },
+    })) {
       steps.push({ ...step, mapped: { ...step.mapped, firstSlot: part } });
     }
   } else {
-    steps.push(...sumsSteps(draft, fields), merge);
+    steps.push(...draft.regions({ kernel: "backward_sums" }, fields), merge);
   }
   const inputs: BindingName[] = ["x", "dy", "saved"];
   if (residual) inputs.push("residual");
@@ -99,7 +85,7 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
     inputs,
     outputs: dResidual ? ["sums", "dResidual"] : ["sums"],
     steps,
-    scratchBytes: partialBytes(resolved, mapping, 2),
+    scratchBytes: draft.scratch(2),
   };
 }
 
@@ -121,7 +107,8 @@ export function createSumsSync(device: GPUDevice, descriptor: SumsDescriptor): S
 }
 
 /** What {@link createStatisticsBackward} takes. */
-export interface StatisticsBackwardDescriptor extends StatisticsPlanDescriptor {
+export interface StatisticsBackwardDescriptor
+  extends StatisticsPlanDescriptor, GhostDescriptor, RenormOptions {
   /** Whether the sums of dz and dz * xHat are x's own, or handed over as parts. Default "own". */
   sums?: "own" | "given";
   /** Parts in the buffer of given sums. Default 1. */
@@ -150,6 +137,8 @@ export interface StatisticsBackwardResources {
   saved: Resource;
   /** Read, where they are given: {@link sumsBytes} of all parts. */
   sums?: Resource;
+  /** Read, where the forward had one: one f32 a position. */
+  mask?: Resource;
   dx?: Resource;
   dGamma?: Resource;
   dBeta?: Resource;
@@ -177,7 +166,11 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", { kinds: 2 });
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
-  if (!given) requireTrainable(subject, extent, options.singleValue);
+  const { ghosts } = draft;
+  const mask = descriptor.mask ?? false;
+  const renorm = resolveRenorm(subject, descriptor);
+  if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given sums");
+  if (ghosts > 1 && mask) exclude(subject, "virtualBatchSize", "mask");
   const residual = (descriptor.residual ?? false) && options.activation !== "none";
   const dResidual = descriptor.residualGrad ?? ((descriptor.residual ?? false) && !given);
   const dx = descriptor.wants?.x ?? true;
@@ -203,14 +196,24 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const slots = given ? parts : empty ? 0 : mapping.slots;
   const from = { slots, ...(given ? { rename: { partials: "sums" as const } } : {}) };
   const steps: Step[] = [];
-  if (!empty && !given) steps.push(...sumsSteps(draft, { ...fields, dResidual }));
-  if (!empty && dx) steps.push(...draft.regions({ kernel: "gradient_input" }, fields, from));
+  if (!empty && !given) {
+    steps.push(...draft.regions({ kernel: "backward_sums" }, { ...fields, dResidual }));
+  }
+  if (!empty && dx) steps.push(...draft.regions({ kernel: "gradient_input", mask }, fields, from));
   if (dGamma || dBeta) {
-    const step = given ? draft.alone.bind(draft) : draft.channels.bind(draft);
-    steps.push(step({ kernel: "gradient_parameters" }, { dGamma, dBeta }, { ...from, extra: 1 }));
+    const { dispatch, groups, limits } = mapping;
+    const teams = given ? dispatch.workgroupSize : dispatch.workgroupSize / dispatch.team;
+    steps.push(
+      draft.channels(
+        { kernel: "gradient_parameters", renorm },
+        { dGamma, dBeta, ...(given ? { team: 1 } : {}) },
+        { ...from, extra: ghosts, grid: gridOf(Math.ceil(groups / ghosts / teams), limits) },
+      ),
+    );
   }
   const inputs: BindingName[] = ["x", "dy", "saved"];
   if (given) inputs.push("sums");
+  if (mask && dx) inputs.push("mask");
   if (residual) inputs.push("residual");
   const outputs: BindingName[] = [];
   if (dx) outputs.push("dx");
@@ -224,7 +227,7 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     inputs,
     outputs,
     steps,
-    scratchBytes: given ? 0 : partialBytes(resolved, mapping, 2),
+    scratchBytes: given ? 0 : draft.scratch(2),
     accumulate: descriptor.accumulate ?? false,
   };
 }

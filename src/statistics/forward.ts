@@ -1,11 +1,20 @@
 import type { Resource } from "../bindings.js";
 import { requireTrainable } from "../descriptor.js";
+import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
-import { partialBytes, Plan, type Outline, type Step, type Target } from "../plan.js";
-import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+import { Plan, type Outline, type Step, type Target } from "../plan.js";
+import {
+  Draft,
+  exclude,
+  requireCount,
+  type GhostDescriptor,
+  type StatisticsPlanDescriptor,
+} from "./outline.js";
+import { resolveRenorm, type RenormOptions } from "./renorm.js";
 
 /** What {@link createStatisticsForward} takes. */
-export interface StatisticsForwardDescriptor extends StatisticsPlanDescriptor {
+export interface StatisticsForwardDescriptor
+  extends StatisticsPlanDescriptor, GhostDescriptor, RenormOptions {
   /** Whether the statistics are x's own, or handed over as parts. Default "own". */
   statistics?: "own" | "given";
   /** Parts in the buffer of given statistics. Default 1. */
@@ -23,6 +32,10 @@ export interface StatisticsForwardResources {
   x: Resource;
   /** Read, where they are given: {@link statisticsBytes} of all parts. */
   statistics?: Resource;
+  /** Read, with own statistics and a mask: one f32 a position, x's shape without the channel. */
+  mask?: Resource;
+  /** Read and written, with batch renormalization: its averages mu and sigma, two planes of `[C]` f32. */
+  renorm?: Resource;
   gamma?: Resource;
   beta?: Resource;
   residual?: Resource;
@@ -54,8 +67,29 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce");
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
+  const { ghosts } = draft;
+  const mask = (descriptor.mask ?? false) && !given;
+  const renorm = resolveRenorm(subject, descriptor);
+  if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given statistics");
+  if (ghosts > 1 && descriptor.mask) exclude(subject, "virtualBatchSize", "mask");
+  if (renorm && !options.trackRunningStats) {
+    throw new OptionError(
+      complain(
+        `${subject}: renorm`,
+        "trackRunningStats: true (it keeps averages)",
+        "false",
+        "track running statistics, or do without renorm",
+      ),
+    );
+  }
   // Whether merged statistics are of one value only the device knows.
-  if (!given) requireTrainable(subject, extent, options.singleValue);
+  if (!given && !mask) {
+    const [batch] = resolved.shape as [number];
+    const size = descriptor.virtualBatchSize ?? batch;
+    // The smallest ghost is the last.
+    const least = (extent.count / batch) * (batch % size || Math.min(batch, size));
+    requireTrainable(subject, { ...extent, count: batch > 0 ? least : 0 }, options.singleValue);
+  }
   const scale = descriptor.scale ?? options.affine;
   const center = descriptor.center ?? options.affine;
   const residual = descriptor.residual ?? false;
@@ -64,10 +98,10 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const empty = extent.size === 0;
   if (!empty && !given) {
     const toScratch = { rename: { statistics: "partials" as const } };
-    steps.push(...draft.regions({ kernel: "statistics" }, {}, toScratch));
+    steps.push(...draft.regions({ kernel: "statistics", mask }, {}, toScratch));
   }
   if (!empty || given) {
-    const finish = { kernel: "finish", scale, center } as const;
+    const finish = { kernel: "finish", scale, center, renorm } as const;
     steps.push(
       given
         ? draft.alone(finish, {}, { slots: parts, rename: { partials: "statistics" } })
@@ -80,16 +114,24 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
     }
     if (running) {
       const unbiased = options.runningVariance === "unbiased";
-      steps.push(draft.channels({ kernel: "learn", unbiased }, {}, { extra: 1, grid: [1, 1, 1] }));
+      steps.push(
+        draft.channels(
+          { kernel: "learn", unbiased, renorm },
+          {},
+          { extra: ghosts, grid: [1, 1, 1] },
+        ),
+      );
     }
   }
   const inputs: BindingName[] = ["x"];
   if (given) inputs.push("statistics");
+  if (mask) inputs.push("mask");
   if (scale) inputs.push("gamma");
   if (center) inputs.push("beta");
   if (residual) inputs.push("residual");
   const outputs: BindingName[] = ["y", "saved"];
   if (running) outputs.push("state");
+  if (renorm) outputs.push("renorm");
   return {
     subject,
     resolved,
@@ -97,7 +139,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
     inputs,
     outputs,
     steps,
-    scratchBytes: given ? 0 : partialBytes(resolved, mapping, 4),
+    scratchBytes: given ? 0 : draft.scratch(4),
   };
 }
 

@@ -37,3 +37,5 @@ export { readStatistics } from "./read.js";
 export type { HostStatistics } from "./read.js";
 export { statisticsBytes, statisticsByteSizes, sumsBytes } from "./sizes.js";
 export type { SizesDescriptor, StatisticsByteSizes } from "./sizes.js";
+export type { GhostDescriptor, StatisticsPlanDescriptor } from "./outline.js";
+export type { Limit, RenormOptions } from "./renorm.js";

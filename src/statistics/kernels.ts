@@ -1,6 +1,7 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
+  specOf as coreSpecOf,
   type BindingName,
   type BindingSpec,
   type Extension,
@@ -15,6 +16,7 @@ export type StatisticsKernel =
   | "finish"
   | "apply"
   | "learn"
+  | "backward_sums"
   | "merge_sums"
   | "gradient_input"
   | "gradient_parameters";
@@ -25,6 +27,19 @@ export interface Choice {
   readonly scale?: boolean;
   readonly center?: boolean;
   readonly unbiased?: boolean;
+  /** Whether a batch is cut into ghosts. */
+  readonly ghosts?: boolean;
+  /** Whether a mask says which positions count. */
+  readonly mask?: boolean;
+  readonly renorm?: RenormConstants | null;
+}
+
+/** What batch renormalization bakes into its kernels, so that nothing recorded can change it. */
+export interface RenormConstants {
+  /** Corners of the limits, (batch, rMin, rMax, dMax) each, batches ascending; at least one. */
+  readonly limits: readonly (readonly [number, number, number, number])[];
+  /** Weight of the new batch in mu and sigma. */
+  readonly momentum: number;
 }
 
 const fragments = fragmentsOf(
@@ -51,13 +66,43 @@ const own = (...names: string[]): string[] => names.map((name) => `statistics/li
 const PARTS = "ChannelBits";
 const SUMS = "Channel";
 
-function specOf(choice: Choice, v: Variant): KernelSpec {
-  const { scale = false, center = false } = choice;
+const f32 = (value: number): string => {
+  const text = String(Math.fround(value));
+  return /[.e]/.test(text) ? text : `${text}.0`;
+};
+
+function constantsOf({ limits, momentum }: RenormConstants): string[] {
+  const corners = limits.map((corner) => `vec4f(${corner.map(f32).join(", ")})`);
+  return [
+    `const LIMIT_COUNT = ${limits.length}u;`,
+    `const LIMITS = array<vec4f, ${limits.length}>(${corners.join(", ")});`,
+    `const RENORM_MOMENTUM = ${f32(momentum)};`,
+  ];
+}
+
+/** How a mask is read, by what a Value spans. */
+function maskOf(v: Variant): { at: string; collapse: string; binding: BindingSpec } {
+  if (v.value.startsWith("channels")) {
+    const binding = read("mask", "f32");
+    return { at: "mask_channels", collapse: "collapse_channels", binding };
+  }
+  const collapse = v.value.endsWith("4") ? "four" : v.value.endsWith("2") ? "two" : "one";
+  const rows = v.value === "rows4";
+  return {
+    at: rows ? "mask_rows" : "mask_neighbours",
+    collapse: `collapse_${collapse}`,
+    binding: read("mask", rows ? "f32" : "Value"),
+  };
+}
+
+function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
+  const { scale = false, center = false, mask = false, renorm = null } = choice;
   const team = v.team === 1 ? "lane" : "shared";
   const walk = v.team === 1 ? "lane" : "team";
   const stored = v.value === "half" ? "pair" : "value";
   const vector = v.value.startsWith("channels");
   const base = [...baseOf(v), `statistics/${choice.kernel}`];
+  const counter = vector ? "lib/counter_vector" : "lib/counter_word";
   const parts = own(
     "part",
     "part_load",
@@ -70,16 +115,21 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
   ];
   const sums = ["lib/sums", `lib/merge_${team}_sums`, "lib/partial_sums"];
   const residual = only(v.residual, read("residual"));
+  const masked = maskOf(v);
+  const constants = renorm ? constantsOf(renorm) : [];
+  const counted = (renorm?.limits.length ?? 0) > 1;
   switch (choice.kernel) {
     case "statistics":
       return {
         fragments: [
           ...base,
-          `lib/statistics_${walk}`,
+          ...(mask
+            ? own("statistics_masked", masked.at, masked.collapse)
+            : [`lib/statistics_${walk}`]),
           `lib/merge_${team}_statistics`,
           ...own("part", "part_store"),
         ],
-        bindings: [read("x"), write("statistics", PARTS)],
+        bindings: [read("x"), ...only(mask, masked.binding), write("statistics", PARTS)],
       };
     case "merge_statistics":
       return {
@@ -92,14 +142,19 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
           ...base,
           ...parts,
           ...own("inverse_std", scale ? "gamma" : "gamma_one", center ? "beta" : "beta_zero"),
-          ...own("correction", "correction_none"),
+          ...own("correction", renorm ? "correction_renorm" : "correction_none"),
+          ...only(renorm !== null, ...own(counted ? "batches_counted" : "batches_none")),
+          ...only(counted, counter),
         ],
         bindings: [
           read("partials", PARTS),
           ...only(scale, read("gamma")),
           ...only(center, read("beta")),
+          ...only(renorm !== null, read("renorm", "Channel")),
+          ...only(counted, write("state")),
           write("saved"),
         ],
+        constants,
       };
     case "apply":
       return {
@@ -117,14 +172,23 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
       return {
         fragments: [
           ...base,
-          vector ? "lib/counter_vector" : "lib/counter_word",
+          counter,
           ...own(
             choice.unbiased ? "variance_unbiased" : "variance_population",
-            "learn_renorm_none",
+            renorm ? "learn_renorm" : "learn_renorm_none",
           ),
         ],
-        bindings: [read("saved"), write("state")],
+        bindings: [
+          read("saved"),
+          write("state"),
+          ...only(renorm !== null, write("renorm", "Channel")),
+        ],
+        constants,
       };
+    case "backward_sums": {
+      const { extension: _, ...plain } = v;
+      return coreSpecOf({ ...plain, kernel: "backward_sums" });
+    }
     case "merge_sums":
       return {
         fragments: [...base, ...sums],
@@ -135,9 +199,9 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           ...sums,
-          `lib/map_${walk}`,
-          `lib/input_gradient_${stored}`,
-          ...own("means"),
+          ...(mask
+            ? own("map_masked", masked.at, "means_masked", `input_gradient_masked_${stored}`)
+            : [`lib/map_${walk}`, `lib/input_gradient_${stored}`, ...own("means")]),
           "lib/saved_read",
           "lib/gradient",
           ...shaping,
@@ -148,6 +212,7 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
           read("saved"),
           read("partials", SUMS),
           ...residual,
+          ...only(mask, masked.binding),
           write("dx"),
         ],
       };
@@ -156,17 +221,36 @@ function specOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           ...sums,
-          ...own("gamma_gradient"),
+          ...own(renorm ? "gamma_gradient_renorm" : "gamma_gradient"),
           v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
           v.dBeta ? "lib/store_beta" : "lib/store_beta_none",
         ],
         bindings: [
           read("partials", SUMS),
+          ...only(renorm !== null, read("saved")),
           ...only(v.dGamma, write("dGamma")),
           ...only(v.dBeta, write("dBeta")),
         ],
       };
   }
+}
+
+/** Kernels that walk over x: ghosts change how they find their share of it. */
+const WALKS: ReadonlySet<StatisticsKernel> = new Set([
+  "statistics",
+  "apply",
+  "backward_sums",
+  "gradient_input",
+]);
+
+function specOf(choice: Choice, v: Variant): KernelSpec {
+  const spec = plainSpecOf(choice, v);
+  if (!choice.ghosts || !WALKS.has(choice.kernel)) return spec;
+  const [chunk] = own("chunk_ghosts");
+  return {
+    ...spec,
+    fragments: spec.fragments.map((each) => (each === "lib/chunk" ? chunk! : each)),
+  };
 }
 
 /** The name says every choice: pipelines are kept by it. */

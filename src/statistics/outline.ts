@@ -1,6 +1,14 @@
 import type { PlanDescriptor } from "../bindings.js";
+import type { Dtype, Extent } from "../descriptor.js";
 import { stateOf } from "../device.js";
-import { gridOf, type Dispatch, type Tuning } from "../dispatch.js";
+import {
+  channelsPerValue,
+  chooseDispatch,
+  elementsPerValue,
+  gridOf,
+  type Dispatch,
+  type Tuning,
+} from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { KernelName, Variant } from "../kernels.js";
 import {
@@ -9,19 +17,31 @@ import {
   resolveDescriptor,
   variantOf,
   type Limits,
+  type Mapped,
   type Mapping,
   type Resolved,
   type Step,
 } from "../plan.js";
 import { extensionOf, type Choice } from "./kernels.js";
-import { statisticsByteSizes } from "./sizes.js";
+import { ghostsOf, statisticsByteSizes } from "./sizes.js";
 
 /** What every descriptor of this entry has. */
 export interface StatisticsPlanDescriptor extends PlanDescriptor {
+  /** Whether a mask says which positions count: one f32 each, what is not 0 counts. Default false. */
+  mask?: boolean;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
   /** Lowers the device's limits, for tests. */
   limits?: Limits;
+}
+
+/** Whose batch may be cut into ghosts. */
+export interface GhostDescriptor {
+  /**
+   * Samples of a ghost (Keras's virtual_batch_size): every so many neighbours in the batch have statistics of their
+   * own. The last ghost takes what is left. Default: the whole batch.
+   */
+  virtualBatchSize?: number;
 }
 
 /** @throws OptionError where a count is no whole number of at least `least`. */
@@ -34,25 +54,51 @@ export function requireCount(subject: string, value: number, least: number): num
   return value;
 }
 
+/** @throws OptionError where two options exclude each other. */
+export function exclude(subject: string, first: string, second: string): never {
+  throw new OptionError(complain(subject, `${first} or ${second}`, "both", "leave one out"));
+}
+
+type DraftDescriptor = StatisticsPlanDescriptor &
+  GhostDescriptor & { parts?: number; renorm?: boolean };
+
 /** What the steps of a plan are made from. */
 export class Draft {
   readonly resolved: Resolved;
   readonly mapping: Mapping;
   readonly tuning: Tuning;
+  readonly ghosts: number;
+  readonly #mask: boolean;
 
   constructor(
     device: GPUDevice,
     subject: string,
-    descriptor: StatisticsPlanDescriptor & { parts?: number },
+    descriptor: DraftDescriptor,
     purpose: "reduce" | "map",
-    options: { forbidWhole?: boolean; kinds?: 1 | 2 } = {},
+    options: { kinds?: 1 | 2 } = {},
   ) {
+    const { virtualBatchSize, shape } = descriptor;
+    if (virtualBatchSize !== undefined) {
+      requireCount(`${subject}: virtualBatchSize`, virtualBatchSize, 1);
+    }
     this.resolved = {
       ...resolveDescriptor(subject, descriptor),
       bytes: statisticsByteSizes(descriptor),
     };
     this.tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
-    this.mapping = mapOnto(device, this.resolved, purpose, this.tuning, descriptor.limits, options);
+    this.ghosts = ghostsOf(shape, virtualBatchSize);
+    this.#mask = descriptor.mask ?? false;
+    const { resolved, tuning } = this;
+    const whole = mapOnto(device, resolved, purpose, tuning, descriptor.limits, options);
+    this.mapping =
+      this.ghosts === 1
+        ? whole
+        : mapGhosts(subject, whole, resolved, virtualBatchSize!, purpose, tuning, options);
+  }
+
+  /** Bytes of scratch for `planes` words per chunk, channel and ghost. */
+  scratch(planes: number): number {
+    return planes * 4 * this.resolved.extent.channels * this.ghosts * this.mapping.slots;
   }
 
   /** A variant of this entry's kernel. */
@@ -67,11 +113,17 @@ export class Draft {
   }
 
   /** A dispatch for each region of the tensor. */
-  regions(choice: Choice, fields: Partial<Variant> = {}, rest: Partial<Step> = {}): Step[] {
+  regions(
+    choice: Pick<Choice, "kernel" | "mask">,
+    fields: Partial<Variant> = {},
+    rest: Partial<Step> = {},
+  ): Step[] {
+    const ghosts = this.ghosts > 1;
     return this.mapping.regions.map((mapped) => ({
-      variant: this.variant(mapped.dispatch, choice, fields),
+      variant: this.variant(mapped.dispatch, { ...choice, ghosts }, fields),
       mapped,
       grid: mapped.dispatch.grid,
+      extra: ghosts ? this.#valuesOfGroup() : this.#mask ? this.#firstPosition(mapped) : 0,
       ...rest,
     }));
   }
@@ -86,7 +138,7 @@ export class Draft {
     return this.channels(choice, { ...fields, team: 1 }, { grid, ...rest });
   }
 
-  /** A dispatch with a team for each channel group. */
+  /** A dispatch with a team for each channel group of each ghost. */
   channels(choice: Choice, fields: Partial<Variant> = {}, rest: Partial<Step> = {}): Step {
     const { dispatch, groups, limits, regions } = this.mapping;
     return {
@@ -97,7 +149,98 @@ export class Draft {
       ...rest,
     };
   }
+
+  /** Values of one channel group in the whole tensor. */
+  #valuesOfGroup(): number {
+    const { extent } = this.resolved;
+    return (
+      extent.size / elementsPerValue(this.mapping.dispatch.value) / this.mapping.dispatch.groups
+    );
+  }
+
+  /** Where a region begins in the mask, in what a Value takes of it. */
+  #firstPosition({ region, dispatch }: Mapped): number {
+    const { channels, inner, outer } = this.resolved.extent;
+    if (channels === 1) return region.start / widthOf(dispatch);
+    const row = region.outerIndex * channels + region.firstChannel;
+    const within = outer > 0 ? region.start - row * inner : 0;
+    return (region.outerIndex * inner + within) / widthOf(dispatch);
+  }
 }
+
+/** Neighbouring positions that one Value spans. */
+function widthOf({ value }: Dispatch): number {
+  return value === "row4" ? 4 : value === "row2" ? 2 : 1;
+}
+
+/** As `mapOnto`, with every ghost's channels as channels of their own. */
+function mapGhosts(
+  subject: string,
+  whole: Mapping,
+  resolved: Resolved,
+  virtualBatchSize: number,
+  purpose: "reduce" | "map",
+  tuning: Tuning,
+  options: { kinds?: 1 | 2 },
+): Mapping {
+  const { extent, shape, dtype } = resolved;
+  const { channels } = extent;
+  const [batch] = shape as [number];
+  const ghosts = ghostsOf(shape, virtualBatchSize);
+  if (whole.regions.length > 1) {
+    throw new OptionError(
+      complain(
+        `${subject}: virtualBatchSize`,
+        "a tensor that fits into one storage binding",
+        `${extent.size} values`,
+        "cut the batch into several calls, or raise maxStorageBufferBindingSize",
+      ),
+    );
+  }
+  const rows = (extent.outer / batch) * virtualBatchSize;
+  const single = channels === 1;
+  const one = boxOf(single ? 1 : rows, channels, single ? rows * extent.inner : extent.inner);
+  const all = boxOf(one.outer, channels * ghosts, one.inner);
+  const value = ghostValue(one, extent, dtype, purpose, tuning, whole);
+  if (value === "half") {
+    throw new OptionError(
+      complain(
+        `${subject}: dtype`,
+        "f32, or 16-bit numbers whose channels share no word, with virtualBatchSize",
+        `${dtype} with rows of ${extent.inner} and ${channels} channels`,
+        "use f32, or pad the rows to an even length",
+      ),
+    );
+  }
+  const dispatch = chooseDispatch(all, dtype, purpose, tuning, whole.limits, { ...options, value });
+  const own = { ...dispatch, groups: channels / channelsPerValue(value) };
+  return {
+    regions: [{ ...whole.regions[0]!, dispatch: own, firstSlot: 0 }],
+    dispatch: own,
+    slots: dispatch.chunks,
+    groups: dispatch.groups,
+    limits: whole.limits,
+  };
+}
+
+/** The widest Value that neither a ghost's end nor the last, smaller ghost's cuts through. */
+function ghostValue(
+  ghost: Extent,
+  whole: Extent,
+  dtype: Dtype,
+  purpose: "reduce" | "map",
+  tuning: Tuning,
+  { limits }: Mapping,
+): Dispatch["value"] {
+  const { value } = chooseDispatch(ghost, dtype, purpose, tuning, limits);
+  const last = whole.count % ghost.count;
+  if (value === "rows4" && (last / ghost.inner) % 4 !== 0) return "scalar";
+  if (ghost.channels > 1 || last % elementsPerValue(value) === 0) return value;
+  return dtype === "f32" ? "scalar" : last % 2 === 0 ? "row2" : "half";
+}
+
+const boxOf = (outer: number, channels: number, inner: number): Extent =>
+  Object.freeze({ outer, channels, inner, count: outer * inner, size: outer * channels * inner });
 
 /** Which core kernel each of ours stands for. */
 const PLACES: Readonly<Record<Choice["kernel"], KernelName>> = {
@@ -106,6 +249,7 @@ const PLACES: Readonly<Record<Choice["kernel"], KernelName>> = {
   finish: "forward_normalize",
   apply: "forward_normalize",
   learn: "forward_normalize",
+  backward_sums: "backward_sums",
   merge_sums: "backward_sums",
   gradient_input: "backward_input",
   gradient_parameters: "backward_parameters",

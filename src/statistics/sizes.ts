@@ -13,35 +13,44 @@ export function sumsBytes(channels: number, parts = 1): number {
 
 /** Planes of `saved`: see `shaders/statistics/finish.wgsl`. */
 const SAVED_PLANES = 7;
+const RENORM_PLANES = 2;
 
 /** Bytes of every buffer that this entry's plans bind. */
 export type StatisticsByteSizes = ByteSizes &
-  Readonly<Record<"parts" | "statistics" | "sums", number>>;
+  Readonly<Record<"parts" | "statistics" | "sums" | "mask" | "renorm", number>>;
 
 /** What decides the sizes. */
 export interface SizesDescriptor extends PlanDescriptor {
   /** Parts in the buffer of partial statistics or sums. Default 1. */
   parts?: number;
+  /** Samples of a ghost. */
+  virtualBatchSize?: number;
+  /** Whether batch renormalization is on. */
+  renorm?: boolean;
+}
+
+/** Ghosts that a batch is cut into: 1 where there are none. */
+export function ghostsOf(shape: readonly number[], virtualBatchSize: number | undefined): number {
+  return virtualBatchSize === undefined ? 1 : Math.max(1, Math.ceil(shape[0]! / virtualBatchSize));
 }
 
 /**
- * Bytes that each buffer of this entry's plans needs at least; `saved` is larger than the core's.
+ * Bytes that each buffer of this entry's plans needs at least. `saved` is larger than the core's, and there is one
+ * for each ghost. mask: one f32 a position. renorm: the averages mu and sigma, two planes of one f32 per channel.
  *
  * @throws ShapeError on a bad shape.
  */
 export function statisticsByteSizes(descriptor: SizesDescriptor): StatisticsByteSizes {
-  const sizes = byteSizes(descriptor);
-  const { channels } = extentOf(
-    "statisticsByteSizes",
-    descriptor.shape,
-    descriptor.layout ?? "channels-first",
-  );
-  const parts = descriptor.parts ?? 1;
+  const { shape, layout = "channels-first", parts = 1, renorm = false } = descriptor;
+  const { channels, count } = extentOf("statisticsByteSizes", shape, layout);
+  const planes = SAVED_PLANES + (renorm ? RENORM_PLANES : 0);
   return {
-    ...sizes,
-    saved: SAVED_PLANES * 4 * channels,
+    ...byteSizes(descriptor),
+    saved: planes * 4 * channels * ghostsOf(shape, descriptor.virtualBatchSize),
     parts: statisticsBytes(channels, parts),
     statistics: statisticsBytes(channels, parts),
     sums: sumsBytes(channels, parts),
+    mask: 4 * count,
+    renorm: 8 * channels,
   };
 }

@@ -1,5 +1,5 @@
 import type { Resource } from "../bindings.js";
-import { partialBytes, Plan, type Outline, type Step, type Target } from "../plan.js";
+import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
 
 /** What {@link createStatistics} takes: of the options only `layout` matters. */
@@ -14,6 +14,8 @@ export interface StatisticsDescriptor extends StatisticsPlanDescriptor {
 export interface StatisticsResources {
   /** Read. */
   x: Resource;
+  /** Read, where there is one: one f32 a position, x's shape without the channel. */
+  mask?: Resource;
   /** Written, one part of it: {@link statisticsBytes} of all parts. */
   statistics: Resource;
 }
@@ -36,6 +38,7 @@ function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor):
   const subject = "statistics";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
+  const mask = descriptor.mask ?? false;
   const draft = new Draft(device, subject, descriptor, "reduce");
   const { resolved, mapping } = draft;
   requireCount(`${subject}: parts - part`, parts - part, 1);
@@ -44,21 +47,21 @@ function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor):
   if (resolved.extent.size === 0) {
     steps.push({ ...merge, slots: 0 });
   } else if (mapping.slots === 1) {
-    for (const step of draft.regions({ kernel: "statistics" })) {
+    for (const step of draft.regions({ kernel: "statistics", mask })) {
       steps.push({ ...step, mapped: { ...step.mapped, firstSlot: part } });
     }
   } else {
     const toScratch = { rename: { statistics: "partials" as const } };
-    steps.push(...draft.regions({ kernel: "statistics" }, {}, toScratch), merge);
+    steps.push(...draft.regions({ kernel: "statistics", mask }, {}, toScratch), merge);
   }
   return {
     subject,
     resolved,
     mapping,
-    inputs: ["x"],
+    inputs: mask ? ["x", "mask"] : ["x"],
     outputs: ["statistics"],
     steps,
-    scratchBytes: partialBytes(resolved, mapping, 4),
+    scratchBytes: draft.scratch(4),
   };
 }
 

@@ -18,28 +18,45 @@ const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
 };
 const FLAGS = [false, true];
 
+const RENORMS = [
+  null,
+  { limits: [[0, 0, 3, 5]], momentum: 0.01 },
+  {
+    limits: [
+      [0, 0, 1, 0],
+      [5000, 0, 3.4e38, 5],
+    ],
+    momentum: 1,
+  },
+] as const;
+const SHAPING = FLAGS.flatMap((residual) =>
+  ACTIVATIONS.map((activation) => ({ residual, activation })),
+);
+const each = <T extends object>(...lists: (readonly Partial<T>[])[]): T[] =>
+  lists.reduce<T[]>(
+    (all, list) => all.flatMap((one) => list.map((other) => ({ ...one, ...other }))),
+    [{} as T],
+  );
+const flag = (name: keyof Choice): Partial<Choice>[] => FLAGS.map((value) => ({ [name]: value }));
+const RENORM = RENORMS.map((renorm) => ({ renorm }));
+
 /** Every choice that a plan can make of a kernel, and the core's choices that it looks at. */
 const CHOICES: Readonly<
-  Record<Choice["kernel"], [readonly Choice[], readonly Partial<Variant>[]]>
+  Record<Choice["kernel"], [readonly Partial<Choice>[], readonly Partial<Variant>[]]>
 > = {
-  statistics: [[{ kernel: "statistics" }], [{}]],
-  merge_statistics: [[{ kernel: "merge_statistics" }], [{}]],
-  finish: [
-    FLAGS.flatMap((scale) => FLAGS.map((center) => ({ kernel: "finish" as const, scale, center }))),
-    [{}],
+  statistics: [[{}, { ghosts: true }, { mask: true }], [{}]],
+  merge_statistics: [[{}], [{}]],
+  finish: [each<Choice>(flag("scale"), flag("center"), RENORM), [{}]],
+  apply: [flag("ghosts"), SHAPING],
+  learn: [each<Choice>(flag("unbiased"), RENORM), [{}]],
+  backward_sums: [
+    [{ ghosts: true }],
+    FLAGS.flatMap((dResidual) => SHAPING.map((s) => ({ ...s, dResidual }))),
   ],
-  apply: [
-    [{ kernel: "apply" }],
-    FLAGS.flatMap((residual) => ACTIVATIONS.map((activation) => ({ residual, activation }))),
-  ],
-  learn: [FLAGS.map((unbiased) => ({ kernel: "learn" as const, unbiased })), [{}]],
-  merge_sums: [[{ kernel: "merge_sums" }], [{}]],
-  gradient_input: [
-    [{ kernel: "gradient_input" }],
-    FLAGS.flatMap((residual) => ACTIVATIONS.map((activation) => ({ residual, activation }))),
-  ],
+  merge_sums: [[{}], [{}]],
+  gradient_input: [[{}, { ghosts: true }, { mask: true }], SHAPING],
   gradient_parameters: [
-    [{ kernel: "gradient_parameters" }],
+    RENORM,
     FLAGS.flatMap((dGamma) => FLAGS.map((dBeta) => ({ dGamma, dBeta }))),
   ],
 };
@@ -50,14 +67,14 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
     for (const team of [1, 64])
       for (const fence of FLAGS)
         for (const shared of FLAGS)
-          for (const choice of choices)
+          for (const choice of choices.filter(({ ghosts }) => !(ghosts && value === "half")))
             for (const each of fields) {
               // As in the core's: what shares and what fences changes no other choice.
               if (each !== fields[0] && (shared || !fence)) continue;
               yield {
                 ...PLAIN,
                 kernel: "forward_statistics",
-                extension: extensionOf(choice),
+                extension: extensionOf({ ...choice, kernel }),
                 dtype,
                 value,
                 workgroupSize: 256,

@@ -8,6 +8,7 @@ import halfText from "../fixtures/half.json?raw";
 import kerasText from "../fixtures/keras.json?raw";
 import pytorchText from "../fixtures/pytorch.json?raw";
 import sequencesText from "../fixtures/sequences.json?raw";
+import statisticsText from "../fixtures/statistics.json?raw";
 
 /** What every file begins with. */
 export interface FixtureHeader {
@@ -121,6 +122,31 @@ export interface KerasCase {
   }[];
   readonly evaluation: { readonly x: readonly number[]; readonly y: readonly number[] };
 }
+
+/** Batches through one Keras layer with a mask or with batch renormalization. */
+export interface KerasStatisticsCase {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly layout: Layout;
+  /** In Keras's words; its momenta weigh the old value. */
+  readonly keras: {
+    readonly momentum: number;
+    readonly epsilon: number;
+    readonly renormMomentum?: number;
+    readonly renormClipping?: { rmax?: number; rmin?: number; dmax?: number } | null;
+  };
+  readonly gamma?: readonly number[];
+  readonly beta?: readonly number[];
+  readonly batches: readonly (KerasCase["batches"][number] & {
+    readonly mask?: readonly number[];
+    readonly renormMean?: readonly number[];
+    readonly renormDeviation?: readonly number[];
+  })[];
+}
+
+export const statisticsFixtures = JSON.parse(statisticsText) as FixtureHeader & {
+  readonly cases: readonly KerasStatisticsCase[];
+};
 
 export const pytorchFixtures = JSON.parse(pytorchText) as FixtureHeader & {
   readonly cases: readonly FixtureCase[];

@@ -4,11 +4,11 @@ fn limitsAt(batch: f32) -> vec3f {
   var corners = LIMITS;
   var found = corners[0].yzw;
   for (var i = 1u; i < LIMIT_COUNT; i++) {
-    let from = corners[i - 1u];
-    let to = corners[i];
-    if (batch >= from.x) {
-      let along = clamp((batch - from.x) / (to.x - from.x), 0.0, 1.0);
-      found = from.yzw * (1.0 - along) + to.yzw * along;
+    let low = corners[i - 1u];
+    let high = corners[i];
+    if (batch >= low.x) {
+      let along = clamp((batch - low.x) / (high.x - low.x), 0.0, 1.0);
+      found = low.yzw * (1.0 - along) + high.yzw * along;
     }
   }
   return found;

@@ -1,0 +1,3 @@
+fn collapseMasked(lane: MaskedLane) -> Statistics {
+  return Statistics(lane.count.x, lane.shift, lane.delta, lane.m2);
+}

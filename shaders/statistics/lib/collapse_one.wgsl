@@ -1,0 +1,3 @@
+fn collapseMasked(lane: MaskedLane) -> Statistics {
+  return Statistics(lane.count, lane.shift, lane.delta, lane.m2);
+}

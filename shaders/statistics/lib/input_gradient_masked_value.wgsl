@@ -1,0 +1,3 @@
+fn mapMaskedAt(cursor: Cursor, at: u32, own: Known, following: Known) {
+  storeDx(cursor.index, inputGradientMasked(cursor.index, maskAt(at, cursor.inner), own));
+}

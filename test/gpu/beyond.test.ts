@@ -1,0 +1,414 @@
+/** Ghosts, masks, batch renormalization, scale and center on the GPU, against the float64 reference and Keras. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { BatchNormOptions, Dtype } from "../../src/index.js";
+import { extentOf } from "../../src/descriptor.js";
+import {
+  createStatisticsBackwardSync,
+  createStatisticsForwardSync,
+  createStatisticsSync,
+  readStatistics,
+  type StatisticsForwardDescriptor,
+} from "../../src/statistics/index.js";
+import { statistics, statisticsForward } from "../../src/reference.js";
+import { tensor } from "../../src/tensor.js";
+import {
+  bounds,
+  optionsOf,
+  runBeyond,
+  type BeyondCall,
+  type BeyondOutputs,
+} from "../support/beyond.js";
+import { openDevice } from "../support/device.js";
+import { statisticsFixtures } from "../support/fixtures.js";
+import { createRandom } from "../support/random.js";
+import { rounded, TUNINGS } from "../support/tolerance.js";
+import "../support/allclose.js";
+
+let device: GPUDevice;
+beforeAll(async () => {
+  device = await openDevice();
+});
+
+type Layout = NonNullable<BatchNormOptions["layout"]>;
+
+interface Make {
+  readonly offset?: number;
+  readonly std?: number;
+  readonly dtype?: Dtype;
+  readonly mask?: boolean;
+  readonly residual?: boolean;
+  readonly seed?: number;
+}
+
+function callOf(descriptor: StatisticsForwardDescriptor, make: Make = {}): BeyondCall {
+  const { offset = 0, std = 1, mask = false, residual = false, seed = 1 } = make;
+  const { shape, layout = "channels-first", dtype = "f32" } = descriptor;
+  const random = createRandom(seed);
+  const { channels, size, count } = extentOf("test", shape, layout);
+  const values = (mean: number, deviation: number): Float32Array =>
+    rounded(random.normals(size, mean, deviation), dtype);
+  const { scale = true, center = true } = descriptor;
+  return {
+    descriptor,
+    x: values(offset, std),
+    dy: values(0.2, 1),
+    ...(residual ? { residual: values(0, 1) } : {}),
+    ...(mask
+      ? { mask: Float32Array.from({ length: count }, () => (random.uniform() < 0.6 ? 1 : 0)) }
+      : {}),
+    ...(scale ? { gamma: random.normals(channels, 0.2, 1) } : {}),
+    ...(center ? { beta: random.normals(channels) } : {}),
+    state: {
+      mean: random.normals(channels, offset, std),
+      variance: random.uniforms(channels, 0.5, 2).map((value) => value * std * std),
+      numBatchesTracked: 3,
+    },
+    ...(descriptor.renorm
+      ? {
+          renorm: {
+            mean: random.normals(channels, offset, std),
+            deviation: random.uniforms(channels, 0.5, 2).map((value) => value * std),
+          },
+        }
+      : {}),
+  };
+}
+
+async function expectWithin(call: BeyondCall): Promise<BeyondOutputs> {
+  const outputs = await runBeyond(device, call);
+  for (const { name, actual, expected, atol } of bounds(call, outputs)) {
+    expect(actual, name).toBeAllclose(expected, { atol });
+  }
+  const { state } = statisticsForward(call.x, call.descriptor.shape, optionsOf(call));
+  expect(outputs.state.numBatchesTracked).toBe(Number(state!.numBatchesTracked));
+  return outputs;
+}
+
+const SHAPES: readonly (readonly [readonly number[], Layout])[] = [
+  [[8, 3, 7, 7], "channels-first"],
+  [[11, 8, 4, 4], "channels-first"],
+  [[24, 8], "channels-last"],
+  [[9, 5, 6, 5], "channels-last"],
+  [[9, 1, 11, 3], "channels-first"],
+  [[8, 1, 2, 2], "channels-first"],
+];
+const SCALES = [
+  [0, 1],
+  [1e6, 1],
+] as const;
+
+describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
+  const tuning = TUNINGS[name];
+
+  test("ghosts of 2, 3 and 4, the last smaller", async () => {
+    for (const [shape, layout] of SHAPES) {
+      for (const virtualBatchSize of [2, 3, 4, 100]) {
+        for (const [offset, std] of SCALES) {
+          const descriptor = {
+            shape,
+            layout,
+            virtualBatchSize,
+            tuning,
+            singleValue: "zero" as const,
+          };
+          await expectWithin(callOf(descriptor, { offset, std }));
+        }
+      }
+    }
+  });
+
+  test("a mask, also over NaN", async () => {
+    for (const [shape, layout] of SHAPES) {
+      for (const [offset, std] of SCALES) {
+        await expectWithin(callOf({ shape, layout, tuning }, { offset, std, mask: true }));
+      }
+    }
+    const call = callOf({ shape: [8, 3, 7, 7], tuning }, { mask: true });
+    const x = Float32Array.from(call.x, (value, i) =>
+      call.mask![Math.floor(i / 147) * 49 + (i % 49)] ? value : NaN,
+    );
+    const { state } = await runBeyond(device, { ...call, x });
+    const clean = await runBeyond(device, call);
+    expect(state).toEqual(clean.state);
+  });
+
+  test("batch renormalization, clipped and not", async () => {
+    for (const [shape, layout] of SHAPES.slice(0, 4)) {
+      for (const limits of [{}, { rMin: 0.7, rMax: 1.3, dMax: 0.5 }]) {
+        for (const [offset, std] of SCALES) {
+          const descriptor = {
+            shape,
+            layout,
+            tuning,
+            renorm: true,
+            renormClipping: limits,
+            renormMomentum: 0.25,
+          };
+          await expectWithin({ ...callOf(descriptor, { offset, std }), limits });
+        }
+      }
+    }
+  });
+
+  test("ghosts and renormalization together, momentum null, population variance", async () => {
+    for (const [shape, layout] of SHAPES.slice(0, 4)) {
+      const options = { shape, layout, tuning, virtualBatchSize: 4, renorm: true } as const;
+      await expectWithin(callOf(options));
+      await expectWithin(callOf({ ...options, momentum: null, runningVariance: "population" }));
+      await expectWithin(callOf({ shape, layout, tuning, virtualBatchSize: 4, momentum: null }));
+    }
+  });
+
+  test("scale and center apart, residual and activation", async () => {
+    for (const [scale, center] of [
+      [true, false],
+      [false, true],
+      [false, false],
+    ] as const) {
+      const [shape, layout] = SHAPES[1]!;
+      await expectWithin(callOf({ shape, layout, tuning, scale, center }));
+      await expectWithin(callOf({ shape, layout, tuning, scale, center, renorm: true }));
+    }
+    for (const [shape, layout] of SHAPES.slice(0, 3)) {
+      const descriptor = { shape, layout, tuning, activation: "silu" as const };
+      await expectWithin(callOf({ ...descriptor, virtualBatchSize: 4 }, { residual: true }));
+      await expectWithin(callOf(descriptor, { residual: true, mask: true }));
+    }
+  });
+
+  test.each(["f16", "bf16"] as const)("%s", async (dtype) => {
+    for (const [shape, layout] of SHAPES.slice(1, 3)) {
+      await expectWithin(callOf({ shape, layout, tuning, dtype, virtualBatchSize: 4 }));
+    }
+    for (const [shape, layout] of [
+      ...SHAPES.slice(0, 5),
+      [[3, 5, 3, 3], "channels-first"] as const,
+    ]) {
+      await expectWithin(callOf({ shape, layout, tuning, dtype }, { mask: true }));
+    }
+  });
+
+  test("the same bits on every run", async () => {
+    for (const descriptor of [
+      { shape: [8, 8, 4, 4], virtualBatchSize: 3, renorm: true },
+      { shape: [8, 3, 7, 7] },
+    ]) {
+      const call = { ...callOf({ ...descriptor, tuning }, { mask: !descriptor.renorm }) };
+      const first = JSON.stringify(await runBeyond(device, call));
+      for (let i = 0; i < 5; i++) expect(JSON.stringify(await runBeyond(device, call))).toBe(first);
+    }
+  });
+});
+
+test("a mask over regions of a tensor that no binding holds", async () => {
+  for (const [shape, layout] of [...SHAPES, [[3, 5, 300], "channels-first"] as const]) {
+    for (const dtype of ["f32", "bf16"] as const) {
+      const descriptor = { shape, layout, dtype, limits: { maxBindingBytes: 1024 } };
+      const call = callOf(descriptor, { mask: true });
+      for (const tuning of [TUNINGS.software, TUNINGS.split])
+        await expectWithin({ ...call, tuning });
+    }
+  }
+});
+
+test("a mask that leaves nothing: variance 0, and statistics stay", async () => {
+  const call = callOf({ shape: [4, 3, 2], eps: 0.25 });
+  const outputs = await runBeyond(device, { ...call, mask: new Float32Array(8) });
+  const want = Float32Array.from(call.x, (x, i) => {
+    const c = Math.floor(i / 2) % 3;
+    return 2 * call.gamma![c]! * x + call.beta![c]!;
+  });
+  expect(outputs.y).toBeAllclose(want, { atol: 1e-6, rtol: 1e-6 });
+  expect(outputs.state.mean).toEqual(Float32Array.from(call.state.mean));
+  expect(outputs.state.numBatchesTracked).toBe(3);
+});
+
+test("limits follow the batch counter, which the device keeps", async () => {
+  const renormClipping = {
+    rMax: [
+      [5000, 1],
+      [40000, 3],
+    ],
+    dMax: [
+      [5000, 0],
+      [25000, 5],
+    ],
+    rMin: 0.5,
+  } as const;
+  const descriptor = { shape: [6, 4, 3], renorm: true, renormClipping };
+  const start = callOf(descriptor, { offset: 4, std: 3 });
+  const renorm = { mean: new Float32Array(4), deviation: new Float32Array(4).fill(0.3) };
+  for (const [batch, rMax, dMax] of [
+    [0, 1, 0],
+    [5000, 1, 0],
+    [15000, 1 + (2 * 10000) / 35000, 2.5],
+    [40000, 3, 5],
+    [2000000, 3, 5],
+  ] as const) {
+    const state = { ...start.state, numBatchesTracked: batch };
+    await expectWithin({ ...start, renorm, state, limits: { rMin: 0.5, rMax, dMax } });
+  }
+});
+
+test("any ghost size over any shape", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        batch: fc.integer({ min: 2, max: 12 }),
+        channels: fc.integer({ min: 1, max: 9 }),
+        spatial: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 3 }),
+        layout: fc.constantFrom<Layout>("channels-first", "channels-last"),
+        tuning: fc.constantFrom(...Object.values(TUNINGS)),
+        virtualBatchSize: fc.integer({ min: 1, max: 13 }),
+        seed: fc.integer({ min: 1, max: 2 ** 31 }),
+      }),
+      async ({ batch, channels, spatial, layout, tuning, virtualBatchSize, seed }) => {
+        const shape =
+          layout === "channels-first"
+            ? [batch, channels, ...spatial]
+            : [batch, ...spatial, channels];
+        const descriptor = {
+          shape,
+          layout,
+          tuning,
+          virtualBatchSize,
+          singleValue: "zero" as const,
+          eps: 1e-3,
+        };
+        await expectWithin(callOf(descriptor, { seed, offset: 10 }));
+      },
+    ),
+    { numRuns: 30, seed: 20261125, endOnFailure: false },
+  );
+});
+
+describe("against Keras", () => {
+  test.each(statisticsFixtures.cases.map((each) => [each.name, each] as const))(
+    "%s",
+    async (_, fixture) => {
+      const { shape, layout, keras, gamma, beta, batches } = fixture;
+      const { channels } = extentOf("test", shape, layout);
+      const { rmin, rmax, dmax } = keras.renormClipping ?? {};
+      const limits = {
+        ...(rmin === undefined ? {} : { rMin: rmin }),
+        ...(rmax === undefined ? {} : { rMax: rmax }),
+        ...(dmax === undefined ? {} : { dMax: dmax }),
+      };
+      const renorm = keras.renormMomentum !== undefined;
+      let state: BeyondCall["state"] = {
+        mean: new Float32Array(channels),
+        variance: new Float32Array(channels).fill(1),
+        numBatchesTracked: 0,
+      };
+      let averages: BeyondCall["renorm"] = {
+        mean: new Float32Array(channels),
+        deviation: new Float32Array(channels).fill(1),
+      };
+      for (const batch of batches) {
+        const call: BeyondCall = {
+          descriptor: {
+            ...{ shape, layout, eps: keras.epsilon, momentum: 1 - keras.momentum },
+            ...{ runningVariance: "population", renorm },
+            ...(renorm
+              ? { renormMomentum: 1 - keras.renormMomentum!, renormClipping: limits }
+              : {}),
+            ...{ scale: gamma !== undefined, center: beta !== undefined },
+          },
+          ...{ x: batch.x, dy: batch.dy, mask: batch.mask, gamma, beta, state, limits },
+          renorm: renorm ? averages : undefined,
+        };
+        const outputs = await runBeyond(device, call);
+        const atol = new Map(bounds(call, outputs).map((each) => [each.name, each.atol]));
+        const compare = (
+          name: string,
+          actual: Float32Array | null,
+          expected?: readonly number[],
+        ) => {
+          if (!expected) return;
+          // gamma and beta as Keras had them in float64 are f32 values; averages come from one step to the next.
+          const own = atol.get(name)!;
+          const sum = Float64Array.from(
+            expected,
+            (value, i) => own[i]! + 4e-6 * (1 + Math.abs(value)),
+          );
+          expect(actual, name).toBeAllclose(expected, { atol: sum });
+        };
+        compare("y", outputs.y, batch.y);
+        compare("dx", outputs.dx, batch.dx);
+        compare("dGamma", outputs.dGamma, batch.dGamma);
+        compare("dBeta", outputs.dBeta, batch.dBeta);
+        compare("mean", outputs.state.mean, batch.movingMean);
+        compare("variance", outputs.state.variance, batch.movingVariance);
+        compare("renorm mean", outputs.renorm?.mean ?? null, batch.renormMean);
+        compare("renorm deviation", outputs.renorm?.deviation ?? null, batch.renormDeviation);
+        ({ state } = outputs);
+        averages = outputs.renorm ?? undefined;
+      }
+    },
+  );
+});
+
+test("partial statistics of what a mask leaves", async () => {
+  const call = callOf({ shape: [6, 5, 3, 2] }, { mask: true, offset: 1e5 });
+  const { shape } = call.descriptor;
+  const plan = createStatisticsSync(device, { shape, mask: true });
+  const x = tensor(device, Float32Array.from(call.x), shape);
+  const mask = tensor(device, Float32Array.from(call.mask!), [6, 3, 2]);
+  const out = tensor(device, new Float32Array(20), [20]);
+  const encoder = device.createCommandEncoder();
+  plan.encode(encoder, { x, mask, statistics: out });
+  device.queue.submit([encoder.finish()]);
+  const [got] = await readStatistics(device, out, { channels: 5 });
+  const want = statistics(call.x, shape, { mask: call.mask });
+  expect([...got!.count]).toEqual(Array(5).fill(want.count));
+  expect(got!.mean).toBeAllclose(want.mean, { atol: 2e-6 });
+  expect(got!.varBiased).toBeAllclose(
+    want.m2.map((sum) => sum / want.count),
+    { rtol: 4e-6 },
+  );
+  for (const each of [plan, x, mask, out]) each.destroy();
+});
+
+test("errors name what is wrong", () => {
+  const make = (options: Partial<StatisticsForwardDescriptor>) => () =>
+    createStatisticsForwardSync(device, { shape: [8, 3, 5, 5], ...options });
+  expect(make({ virtualBatchSize: 0 })).toThrow(/virtualBatchSize/);
+  expect(make({ virtualBatchSize: 2, mask: true })).toThrow(/virtualBatchSize or mask/);
+  expect(make({ virtualBatchSize: 2, statistics: "given" })).toThrow(/given statistics/);
+  expect(make({ virtualBatchSize: 2, dtype: "f16" })).toThrow(/channels share no word/);
+  expect(make({ virtualBatchSize: 2, limits: { maxBindingBytes: 512 } })).toThrow(
+    /one storage binding/,
+  );
+  expect(make({ virtualBatchSize: 7, shape: [8, 3] })).toThrow(/more than one value/);
+  expect(make({ renormMomentum: 0.5 })).toThrow(/renorm: true/);
+  expect(make({ renorm: true, renormMomentum: 2 })).toThrow(/in \[0, 1\]/);
+  expect(make({ renorm: true, trackRunningStats: false })).toThrow(/trackRunningStats/);
+  expect(make({ renorm: true, renormClipping: { rMin: 2, rMax: 1 } })).toThrow(/rMin <= rMax/);
+  expect(make({ renorm: true, renormClipping: { dMax: -1 } })).toThrow(/dMax/);
+  expect(
+    make({
+      renorm: true,
+      renormClipping: {
+        rMax: [
+          [5, 1],
+          [5, 2],
+        ],
+      },
+    }),
+  ).toThrow(/ascending/);
+  expect(() =>
+    createStatisticsBackwardSync(device, {
+      shape: [8, 3],
+      wants: { x: false, gamma: false, beta: false },
+    }),
+  ).toThrow(/at least one gradient/);
+  expect(() =>
+    createStatisticsBackwardSync(device, {
+      shape: [8, 3],
+      sums: "given",
+      residualGrad: true,
+      residual: true,
+    }),
+  ).toThrow(/createSums writes dResidual/);
+});
