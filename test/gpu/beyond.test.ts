@@ -311,7 +311,7 @@ describe("against Keras", () => {
             ...{ shape, layout, eps: keras.epsilon, momentum: 1 - keras.momentum },
             ...{ runningVariance: "population", renorm },
             ...(renorm
-              ? { renormMomentum: 1 - keras.renormMomentum!, renormClipping: limits }
+              ? { renormMomentum: 1 - keras.renormMomentum, renormClipping: limits }
               : {}),
             ...{ scale: gamma !== undefined, center: beta !== undefined },
           },

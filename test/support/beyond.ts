@@ -77,7 +77,7 @@ export async function runBeyond(device: GPUDevice, call: BeyondCall): Promise<Be
   const ones = new Float32Array(channels).fill(1);
   const shared: Record<string, Resource> = {
     ...(call.mask ? { mask: put(call.mask, [count]) } : {}),
-    ...(residual ? { residual: put(call.residual!, shape, dtype) } : {}),
+    ...(residual ? { residual: put(call.residual, shape, dtype) } : {}),
   };
   const dGamma = scale ? nan([channels]) : null;
   const dBeta = center ? nan([channels]) : null;
