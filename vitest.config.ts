@@ -9,6 +9,8 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 const launchOptions = await chromiumLaunch();
 // Vitest starts no run whose Node projects have different numbers.
 const maxWorkers = 2;
+// Fixtures that tests import as bytes.
+const assetsInclude = ["**/*.safetensors", "**/*.onnx", "**/*.onnx.data"];
 
 export default defineConfig({
   test: {
@@ -16,6 +18,7 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias },
+        assetsInclude,
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
@@ -26,6 +29,7 @@ export default defineConfig({
       },
       {
         resolve: { alias },
+        assetsInclude,
         test: {
           name: "compile",
           include: ["test/compile/**/*.test.ts"],
@@ -37,6 +41,7 @@ export default defineConfig({
       {
         plugins: [snippets()],
         resolve: { alias },
+        assetsInclude,
         test: {
           name: "gpu",
           include: ["test/gpu/**/*.test.ts", "test/node/**/*.test.ts"],
@@ -50,6 +55,7 @@ export default defineConfig({
       },
       {
         resolve: { alias },
+        assetsInclude,
         optimizeDeps: {
           include: [
             "fast-check",

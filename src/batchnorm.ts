@@ -44,6 +44,20 @@ export interface StateDictInput {
   num_batches_tracked?: bigint | number | ArrayLike<number | bigint>;
 }
 
+/** Numbers, or what holds them as `data`: a tensor of a file. */
+export type StateEntry =
+  ArrayLike<number | bigint> | number | bigint | { readonly data: ArrayLike<number | bigint> };
+
+/** A model's entries by name, as `readSafetensors` of `webgpu-batchnorm/files` gives them. */
+export type StateFile =
+  ReadonlyMap<string, StateEntry> | Readonly<Record<string, StateEntry | undefined>>;
+
+/** Options of {@link BatchNorm.loadStateDict}. */
+export interface LoadOptions {
+  /** What stands before the module's names in a model's file, "layer1.0.bn1."; other entries are left alone. Default "". */
+  prefix?: string;
+}
+
 /** Options of {@link BatchNorm.forward}. */
 export interface ForwardOptions {
   /** Where y is written, x itself included; without it a tensor is made, which the caller destroys. */
@@ -488,9 +502,14 @@ export class BatchNorm {
    * Replaces what the dictionary holds; what it lacks must not exist here either, but
    * `num_batches_tracked` may be missing (files of old versions of PyTorch).
    *
+   * @param source a module's own dictionary, or a whole model's with the `prefix` of this module.
    * @throws ShapeError on a missing, unexpected or wrongly sized entry; nothing is changed then.
+   * @example
+   * ```ts
+   * bn.loadStateDict(readSafetensors(bytes), { prefix: "layer1.0.bn1." });
+   * ```
    */
-  loadStateDict(dict: StateDictInput): void {
+  loadStateDict(source: StateDictInput | StateFile, { prefix = "" }: LoadOptions = {}): void {
     const subject = "loadStateDict";
     this.#requireLive(subject);
     const targets: readonly [keyof StateDictInput, Tensor | null][] = [
@@ -499,33 +518,42 @@ export class BatchNorm {
       ["running_mean", this.runningMean],
       ["running_var", this.runningVar],
     ];
-    for (const name of Object.keys(dict)) {
-      if (name === "num_batches_tracked" || targets.some(([known]) => known === name)) continue;
-      throw new ShapeError(
-        complain(
-          `${subject}: ${name}`,
-          "no such entry",
-          "one",
-          "check the spelling and the prefix",
-        ),
-      );
+    const dict: Record<string, unknown> & StateDictInput = {};
+    const entries: Iterable<[string, StateEntry | undefined]> =
+      source instanceof Map
+        ? source
+        : Object.entries(source as Readonly<Record<string, StateEntry | undefined>>);
+    for (const [full, entry] of entries) {
+      if (!full.startsWith(prefix)) continue;
+      const name = full.slice(prefix.length);
+      if (name !== "num_batches_tracked" && !targets.some(([known]) => known === name)) {
+        throw new ShapeError(
+          complain(
+            `${subject}: ${full}`,
+            "no such entry",
+            "one",
+            "check the spelling and the prefix",
+          ),
+        );
+      }
+      dict[name] = typeof entry === "object" && "data" in entry ? entry.data : entry;
     }
     for (const [name, target] of targets) {
       const values = dict[name] as ArrayLike<number> | undefined;
       if ((values === undefined) !== (target === null)) {
         throw new ShapeError(
           complain(
-            `${subject}: ${name}`,
+            `${subject}: ${prefix}${name}`,
             target ? `${this.channels} values` : "no such entry",
             values ? `${values.length} values` : "nothing",
-            "make the module with the affine and trackRunningStats of the file",
+            "check the prefix, or make the module with the affine and trackRunningStats of the file",
           ),
         );
       }
       if (values && values.length !== this.channels) {
         throw new ShapeError(
           complain(
-            `${subject}: ${name}`,
+            `${subject}: ${prefix}${name}`,
             `${this.channels} values`,
             `${values.length}`,
             "check the number of channels",
@@ -558,7 +586,7 @@ export class BatchNorm {
       );
     }
     for (const [name, target] of targets)
-      target?.write(Float32Array.from(dict[name] as ArrayLike<number>));
+      target?.write(Float32Array.from(dict[name] as ArrayLike<number>, Number));
     if (this.#state && counter !== null) {
       const words = new BigUint64Array([counter]);
       this.device.queue.writeBuffer(this.#state, stateLayout(this.channels).counter, words);

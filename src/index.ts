@@ -4,7 +4,15 @@
  * @packageDocumentation
  */
 export { BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Context } from "./batchnorm.js";
-export type { BackwardOptions, ForwardOptions, StateDict, StateDictInput } from "./batchnorm.js";
+export type {
+  BackwardOptions,
+  ForwardOptions,
+  LoadOptions,
+  StateDict,
+  StateDictInput,
+  StateEntry,
+  StateFile,
+} from "./batchnorm.js";
 export { Tensor, tensor } from "./tensor.js";
 export type { TensorData, TensorOptions } from "./tensor.js";
 export { createForward, createForwardSync } from "./forward.js";

@@ -1,0 +1,223 @@
+import { quote, refuse } from "./error.js";
+import type { OnnxFile, OnnxNode } from "./onnx.js";
+import { requireFinite, type FileTensor } from "./tensor.js";
+
+/** Numbers, or what holds them as `data` with a shape: tensors of a file, of TensorFlow.js once read, of ONNX Runtime. */
+export type NamedTensor =
+  | ArrayLike<number>
+  | ArrayLike<bigint>
+  | number
+  | bigint
+  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape?: readonly number[] };
+
+/** A Batch Normalization's state as `loadStateDict` takes it, in the precision of its file. */
+export interface FoundState {
+  weight?: ArrayLike<number>;
+  bias?: ArrayLike<number>;
+  running_mean: ArrayLike<number>;
+  running_var: ArrayLike<number>;
+  num_batches_tracked?: bigint;
+}
+
+/** One Batch Normalization of a file. */
+export interface FoundBatchNorm {
+  /** What stands before the entries' names, "layer1.0.bn1."; of an ONNX node the node's name. */
+  readonly prefix: string;
+  readonly channels: number;
+  /** Whether it has gamma and beta: the module's option of that name. */
+  readonly affine: boolean;
+  readonly state: FoundState;
+  /** From ONNX, where nodes say them; files of weights do not. */
+  readonly eps?: number;
+  /** From ONNX, in this package's direction: the weight of the new batch. */
+  readonly momentum?: number;
+}
+
+/** Names of gamma, beta, running mean, running variance and counter. */
+const NAMINGS = [
+  ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
+  ["gamma", "beta", "moving_mean", "moving_variance"],
+] as const;
+
+/**
+ * Every Batch Normalization of a file, in the file's order. In files of weights they are told by their names: PyTorch's
+ * `running_mean` and `running_var` under one prefix with `weight`, `bias` and `num_batches_tracked` where they exist, or
+ * Keras's `moving_mean` and `moving_variance` with `gamma` and `beta` (an `InstanceNorm` that tracks statistics has the
+ * same names). One without running statistics cannot be told from a LayerNorm by its names and is not found. In a model
+ * of ONNX they are its BatchNormalization nodes.
+ *
+ * Of gamma and beta, where only one exists (Keras's `scale: false` or `center: false`), the other is ones or zeros.
+ *
+ * @param file of `readSafetensors` or `readOnnx`, or any record or `Map` of tensors by name.
+ * @throws FileError where there is none; where one lacks an entry, has entries of different lengths, a negative variance,
+ * or (unless the file was read with `nonFinite: "keep"`) a NaN or infinite value.
+ * @example
+ * ```ts
+ * import { BatchNorm2d } from "webgpu-batchnorm";
+ * import { findBatchNorms, readSafetensors } from "webgpu-batchnorm/files";
+ * declare const device: GPUDevice, bytes: ArrayBuffer; // resnet18.safetensors
+ * const modules = findBatchNorms(readSafetensors(bytes)).map(({ channels, affine, state }) => {
+ *   const bn = new BatchNorm2d(device, channels, { affine }).eval();
+ *   bn.loadStateDict(state);
+ *   return bn;
+ * });
+ * ```
+ */
+export function findBatchNorms(
+  file: OnnxFile | ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>,
+): FoundBatchNorm[] {
+  const found = isOnnx(file) ? file.nodes.map(fromNode) : byName(file);
+  if (found.length === 0) {
+    const names = isOnnx(file) ? "BatchNormalization nodes" : "running_mean or moving_mean";
+    refuse(
+      "findBatchNorms",
+      `a model with Batch Normalization (${names})`,
+      isOnnx(file) ? "one without" : `none among ${entriesOf(file).size} tensors`,
+      "an exporter may have folded it into the layers before; there is nothing to load then",
+    );
+  }
+  return found;
+}
+
+type Named = ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>;
+
+function isOnnx(file: OnnxFile | Named): file is OnnxFile {
+  return file instanceof Map && "nodes" in file;
+}
+
+function entriesOf(file: Named): ReadonlyMap<string, NamedTensor> {
+  return file instanceof Map
+    ? (file as ReadonlyMap<string, NamedTensor>)
+    : new Map(Object.entries(file));
+}
+
+function byName(file: Named): FoundBatchNorm[] {
+  const entries = entriesOf(file);
+  const found: FoundBatchNorm[] = [];
+  for (const name of entries.keys()) {
+    for (const naming of NAMINGS) {
+      const [gamma, beta, mean, variance, counter] = naming;
+      const last = [mean, variance].find((each) => name.endsWith(each));
+      if (last === undefined) continue;
+      const prefix = name.slice(0, -last.length);
+      // Found once, at its mean, or at a variance whose mean is missing. "my_moving_mean" is another name.
+      if (/[A-Za-z0-9_]$/.test(prefix) || (last === variance && entries.has(prefix + mean)))
+        continue;
+      const at = (each: string): [string, NamedTensor | undefined] => [
+        prefix + each,
+        entries.get(prefix + each),
+      ];
+      found.push({
+        prefix,
+        ...stateOf(at(gamma), at(beta), at(mean), at(variance)),
+      });
+      const state = found.at(-1)!.state;
+      const count = counter && entries.get(prefix + counter);
+      if (count !== undefined) state.num_batches_tracked = counterOf(prefix + counter!, count);
+    }
+  }
+  return found;
+}
+
+function fromNode({ name, eps, momentum, parameters }: OnnxNode): FoundBatchNorm {
+  const [gamma, beta, mean, variance] = parameters.map((each): [string, FileTensor | undefined] => [
+    each.name,
+    each.tensor,
+  ]);
+  const missing = parameters.find(({ tensor }) => !tensor)?.name;
+  if (!gamma || !beta || !mean || !variance || missing !== undefined) {
+    return refuse(
+      `findBatchNorms: ${quote(name)}`,
+      "scale, B, mean and var that the file holds",
+      missing === undefined
+        ? `${parameters.length} of them`
+        : `${quote(missing)}, which it does not`,
+      "they are inputs or computed by the model: take them from where it gets them",
+    );
+  }
+  return { prefix: name, ...stateOf(gamma, beta, mean, variance), eps, momentum };
+}
+
+type Entry = readonly [name: string, tensor: NamedTensor | undefined];
+
+function stateOf(
+  gamma: Entry,
+  beta: Entry,
+  mean: Entry,
+  variance: Entry,
+): Pick<FoundBatchNorm, "channels" | "affine" | "state"> {
+  const running_mean = numbersOf(...mean);
+  const running_var = numbersOf(...variance);
+  const channels = running_mean.length;
+  const affine = gamma[1] !== undefined || beta[1] !== undefined;
+  const state: FoundState = affine
+    ? {
+        weight: gamma[1] === undefined ? new Float32Array(channels).fill(1) : numbersOf(...gamma),
+        bias: beta[1] === undefined ? new Float32Array(channels) : numbersOf(...beta),
+        running_mean,
+        running_var,
+      }
+    : { running_mean, running_var };
+  for (const [[name], values] of [
+    [gamma, state.weight],
+    [beta, state.bias],
+    [variance, running_var],
+  ] as const) {
+    if (values && values.length !== channels) {
+      refuse(
+        quote(name),
+        `${channels} values, as ${quote(mean[0])} has`,
+        `${values.length}`,
+        "the file is damaged",
+      );
+    }
+  }
+  const negative = Array.prototype.findIndex.call(running_var, (value: number) => value < 0);
+  if (negative >= 0) {
+    refuse(
+      `${quote(variance[0])}: value ${negative}`,
+      "a variance >= 0",
+      String(running_var[negative]),
+      "the file is damaged, or the name stands for something else",
+    );
+  }
+  return { channels, affine, state };
+}
+
+/** Numbers of rank 1. */
+function numbersOf(name: string, tensor: NamedTensor | undefined): ArrayLike<number> {
+  const holder = typeof tensor === "object" && "data" in tensor ? tensor : { data: tensor };
+  const { data } = holder;
+  const shape = "shape" in holder ? holder.shape : undefined;
+  if (typeof data !== "object" || data.length === 0 || (shape && shape.length !== 1)) {
+    return refuse(
+      `findBatchNorms: ${quote(name)}`,
+      "one value per channel",
+      tensor === undefined ? "nothing" : shape ? `[${shape.join(", ")}]` : "no such list",
+      "the file is damaged, or this is no Batch Normalization",
+    );
+  }
+  if (typeof data[0] !== "number") {
+    return refuse(
+      `findBatchNorms: ${quote(name)}`,
+      "numbers",
+      `values of type ${typeof data[0]}`,
+      "the file is damaged, or this is no Batch Normalization",
+    );
+  }
+  if (!("data" in (tensor as object))) requireFinite(name, data);
+  return data as ArrayLike<number>;
+}
+
+function counterOf(name: string, tensor: NamedTensor): bigint {
+  const data = typeof tensor === "object" && "data" in tensor ? tensor.data : tensor;
+  const value = typeof data === "object" ? data[0] : data;
+  if (typeof value === "bigint" && value >= 0n) return value;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return BigInt(value);
+  return refuse(
+    `findBatchNorms: ${quote(name)}`,
+    "a count >= 0",
+    String(value),
+    "the file is damaged",
+  );
+}

@@ -1,0 +1,129 @@
+import { refuse } from "./error.js";
+
+/** Which of its weights a Keras layer has. */
+export interface KerasOptions {
+  /** The layer's `scale`: whether it has gamma. Default true. */
+  scale?: boolean;
+  /** The layer's `center`: whether it has beta. Default true. */
+  center?: boolean;
+}
+
+/** PyTorch's names for the weights of a Keras layer. */
+export interface KerasState {
+  weight?: ArrayLike<number>;
+  bias?: ArrayLike<number>;
+  running_mean: ArrayLike<number>;
+  running_var: ArrayLike<number>;
+}
+
+/**
+ * The weights of a `BatchNormalization` layer of Keras or TensorFlow.js, in the order of its `getWeights()` (gamma, beta,
+ * moving mean, moving variance; without gamma where `scale` is false, without beta where `center` is), as `loadStateDict`
+ * takes them. Where the layer has one of gamma and beta, the other becomes ones or zeros, which changes nothing.
+ *
+ * The layer's other conventions are options of the module: `{ eps: layer.epsilon, momentum: 1 - layer.momentum,
+ * runningVariance: "population", singleValue: "zero", layout: "channels-last" }`.
+ *
+ * @throws FileError where the number of weights or their lengths do not fit.
+ * @example
+ * ```ts
+ * import { fromKeras } from "webgpu-batchnorm/files";
+ * fromKeras([[2, 2], [0, 1], [5, 6], [1, 4]]); // { weight: [2, 2], bias: [0, 1], running_mean: [5, 6], running_var: [1, 4] }
+ * ```
+ * @see https://keras.io/api/layers/normalization_layers/batch_normalization/
+ */
+export function fromKeras(
+  weights: readonly ArrayLike<number>[],
+  { scale = true, center = true }: KerasOptions = {},
+): KerasState {
+  const names = namesOf(scale, center);
+  if (weights.length !== names.length) {
+    refuse(
+      "fromKeras: weights",
+      `${names.length} (${names.join(", ")})`,
+      `${weights.length}`,
+      "say { scale: false } or { center: false } as the layer does",
+    );
+  }
+  const channels = weights.at(-1)!.length;
+  weights.forEach(({ length }, index) => {
+    if (length === channels) return;
+    refuse(
+      `fromKeras: ${names[index]}`,
+      `${channels} values, as moving_variance has`,
+      `${length}`,
+      "pass the weights of one layer, in the order of its getWeights()",
+    );
+  });
+  const at = (name: KerasName): ArrayLike<number> | undefined => weights[names.indexOf(name)];
+  return {
+    ...(scale || center
+      ? {
+          weight: at("gamma") ?? new Float32Array(channels).fill(1),
+          bias: at("beta") ?? new Float32Array(channels),
+        }
+      : {}),
+    running_mean: at("moving_mean")!,
+    running_var: at("moving_variance")!,
+  };
+}
+
+/**
+ * A state dictionary in the order that `setWeights` of a Keras or TensorFlow.js layer takes: gamma, beta, moving mean,
+ * moving variance, each where the layer has it.
+ *
+ * @throws FileError where the dictionary lacks one of them, or holds a gamma or beta that the layer cannot: one that is
+ * not all ones or all zeros.
+ * @example
+ * ```ts
+ * import { toKeras } from "webgpu-batchnorm/files";
+ * toKeras({ running_mean: [5, 6], running_var: [1, 4] }, { scale: false, center: false }); // [[5, 6], [1, 4]]
+ * ```
+ */
+export function toKeras(
+  state: Partial<KerasState>,
+  { scale = true, center = true }: KerasOptions = {},
+): ArrayLike<number>[] {
+  for (const [kept, name, neutral, option] of [
+    [scale, "weight", 1, "scale"],
+    [center, "bias", 0, "center"],
+  ] as const) {
+    if (kept || !state[name] || Array.prototype.every.call(state[name], (v) => v === neutral))
+      continue;
+    refuse(
+      `toKeras: ${name}`,
+      `nothing but ${neutral} (${option} is false)`,
+      "other values",
+      `use a layer with ${option}: true`,
+    );
+  }
+  const own = {
+    gamma: "weight",
+    beta: "bias",
+    moving_mean: "running_mean",
+    moving_variance: "running_var",
+  } as const;
+  return namesOf(scale, center).map((name) => {
+    const values = state[own[name]];
+    return (
+      values ??
+      refuse(
+        `toKeras: ${own[name]}`,
+        `values for ${name}`,
+        "none",
+        "say { scale: false, center: false } for a module with affine: false",
+      )
+    );
+  });
+}
+
+type KerasName = "gamma" | "beta" | "moving_mean" | "moving_variance";
+
+function namesOf(scale: boolean, center: boolean): KerasName[] {
+  return [
+    ...(scale ? (["gamma"] as const) : []),
+    ...(center ? (["beta"] as const) : []),
+    "moving_mean",
+    "moving_variance",
+  ];
+}

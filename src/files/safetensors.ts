@@ -1,0 +1,305 @@
+import { narrow } from "../half.js";
+import { quote, refuse } from "./error.js";
+import { isRecord, parseHeader, wholeNumbers } from "./header.js";
+import {
+  bytesOf,
+  DTYPES,
+  FileTensor,
+  NUMERIC,
+  type FileData,
+  type FileDtype,
+  type ReadOptions,
+} from "./tensor.js";
+
+/** Tensors of a file by name, in the order of their bytes, and the file's own notes. */
+export interface SafetensorsFile extends ReadonlyMap<string, FileTensor> {
+  /** What the file says about itself (`__metadata__`); PyTorch's tools write `format: "pt"`. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The reference implementation's limit of a header, in bytes. */
+const LONGEST_HEADER = 100_000_000;
+const METADATA = "__metadata__";
+
+/** The bytes that a buffer or a view holds, without a copy. */
+export function viewOf(bytes: ArrayBufferLike | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
+}
+
+/**
+ * Reads a safetensors file: 8 bytes of header length, a header in JSON, the tensors' bytes. Nothing is copied: a tensor
+ * is a view, decoded when its `data` is asked for. The result is a `Map` that `loadStateDict` and `findBatchNorms` take.
+ *
+ * The whole header is checked first: lengths, types, offsets that leave the file, overlap or leave holes, names given
+ * twice. A damaged or hostile file costs no more memory than its own header.
+ *
+ * @param bytes the whole file; it stays the caller's, and must not change while tensors of it are in use.
+ * @throws FileError
+ * @example
+ * ```ts
+ * import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
+ * const bytes = writeSafetensors({ "bn1.running_mean": new Float32Array([1, 2]) });
+ * readSafetensors(bytes).get("bn1.running_mean")?.data; // Float32Array [1, 2]
+ * ```
+ * @see https://github.com/huggingface/safetensors#format
+ */
+export function readSafetensors(
+  bytes: ArrayBufferLike | ArrayBufferView,
+  { nonFinite = "error" }: ReadOptions = {},
+): SafetensorsFile {
+  const subject = "readSafetensors";
+  const file = viewOf(bytes);
+  if (file.length < 8) {
+    refuse(subject, "a header length of 8 bytes", `${file.length}`, "the file is truncated");
+  }
+  const length = new DataView(file.buffer, file.byteOffset, 8).getBigUint64(0, true);
+  if (length > LONGEST_HEADER || length > file.length - 8) {
+    refuse(
+      `${subject}: header length`,
+      `at most ${Math.min(LONGEST_HEADER, file.length - 8)} bytes`,
+      `${length}`,
+      "the file is truncated, or no .safetensors file",
+    );
+  }
+  const start = 8 + Number(length);
+  const header = parseHeader(decodeText(subject, file.subarray(8, start)));
+  const data = file.subarray(start);
+  const tensors = Object.entries(header)
+    .filter(([name]) => name !== METADATA)
+    .map(([name, entry]) => locate(name, entry, data.length))
+    .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let filled = 0;
+  for (const { name, begin, end } of tensors) {
+    if (begin !== filled) {
+      refuse(
+        `${quote(name)}: data_offsets`,
+        `a beginning at ${filled}, where the tensor before it ends`,
+        `${begin}`,
+        "the file is damaged or hostile",
+      );
+    }
+    filled = end;
+  }
+  if (filled !== data.length) {
+    refuse(
+      `${subject}: data`,
+      `${filled} bytes, where its last tensor ends`,
+      `${data.length}`,
+      "the file is damaged or hostile",
+    );
+  }
+  const read = tensors.map(
+    ({ name, dtype, shape, begin, end }) =>
+      [
+        name,
+        new FileTensor(name, dtype, shape, () => data.subarray(begin, end), nonFinite),
+      ] as const,
+  );
+  return Object.assign(new Map(read), { metadata: metadataOf(header[METADATA]) });
+}
+
+function decodeText(subject: string, bytes: Uint8Array): string {
+  try {
+    // A view of shared memory is not decoded; a header is small.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+      bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice(),
+    );
+  } catch {
+    return refuse(
+      `${subject}: header`,
+      "UTF-8",
+      "other bytes",
+      "check that it is a .safetensors file",
+    );
+  }
+}
+
+/** Where one entry of the header lies. */
+function locate(
+  name: string,
+  entry: unknown,
+  room: number,
+): { name: string; dtype: FileDtype; shape: number[]; begin: number; end: number } {
+  const { dtype, shape, data_offsets } = isRecord(entry) ? entry : {};
+  if (!DTYPES.includes(dtype as FileDtype)) {
+    refuse(
+      `${quote(name)}: dtype`,
+      `one of ${DTYPES.join(", ")}`,
+      JSON.stringify(dtype)?.slice(0, 80) ?? "none",
+      "convert the file first",
+    );
+  }
+  const sizes = wholeNumbers(name, "shape", shape);
+  const offsets = wholeNumbers(name, "data_offsets", data_offsets);
+  const [begin = NaN, end = NaN] = offsets;
+  if (!(offsets.length === 2 && begin <= end && end <= room)) {
+    refuse(
+      `${quote(name)}: data_offsets`,
+      `a range within ${room} bytes of data`,
+      JSON.stringify(offsets).slice(0, 80),
+      "the file is truncated, damaged or hostile",
+    );
+  }
+  const needed = bytesOf(dtype as FileDtype, sizes);
+  if (needed !== end - begin) {
+    refuse(
+      `${quote(name)}: data_offsets`,
+      `${needed} bytes ([${sizes.slice(0, 8).join(", ")}], ${String(dtype)})`,
+      `${end - begin}`,
+      "the file is damaged or hostile",
+    );
+  }
+  return { name, dtype: dtype as FileDtype, shape: sizes, begin, end };
+}
+
+function metadataOf(value: unknown = {}): Record<string, string> {
+  if (!isRecord(value) || !Object.values(value).every((each) => typeof each === "string")) {
+    refuse(
+      `readSafetensors: ${METADATA}`,
+      "texts by name",
+      JSON.stringify(value).slice(0, 80),
+      "the file is damaged",
+    );
+  }
+  return value as Record<string, string>;
+}
+
+/**
+ * What {@link writeSafetensors} takes for a tensor: a typed array (of rank 1, stored in its own type), a bigint (an `I64`
+ * without dimensions, as `num_batches_tracked` is), a {@link FileTensor}, or numbers with type and shape.
+ */
+export type WritableTensor =
+  | FileData
+  | bigint
+  | FileTensor
+  | {
+      /** Any numeric type; 16-bit floats are rounded to the nearest, ties to even. Default: the array's own. */
+      readonly dtype?: FileDtype;
+      /** Default: rank 1. */
+      readonly shape?: readonly number[];
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+    };
+
+const TYPED = {
+  BOOL: Uint8Array,
+  U8: Uint8Array,
+  I8: Int8Array,
+  U16: Uint16Array,
+  I16: Int16Array,
+  U32: Uint32Array,
+  I32: Int32Array,
+  U64: BigUint64Array,
+  I64: BigInt64Array,
+  F32: Float32Array,
+  F64: Float64Array,
+} as const;
+
+/** The type of a typed array; undefined for anything else. */
+function dtypeOf(data: unknown): FileDtype | undefined {
+  const found = Object.entries(TYPED).find(
+    ([dtype, Type]) => dtype !== "BOOL" && data instanceof Type,
+  );
+  return found?.[0] as FileDtype | undefined;
+}
+
+interface Encoded {
+  readonly name: string;
+  readonly dtype: FileDtype;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+function encode(name: string, value: WritableTensor): Encoded {
+  if (value instanceof FileTensor && value.dtype !== "OTHER") {
+    const { dtype, shape, bytes } = value;
+    return { name, dtype, shape, bytes };
+  }
+  if (typeof value === "bigint") return encodeNumbers(name, BigInt64Array.of(value), "I64", []);
+  if (ArrayBuffer.isView(value)) return encodeNumbers(name, value, dtypeOf(value), [value.length]);
+  const { data, dtype = dtypeOf(data), shape = [data.length] } = value;
+  return encodeNumbers(name, data, dtype, shape);
+}
+
+function encodeNumbers(
+  name: string,
+  data: ArrayLike<number> | ArrayLike<bigint>,
+  dtype: FileDtype | "OTHER" | undefined,
+  shape: readonly number[],
+): Encoded {
+  const subject = `writeSafetensors: ${quote(name)}`;
+  if (!dtype || dtype === "OTHER" || !NUMERIC.includes(dtype)) {
+    return refuse(
+      `${subject}: dtype`,
+      `one of ${NUMERIC.join(", ")}`,
+      dtype ?? "an array without a type",
+      "pass a typed array, or say dtype",
+    );
+  }
+  const size = wholeNumbers(name, "shape", shape).reduce((a, b) => a * b, 1);
+  if (size !== data.length) {
+    refuse(
+      `${subject}: data`,
+      `${size} values ([${shape.join(", ")}])`,
+      `${data.length}`,
+      "pass as many as the shape has",
+    );
+  }
+  if (dtype === "F16" || dtype === "BF16") {
+    const half = dtype === "F16" ? "f16" : "bf16";
+    const bits = Uint16Array.from(data as ArrayLike<number>, (each) => narrow(each, half));
+    return { name, dtype, shape, bytes: viewOf(bits) };
+  }
+  const Type = TYPED[dtype as keyof typeof TYPED] as { from(data: unknown): ArrayBufferView };
+  const own = dtypeOf(data) === dtype;
+  return { name, dtype, shape, bytes: viewOf(own ? (data as FileData) : Type.from(data)) };
+}
+
+/**
+ * Writes a safetensors file, which PyTorch's `safetensors.torch.load_file` reads. The widest types come first, so that
+ * every tensor is aligned.
+ *
+ * @param tensors by name: a record or a `Map`; `prefixed` names a module's state dictionary as a model does.
+ * @param metadata texts about the file; some of PyTorch's tools ask for `{ format: "pt" }`.
+ * @returns the file, which the caller owns.
+ * @throws FileError where shape and values disagree, or a type is unknown.
+ * @example
+ * ```ts
+ * import { prefixed, writeSafetensors } from "webgpu-batchnorm/files";
+ * const state = { running_mean: new Float32Array(64), num_batches_tracked: 12n }; // or await bn.stateDict()
+ * const file = writeSafetensors(prefixed("layer1.0.bn1.", state), { format: "pt" });
+ * ```
+ * @see https://github.com/huggingface/safetensors#format
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, WritableTensor> | Readonly<Record<string, WritableTensor>>,
+  metadata?: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
+  const entries: Iterable<readonly [string, WritableTensor]> =
+    tensors instanceof Map ? tensors : Object.entries(tensors);
+  const encoded = Array.from(entries, ([name, value]) => {
+    if (name === METADATA) {
+      refuse(`writeSafetensors: ${METADATA}`, "a tensor's name", "it", "pass it as metadata");
+    }
+    return encode(name, value);
+  });
+  const width = ({ dtype }: { dtype: FileDtype }): number => bytesOf(dtype, [8]);
+  encoded.sort((a, b) => width(b) - width(a));
+  let end = 0;
+  const header: [string, unknown][] = metadata ? [[METADATA, metadata]] : [];
+  for (const { name, dtype, shape, bytes } of encoded) {
+    header.push([name, { dtype, shape, data_offsets: [end, (end += bytes.length)] }]);
+  }
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const start = 8 + Math.ceil(text.length / 8) * 8;
+  const file = new Uint8Array(start + end).fill(0x20, 8, start);
+  new DataView(file.buffer).setBigUint64(0, BigInt(start - 8), true);
+  file.set(text, 8);
+  let at = start;
+  for (const { bytes } of encoded) {
+    file.set(bytes, at);
+    at += bytes.length;
+  }
+  return file;
+}
