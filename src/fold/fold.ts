@@ -1,0 +1,219 @@
+import { complain, OptionError, ShapeError } from "../errors.js";
+import { indexing, type ConvLayout, type Indexing, type LinearLayout } from "./indexing.js";
+
+export type { ConvLayout, LinearLayout };
+
+/** Weights with their shape, row-major: a tensor of a file is one. */
+export interface WeightTensor {
+  readonly data: ArrayLike<number> | ArrayLike<bigint>;
+  readonly shape: readonly number[];
+}
+
+/** A layer's weights and bias. */
+export interface LayerWeights {
+  readonly weight: WeightTensor;
+  /** One value per output channel; none counts as zeros. */
+  readonly bias?: ArrayLike<number> | null | undefined;
+}
+
+/** A convolution of any rank, transposed or not, depthwise or in groups. */
+export interface ConvWeights extends LayerWeights {
+  /** What the weight's dimensions are, see {@link ConvLayout}. */
+  readonly layout: ConvLayout;
+  /** Groups of channels. Default 1; a depthwise layout has none. */
+  readonly groups?: number;
+}
+
+/** A fully connected layer. */
+export interface LinearWeights extends LayerWeights {
+  /** "OI" is PyTorch's `[out, in]`; "IO" is Keras's and TensorFlow.js's `[in, out]`. */
+  readonly layout: LinearLayout;
+}
+
+/** A Batch Normalization in evaluation: a state dictionary and its eps, which no file of weights holds. */
+export interface FoldState {
+  readonly weight?: ArrayLike<number> | undefined;
+  readonly bias?: ArrayLike<number> | undefined;
+  readonly running_mean?: ArrayLike<number> | undefined;
+  readonly running_var?: ArrayLike<number> | undefined;
+  readonly num_batches_tracked?: unknown;
+  /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
+  readonly eps: number;
+}
+
+/** Where the Batch Normalization stands. */
+export interface FoldOptions {
+  /** "after" the layer (the default) or "before" it. */
+  position?: "after" | "before";
+  /**
+   * Whether the convolution pads its input with zeros. Before a layer only `false` can be folded: padding comes after the
+   * normalisation, and the zeros of the folded layer would come before it. Must be said where `position` is "before".
+   */
+  padded?: boolean;
+}
+
+/** The layer that does both: weights in their own shape and layout, and a bias. */
+export interface Folded {
+  readonly weight: {
+    readonly data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+    readonly shape: readonly number[];
+  };
+  readonly bias: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+}
+
+/**
+ * Folds a Batch Normalization into a convolution. After it, with `scale = gamma / √(running_var + eps)`:
+ * `weight' = weight · scale[out]`, `bias' = (bias − running_mean) · scale + beta`. Before it, without padding:
+ * `weight' = weight · scale[in]`, `bias' = bias + Σ weight · (beta − running_mean · scale)[in]`.
+ *
+ * Computed in float64 and rounded once, to f32 (a Float64Array stays one). In exact arithmetic on the rounded weights an
+ * output differs from the two layers' by at most `2^-24 · (Σ|weight'·x| + |bias'|)`, away from subnormal weights. An
+ * activation that was fused into the Batch Normalization follows the folded layer.
+ *
+ * @returns new arrays that the caller owns; the weight's layout and shape stay.
+ * @throws ShapeError where lengths do not fit; OptionError on an unknown layout, a negative or non-finite statistic, or
+ * a Batch Normalization before a layer that cannot take it (padded or transposed).
+ * @example
+ * ```ts
+ * import { foldIntoConv } from "webgpu-batchnorm/fold";
+ * const weight = { data: [1, 2, 3, 4], shape: [2, 2, 1, 1] };
+ * const bn = { weight: [2, 2], bias: [0, 1], running_mean: [1, 1], running_var: [4, 1], eps: 0 };
+ * foldIntoConv({ weight, layout: "OIHW" }, bn); // weight [1, 2, 6, 8], bias [-1, -1]
+ * ```
+ * @see Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.2.
+ */
+export function foldIntoConv(conv: ConvWeights, bn: FoldState, options: FoldOptions = {}): Folded {
+  const subject = "foldIntoConv";
+  const { shape } = conv.weight;
+  return fold(subject, conv, indexing(subject, shape, conv.layout, conv.groups ?? 1), bn, options);
+}
+
+/**
+ * Folds a Batch Normalization of `[N, C]` into a fully connected layer; {@link foldIntoConv} says how.
+ *
+ * @returns new arrays that the caller owns; the weight's layout and shape stay.
+ * @throws ShapeError, OptionError.
+ * @example
+ * ```ts
+ * import { foldIntoLinear } from "webgpu-batchnorm/fold";
+ * const weight = { data: [1, 2, 3, 4], shape: [2, 2] };
+ * const bn = { running_mean: [1, 1], running_var: [4, 1], eps: 0 };
+ * foldIntoLinear({ weight, bias: [1, 0], layout: "OI" }, bn); // weight [0.5, 1, 3, 4], bias [0, -1]
+ * ```
+ */
+export function foldIntoLinear(
+  linear: LinearWeights,
+  bn: FoldState,
+  { position = "after" }: Pick<FoldOptions, "position"> = {},
+): Folded {
+  const subject = "foldIntoLinear";
+  const { layout, weight } = linear;
+  const index = indexing(subject, weight.shape, layout, 1);
+  return fold(subject, linear, index, bn, { position, padded: false });
+}
+
+function fold(
+  subject: string,
+  layer: LayerWeights,
+  index: Indexing,
+  bn: FoldState,
+  { position = "after", padded = true }: FoldOptions,
+): Folded {
+  const { data, shape } = layer.weight;
+  requireLength(subject, "weight", data, index.size);
+  if (position !== "after" && position !== "before") {
+    throw new OptionError(
+      complain(
+        `${subject}: position`,
+        '"after" or "before"',
+        String(position),
+        "pass one of these",
+      ),
+    );
+  }
+  const before = position === "before";
+  const { scale, shift } = affineOf(subject, bn, before ? index.inputs : index.outputs);
+  if (before && (padded || index.transposed) && shift.some((each) => each !== 0)) {
+    throw new OptionError(
+      complain(
+        `${subject}: position`,
+        "a layer that adds up all of its weights at every position",
+        index.transposed ? "a transposed convolution" : "one that may be padded with zeros",
+        "say { padded: false } if it is not padded, or keep the Batch Normalization",
+      ),
+    );
+  }
+  const weight = new Float64Array(index.size);
+  const bias = new Float64Array(index.outputs);
+  if (layer.bias) {
+    requireLength(subject, "bias", layer.bias, index.outputs);
+    bias.set(layer.bias);
+  }
+  if (!before) for (let o = 0; o < bias.length; o += 1) bias[o] = bias[o]! * scale[o]! + shift[o]!;
+  for (let k = 0; k < weight.length; k += 1) {
+    const value = Number(data[k]);
+    const channel = before ? index.input(k) : index.output(k);
+    weight[k] = value * scale[channel]!;
+    if (before) bias[index.output(k)]! += value * shift[channel]!;
+  }
+  const rounded = data instanceof Float64Array ? Float64Array : Float32Array;
+  return { weight: { data: rounded.from(weight), shape: [...shape] }, bias: rounded.from(bias) };
+}
+
+/** A Batch Normalization in evaluation as `scale · x + shift`. */
+function affineOf(
+  subject: string,
+  bn: FoldState,
+  channels: number,
+): { scale: Float64Array; shift: Float64Array } {
+  const { eps } = bn;
+  if (!(eps >= 0 && eps < Infinity)) {
+    throw new OptionError(
+      complain(
+        `${subject}: eps`,
+        "a finite number >= 0",
+        String(eps),
+        "say what the model was trained with: 1e-5 in PyTorch, 1e-3 in Keras",
+      ),
+    );
+  }
+  const { weight: gamma, bias: beta, running_mean: mean = [], running_var: variance = [] } = bn;
+  for (const [name, values] of Object.entries({ gamma, beta, mean, variance })) {
+    if (values) requireLength(subject, name, values, channels);
+  }
+  const scale = new Float64Array(channels);
+  const shift = new Float64Array(channels);
+  for (let c = 0; c < channels; c += 1) {
+    const sum = variance[c]! + eps;
+    // As everywhere in this package: 1 / √0 is 0.
+    scale[c] = sum === 0 ? 0 : (gamma?.[c] ?? 1) / Math.sqrt(sum);
+    shift[c] = (beta?.[c] ?? 0) - mean[c]! * scale[c]!;
+    if (variance[c]! >= 0 && Number.isFinite(scale[c]) && Number.isFinite(shift[c])) continue;
+    throw new OptionError(
+      complain(
+        `${subject}: channel ${c}`,
+        "finite numbers, and a variance >= 0",
+        `variance ${variance[c]}, mean ${mean[c]}, gamma ${gamma?.[c] ?? 1}, beta ${beta?.[c] ?? 0}`,
+        "check the training that made them",
+      ),
+    );
+  }
+  return { scale, shift };
+}
+
+function requireLength(
+  subject: string,
+  name: string,
+  values: { readonly length: number },
+  length: number,
+): void {
+  if (values.length === length) return;
+  throw new ShapeError(
+    complain(
+      `${subject}: ${name}`,
+      `${length} values`,
+      `${values.length}`,
+      "check the layout and the groups, and that the layers belong together",
+    ),
+  );
+}
