@@ -81,6 +81,17 @@ export default defineConfig({
           },
         },
       },
+      {
+        test: {
+          name: "package",
+          include: ["test/package/**/*.test.ts"],
+          environment: "node",
+          maxWorkers,
+          testTimeout: 60_000,
+          // After the others, for its browser's sake.
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });
