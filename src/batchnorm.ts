@@ -173,6 +173,7 @@ export class BatchNorm {
   /** The context of forwards that were given none, used over and over until somebody asks for it. */
   #own: Context | null = null;
 
+  /** For the modules of each rank. */
   protected constructor(
     readonly device: GPUDevice,
     readonly channels: number,

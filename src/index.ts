@@ -26,6 +26,7 @@ export type { ByteSizes, PlanDescriptor, Resource, StateLayout } from "./binding
 export { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING } from "./dispatch.js";
 export type { Dispatch, DispatchLimits, Tuning } from "./dispatch.js";
 export type { Limits, Target } from "./plan.js";
+export type { CoreBindingName, ValueKind } from "./kernels.js";
 export type {
   ActivationName,
   BatchNormOptions,

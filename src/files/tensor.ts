@@ -23,10 +23,33 @@ export interface ReadOptions {
   nonFinite?: NonFinite;
 }
 
+/** Types by safetensors' names. Those of 4, 6 and 8-bit floats and `C64` are told, and kept as bytes. */
+export type FileDtype =
+  | "BOOL"
+  | "U8"
+  | "I8"
+  | "U16"
+  | "I16"
+  | "U32"
+  | "I32"
+  | "U64"
+  | "I64"
+  | "F16"
+  | "BF16"
+  | "F32"
+  | "F64"
+  | "F4"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "F8_E4M3"
+  | "F8_E5M2"
+  | "F8_E8M0"
+  | "C64";
+
 interface Format {
   readonly bits: number;
   /** Numbers of aligned bytes; absent where the type has no counterpart here. */
-  decode?(bytes: Uint8Array<ArrayBuffer>): FileData;
+  readonly decode?: (bytes: Uint8Array<ArrayBuffer>) => FileData;
 }
 
 const as =
@@ -42,7 +65,7 @@ const halves = (dtype: "f16" | "bf16") => (bytes: Uint8Array<ArrayBuffer>) =>
   Float32Array.from(as(Uint16Array)(bytes), (half) => widen(half, dtype));
 
 /** The types of safetensors, by its names. */
-const FORMATS = {
+const FORMATS: Readonly<Record<FileDtype, Format>> = {
   BOOL: { bits: 8, decode: as(Uint8Array) },
   U8: { bits: 8, decode: as(Uint8Array) },
   I8: { bits: 8, decode: as(Int8Array) },
@@ -63,20 +86,17 @@ const FORMATS = {
   F8_E5M2: { bits: 8 },
   F8_E8M0: { bits: 8 },
   C64: { bits: 64 },
-} as const satisfies Record<string, Format>;
-
-/** Types by safetensors' names. Those of 4, 6 and 8-bit floats and `C64` are told, and kept as bytes. */
-export type FileDtype = keyof typeof FORMATS;
+};
 
 /** The names of all types. */
 export const DTYPES = Object.keys(FORMATS) as readonly FileDtype[];
 
 /** Types whose numbers `data` gives. */
-export const NUMERIC = DTYPES.filter((dtype) => "decode" in FORMATS[dtype]);
+export const NUMERIC = DTYPES.filter((dtype) => FORMATS[dtype].decode);
 
 /** Bytes that a shape takes in a type; NaN where that is no whole number, or one beyond 2^53. */
 export function bytesOf(dtype: FileDtype, shape: readonly number[]): number {
-  let bits: number = FORMATS[dtype].bits;
+  let { bits } = FORMATS[dtype];
   for (const size of shape) {
     bits *= size;
     if (!Number.isSafeInteger(bits)) return NaN;

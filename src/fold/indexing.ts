@@ -11,13 +11,36 @@ import { complain, OptionError, ShapeError } from "../errors.js";
  *
  * With groups, I of a convolution and O of a transposed one count the channels of one group, as those libraries do.
  */
-export type ConvLayout = (typeof CONVOLUTION)[number] | (typeof TRANSPOSED)[number];
+export type ConvLayout =
+  | "OIW"
+  | "OIHW"
+  | "OIDHW"
+  | "WIO"
+  | "HWIO"
+  | "DHWIO"
+  | "WCM"
+  | "HWCM"
+  | "IOW"
+  | "IOHW"
+  | "IODHW"
+  | "WOI"
+  | "HWOI"
+  | "DHWOI";
 
 /** What the dimensions of a fully connected layer's weight are. */
 export type LinearLayout = "OI" | "IO";
 
-const CONVOLUTION = ["OIW", "OIHW", "OIDHW", "WIO", "HWIO", "DHWIO", "WCM", "HWCM"] as const;
-const TRANSPOSED = ["IOW", "IOHW", "IODHW", "WOI", "HWOI", "DHWOI"] as const;
+const CONVOLUTION: readonly ConvLayout[] = [
+  "OIW",
+  "OIHW",
+  "OIDHW",
+  "WIO",
+  "HWIO",
+  "DHWIO",
+  "WCM",
+  "HWCM",
+];
+const TRANSPOSED: readonly ConvLayout[] = ["IOW", "IOHW", "IODHW", "WOI", "HWOI", "DHWOI"];
 
 /** Which channels an element of a weight connects. */
 export interface Indexing {
