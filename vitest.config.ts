@@ -62,6 +62,8 @@ export default defineConfig({
             "@tensorflow/tfjs-core",
             "@tensorflow/tfjs-core/dist/register_all_gradients.js",
             "@tensorflow/tfjs-backend-cpu",
+            "@tensorflow/tfjs",
+            "@tensorflow/tfjs-backend-webgpu",
           ],
         },
         test: {

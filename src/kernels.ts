@@ -70,7 +70,18 @@ export interface Extension {
 export type BindingName = CoreBindingName | ExtensionBindingName;
 
 /** What only kernels from outside the core bind. */
-export type ExtensionBindingName = "parts" | "statistics" | "sums" | "mask" | "renorm";
+export type ExtensionBindingName =
+  | "parts"
+  | "statistics"
+  | "sums"
+  | "mask"
+  | "renorm"
+  | "mean"
+  | "variance"
+  | "dMean"
+  | "dVariance"
+  | "newMean"
+  | "newVariance";
 
 /** What the core's kernels bind. */
 export type CoreBindingName =

@@ -1,0 +1,4 @@
+fn inverseStd(variance: Channel) -> Channel {
+  let shifted = variance + params.eps;
+  return select(1.0 / sqrt(shifted), Channel(0.0), shifted <= Channel(0.0));
+}

@@ -1,0 +1,80 @@
+import { currentBackend, type Layers, type Tensor, type TensorFlow } from "./peer.js";
+import { train } from "./training.js";
+import { broadcastShape, viewAlong } from "./view.js";
+
+interface Weight {
+  readonly trainable: boolean;
+  read(): Tensor;
+  write(value: Tensor): void;
+}
+
+/** What of tf.layers' BatchNormalization is worked with. */
+interface Layer {
+  readonly axis: number;
+  readonly momentum: number;
+  readonly epsilon: number;
+  readonly trainable: boolean;
+  readonly gamma?: Weight | null;
+  readonly beta?: Weight | null;
+  readonly movingMean: Weight;
+  readonly movingVariance: Weight;
+}
+
+type Call = (this: Layer, inputs: Tensor | Tensor[], kwargs: Record<string, unknown>) => Tensor;
+
+/** A frozen layer normalises with its moving averages, in training too; so Keras has it since TensorFlow 2. */
+function isFrozen({ trainable, gamma, beta }: Layer): boolean {
+  const weights = [gamma, beta].filter((each) => !!each);
+  return !trainable || (weights.length > 0 && weights.every((weight) => !weight.trainable));
+}
+
+/**
+ * Lets every BatchNormalization layer, those of loaded models too, run through our kernels: the class is
+ * changed, not the layers.
+ *
+ * @returns what puts the stock method back.
+ */
+export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
+  // A name of its own, so that the names which layers get by themselves stay as they were.
+  const probe = layers.batchNormalization({ name: "webgpu-batchnorm" });
+  const prototype = Object.getPrototypeOf(probe) as { call: Call };
+  const stock = prototype.call;
+  prototype.call = function (inputs, kwargs) {
+    const x = Array.isArray(inputs) ? inputs[0]! : inputs;
+    if (!currentBackend(tf) || x.dtype !== "float32" || x.rank < 2) {
+      return stock.call(this, inputs, kwargs);
+    }
+    const { axis, epsilon: eps } = this;
+    const gamma = this.gamma?.read() ?? null;
+    const beta = this.beta?.read() ?? null;
+    return tf.tidy(() => {
+      const mean = this.movingMean.read();
+      const variance = this.movingVariance.read();
+      if (kwargs["training"] !== true || isFrozen(this) || x.size === 0) {
+        const isLast = axis === -1 || axis === x.rank - 1;
+        const shape = broadcastShape(x.shape, axis);
+        const spread = (of: Tensor): Tensor => (isLast ? of : tf.reshape(of, shape));
+        return (tf.batchNorm as (...of: unknown[]) => Tensor)(
+          x,
+          spread(mean),
+          spread(variance),
+          beta && spread(beta),
+          gamma && spread(gamma),
+          eps,
+        );
+      }
+      const view = viewAlong(x.shape, axis);
+      const found = train(
+        tf,
+        { x, gamma, beta, residual: null, view, eps, activation: "none", slope: 0 },
+        { mean, variance, weight: 1 - this.momentum },
+      );
+      this.movingMean.write(found.mean);
+      this.movingVariance.write(found.variance);
+      return found.y;
+    });
+  };
+  return () => {
+    prototype.call = stock;
+  };
+}
