@@ -1,0 +1,178 @@
+/** `tf.batchNorm` and its five gradients against TensorFlow.js itself, on its WebGPU backend. */
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { register, unregister } from "webgpu-batchnorm/tfjs";
+import { createRandom } from "../../support/random.js";
+import { openTensorFlow, toleranceOf, watchOurs, type TF } from "../../support/tfjs.js";
+import "../../support/allclose.js";
+
+type Tensor = import("@tensorflow/tfjs").Tensor;
+type Operation = (...of: Tensor[]) => Tensor;
+
+let tf: TF;
+let ours: () => number;
+beforeAll(async () => {
+  tf = await openTensorFlow();
+  ours = watchOurs(tf);
+});
+afterEach(() => {
+  unregister(tf);
+  ours();
+});
+
+const NAMES = ["x", "mean", "variance", "offset", "scale"] as const;
+const EPS = 1e-3;
+const sizeOf = (of: readonly number[]): number => of.reduce((a, b) => a * b, 1);
+
+/** The types name only ranks 1 to 4, and statistics of rank 1 or x's. */
+const batchNorm: Operation = (...of) =>
+  (tf.batchNorm as (...of: unknown[]) => Tensor)(of[0], of[1], of[2], of[3], of[4], EPS);
+
+/** What it means, where the stock one has no gradient (rank 5, axes other than the last). */
+const arithmetic: Operation = (x, mean, variance, offset, scale) => {
+  const xHat = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, EPS)));
+  const scaled = scale ? tf.mul(xHat, scale) : xHat;
+  return offset ? tf.add(scaled, offset) : scaled;
+};
+
+/** y and the gradients of all inputs. */
+async function measure(
+  operation: Operation,
+  shape: readonly number[],
+  statistics: readonly number[],
+  without: readonly string[] = [],
+): Promise<Record<string, Float32Array>> {
+  const random = createRandom(shape.length);
+  const count = sizeOf(statistics);
+  const values = [
+    random.normals(sizeOf(shape), 1, 0.5),
+    random.normals(count),
+    random.normals(count).map((value) => 0.3 + Math.abs(value)),
+    random.normals(count),
+    random.normals(count, 0.5, 1),
+  ];
+  const names = NAMES.filter((name) => !without.includes(name));
+  const inputs = names.map((name) =>
+    tf.tensor(values[NAMES.indexOf(name)]!, [...(name === "x" ? shape : statistics)]),
+  );
+  const dy = tf.tensor(random.normals(sizeOf(shape)), [...shape]);
+  const run: Operation = (...of) =>
+    operation(...NAMES.map((name) => of[names.indexOf(name as never)]!));
+  const y = run(...inputs);
+  const gradients = tf.grads(run)(inputs, dy);
+  const read = await Promise.all([y, ...gradients].map((each) => each.data()));
+  expect(gradients.map((each) => each.shape)).toEqual(inputs.map((each) => each.shape));
+  tf.dispose([...inputs, dy, y, ...gradients]);
+  return Object.fromEntries(["y", ...names].map((name, i) => [name, read[i] as Float32Array]));
+}
+
+function compare(found: Record<string, Float32Array>, stock: Record<string, Float32Array>): void {
+  expect(Object.keys(found)).toEqual(Object.keys(stock));
+  for (const [name, expected] of Object.entries(stock)) {
+    expect(found[name], name).toBeAllclose(expected, toleranceOf(expected));
+  }
+}
+
+describe("y and five gradients are those of the stock one", () => {
+  test.each([
+    [[9], [9]],
+    [[6, 5], [5]],
+    [[7, 4, 8], [8]],
+    [[4, 3, 5, 8], [8]],
+  ])("x %j, statistics %j", async (shape, statistics) => {
+    const stock = await measure(batchNorm, shape, statistics);
+    expect(ours()).toBe(0);
+    await register(tf);
+    const found = await measure(batchNorm, shape, statistics);
+    expect(ours()).toBeGreaterThan(1);
+    compare(found, stock);
+  });
+});
+
+describe("ranks, axes and operands that the stock one does not differentiate", () => {
+  test.each([
+    [[2, 3, 4, 3, 4], [4], []],
+    [[2, 3, 4, 3, 4], [1, 3, 1, 1, 1], []],
+    [[3, 6, 4, 5], [1, 6, 1, 1], []],
+    [[3, 6, 4, 5], [4, 1], []],
+    [[3, 4, 2, 5], [4, 2, 5], []],
+    [[6, 4, 5], [1, 4, 1], []],
+    [[5, 7], [1, 1], []],
+    [[4, 6, 3], [3], ["scale"]],
+    [[4, 7, 3], [3], ["offset"]],
+    [[4, 8, 3], [3], ["offset", "scale"]],
+  ])("x %j, statistics %j, without %j", async (shape, statistics, without) => {
+    const expected = await measure(arithmetic, shape, statistics, without);
+    await register(tf);
+    const found = await measure(batchNorm, shape, statistics, without);
+    expect(ours()).toBeGreaterThan(1);
+    compare(found, expected);
+  });
+});
+
+describe("what is handed on to the stock kernel", () => {
+  test("statistics of x's full rank", async () => {
+    const stock = await measure(batchNorm, [2, 3, 4, 5], [2, 3, 4, 5]);
+    await register(tf);
+    compare(await measure(batchNorm, [2, 3, 4, 5], [2, 3, 4, 5]), stock);
+    expect(ours()).toBe(0);
+  });
+
+  test("an empty x", async () => {
+    await register(tf);
+    const y = batchNorm(tf.zeros([0, 3]), tf.zeros([3]), tf.ones([3]));
+    expect(y.shape).toEqual([0, 3]);
+    expect(await y.data()).toHaveLength(0);
+    expect(ours()).toBe(0);
+  });
+
+  test("another backend, whose tensors come back to this one", async () => {
+    await register(tf);
+    await tf.setBackend("cpu");
+    const expected = await measure(batchNorm, [5, 3, 4], [4]);
+    const made = tf.tensor([1, 2, 3, 4], [2, 2]);
+    expect(ours()).toBe(0);
+    await tf.setBackend("webgpu");
+    compare(await measure(batchNorm, [5, 3, 4], [4]), expected);
+    expect(ours()).toBeGreaterThan(1);
+    const y = batchNorm(made, tf.tensor1d([0, 0]), tf.tensor1d([1 - EPS, 1 - EPS]));
+    expect(await y.data()).toBeAllclose([1, 2, 3, 4], { rtol: 1e-6 });
+  });
+
+  test("a gradient that is differentiated again", async () => {
+    const second = async (operation: Operation): Promise<Float32Array> => {
+      const random = createRandom(2);
+      const x = tf.tensor(random.normals(24), [6, 4]);
+      const [mean, variance] = [tf.zeros([4]), tf.ones([4])];
+      const scale = tf.tensor1d([1, 2, 3, 4]);
+      const cube: Operation = (of) => {
+        const y = operation(of, mean, variance, mean, scale);
+        return tf.sum(tf.mul(y, tf.mul(y, y)));
+      };
+      const once = tf.grad(cube);
+      const twice = tf.grad((of: Tensor) => tf.sum(once(of)));
+      return (await twice(x).data()) as Float32Array;
+    };
+    const expected = await second(batchNorm);
+    await register(tf);
+    expect(await second(batchNorm)).toBeAllclose(expected, toleranceOf(expected));
+  });
+});
+
+test("unregister leaves the registry as it was, and register may be called again", async () => {
+  const stock = [tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")];
+  const { call } = Object.getPrototypeOf(tf.layers.batchNormalization({ name: "probe" })) as {
+    call: unknown;
+  };
+  await register(tf);
+  await register(tf);
+  expect(tf.getKernel("FusedBatchNorm", "webgpu")).not.toBe(stock[0]);
+  unregister(tf);
+  expect([tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")]).toEqual(
+    stock,
+  );
+  expect(tf.getKernel("FusedBatchNorm", "webgpu")).toBe(stock[0]);
+  expect(tf.getGradient("FusedBatchNorm")).toBe(stock[1]);
+  const probe = tf.layers.batchNormalization({ name: "probe" }) as object;
+  expect((Object.getPrototypeOf(probe) as { call: unknown }).call).toBe(call);
+  unregister(tf);
+});
