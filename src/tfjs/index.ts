@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import type { ActivationName } from "../descriptor.js";
-import { complain, OptionError, ShapeError } from "../errors.js";
+import { complain, DestroyedError, OptionError, ShapeError } from "../errors.js";
 import { overrideInference } from "./inference.js";
 import { patchLayer } from "./layer.js";
 import { currentBackend, missing, type Layers, type Tensor, type TensorFlow } from "./peer.js";
@@ -86,13 +86,14 @@ export interface BatchNormTrainingOptions {
 }
 
 /** What {@link batchNormTraining} returns; the caller disposes of it, or a `tf.tidy` does. */
-export interface BatchNormTrainingResult {
+// A type, so that it fits into TensorFlow.js's containers (tf.dispose, tf.tidy).
+export type BatchNormTrainingResult = {
   y: Tensor;
   /** `[C]`, of the batch. */
   mean: Tensor;
   /** `[C]`, of the batch, biased. */
   variance: Tensor;
-}
+};
 
 /**
  * Batch Normalization with the batch's own statistics:
@@ -104,7 +105,7 @@ export interface BatchNormTrainingResult {
  * @param x float32 of rank 2 or more.
  * @param gamma `[C]`, or null for 1.
  * @param beta `[C]`, or null for 0.
- * @throws BatchNormError before `register(tf)`; ShapeError, OptionError.
+ * @throws BatchNormError before `register(tf)`; ShapeError, OptionError; DestroyedError of a disposed tensor.
  * @see Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1.
  * @example
  * ```ts
@@ -120,6 +121,13 @@ export function batchNormTraining(
   const subject = "batchNormTraining";
   if (!registration)
     throw missing(subject, "a registered TensorFlow.js", "await register(tf) first");
+  const operands = { x, gamma, beta, residual: options.residual };
+  for (const [name, tensor] of Object.entries(operands)) {
+    if (!tensor?.isDisposed) continue;
+    throw new DestroyedError(
+      complain(`${subject}: ${name}`, "a live tensor", "a disposed one", "dispose of it later"),
+    );
+  }
   const { eps = 1e-3, activation = "none", residual = null, axis = -1 } = options;
   const slope = options.slope ?? (activation === "elu" ? 1 : 0.01);
   const { shape } = x;

@@ -50,7 +50,7 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
     return tf.tidy(() => {
       const mean = this.movingMean.read();
       const variance = this.movingVariance.read();
-      if (kwargs["training"] !== true || isFrozen(this) || x.size === 0) {
+      if (kwargs["training"] !== true || isFrozen(this)) {
         const isLast = axis === -1 || axis === x.rank - 1;
         const shape = broadcastShape(x.shape, axis);
         const spread = (of: Tensor): Tensor => (isLast ? of : tf.reshape(of, shape));

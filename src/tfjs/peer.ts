@@ -45,6 +45,8 @@ export type TensorFlow = Pick<
   | "tidy"
   | "unregisterGradient"
   | "unregisterKernel"
+  | "zeros"
+  | "zerosLike"
 > & { readonly layers?: Layers };
 
 /** What TensorFlow.js's WebGPU backend keeps of a tensor. */

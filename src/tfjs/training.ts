@@ -28,9 +28,9 @@ export interface Moving {
 
 const isF32 = (tensor: Tensor | null): boolean => !tensor || tensor.dtype === "float32";
 
-/** Whether our kernels can do it on this backend: f32 throughout, and something in it. */
-export function isServed({ x, gamma, beta, residual }: Problem): boolean {
-  return x.size > 0 && [x, gamma, beta, residual].every(isF32);
+/** Whether our kernels can do it: f32 throughout. */
+function isServed({ x, gamma, beta, residual }: Problem): boolean {
+  return [x, gamma, beta, residual].every(isF32);
 }
 
 /** The parts of a plan's key and descriptor that forward and backward share. */
@@ -200,11 +200,13 @@ function throughStatistics(
  * composed from its operations where our kernels do not serve.
  */
 export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = null): Normalized {
-  const backend = currentBackend(tf);
-  if (!backend || !isServed(problem)) return averaged(tf, composed(tf, problem), moving);
   const { x, gamma, beta, residual } = problem;
   const given = Object.entries({ gamma, beta, residual }).filter(([, tensor]) => tensor);
   const optional = given as [string, Tensor][];
+  if (x.size === 0)
+    return trainOnNothing(tf, problem, moving, { x, ...Object.fromEntries(optional) });
+  const backend = currentBackend(tf);
+  if (!backend || !isServed(problem)) return averaged(tf, composed(tf, problem), moving);
   const [y, mean, variance] = runKernel(tf, "batchNormTraining", {
     inputs: { x, ...Object.fromEntries(optional) },
     forwardFunc(_, save) {
@@ -233,6 +235,29 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
         Object.entries(gradients).map(([name, gradient]) => [name, () => gradient]),
       );
     },
+  });
+  return { y: y!, mean: mean!, variance: variance! };
+}
+
+/** An empty batch: y is empty, gradients are zero, moving averages stay. Stock reductions cannot take it. */
+function trainOnNothing(
+  tf: TensorFlow,
+  { x, view }: Problem,
+  moving: Moving | null,
+  inputs: Record<string, Tensor>,
+): Normalized {
+  const [y, mean, variance] = runKernel(tf, "batchNormTraining", {
+    inputs,
+    forwardFunc: () => [
+      tf.zeros(x.shape),
+      ...[moving?.mean, moving?.variance].map((old) =>
+        old ? tf.clone(old) : tf.zeros([view.channels]),
+      ),
+    ],
+    backwardsFunc: () =>
+      Object.fromEntries(
+        Object.entries(inputs).map(([name, tensor]) => [name, () => tf.zerosLike(tensor)]),
+      ),
   });
   return { y: y!, mean: mean!, variance: variance! };
 }

@@ -1,0 +1,203 @@
+/** The drop-in works inside TensorFlow.js: its buffers, its count of them, its order, its submits. */
+import { afterEach, beforeAll, expect, test } from "vitest";
+import { DestroyedError } from "webgpu-batchnorm";
+import { batchNormTraining, register, unregister } from "webgpu-batchnorm/tfjs";
+import { createRandom } from "../../support/random.js";
+import { backendOf, openTensorFlow, settle, watchOurs, type TF } from "../../support/tfjs.js";
+import "../../support/allclose.js";
+
+type Tensor = import("@tensorflow/tfjs").Tensor;
+
+let tf: TF;
+let ours: () => number;
+beforeAll(async () => {
+  tf = await openTensorFlow();
+  ours = watchOurs(tf);
+});
+afterEach(() => {
+  unregister(tf);
+});
+
+interface Memory {
+  numTensors: number;
+  numDataBuffers: number;
+  numBytes: number;
+  numBytesInGPU: number;
+  numBytesAllocatedInGPU: number;
+}
+
+const COUNTS = [
+  "numTensors",
+  "numDataBuffers",
+  "numBytes",
+  "numBytesInGPU",
+  "numBytesAllocatedInGPU",
+] as const satisfies readonly (keyof Memory)[];
+
+/** What `tf.memory()` tells after each half of 200 steps, and the buffers that the second half made. */
+async function train200(): Promise<{ half: number[]; end: number[]; made: number }> {
+  const model = tf.sequential();
+  model.add(tf.layers.batchNormalization({ inputShape: [6, 6, 1] }));
+  model.add(tf.layers.flatten());
+  model.add(tf.layers.dense({ units: 2 }));
+  const x = tf.tensor4d(createRandom(1).normals(4 * 36), [4, 6, 6, 1]);
+  const target = tf.tensor2d(createRandom(2).normals(8), [4, 2]);
+  const optimizer = tf.train.sgd(0.01);
+  model.compile({ optimizer, loss: "meanSquaredError" });
+  const memory = async (): Promise<number[]> => {
+    await settle(tf);
+    const found = tf.memory() as unknown as Memory;
+    return COUNTS.map((name) => found[name]);
+  };
+  const { device } = backendOf(tf);
+  const create = device.createBuffer.bind(device);
+  let made = 0;
+  device.createBuffer = (descriptor) => {
+    made += 1;
+    return create(descriptor);
+  };
+  try {
+    for (let i = 0; i < 100; i++) await model.trainOnBatch(x, target);
+    const half = await memory();
+    made = 0;
+    for (let i = 0; i < 100; i++) await model.trainOnBatch(x, target);
+    const end = await memory();
+    tf.dispose([x, target]);
+    model.dispose();
+    optimizer.dispose();
+    return { half, end, made };
+  } finally {
+    device.createBuffer = create;
+  }
+}
+
+test("tf.memory() is as flat over 200 steps as without us, and smaller", async () => {
+  const stock = await train200();
+  const before = tf.memory().numTensors;
+  await register(tf);
+  const found = await train200();
+  expect(stock.end).toEqual(stock.half);
+  expect(found.end).toEqual(found.half);
+  // Tensors, data buffers and bytes in use are the same: what lives on is the model.
+  expect(found.end.slice(0, 3)).toEqual(stock.end.slice(0, 3));
+  expect(found.made).toBeLessThanOrEqual(stock.made);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+test("tf.tidy and dispose free what an operation made, and its buffers are taken again", async () => {
+  await register(tf);
+  const [x, gamma, beta] = [tf.ones([8, 5, 5, 4]), tf.ones([4]), tf.zeros([4])];
+  const step = (): void => {
+    tf.tidy(() => {
+      const f = (...of: Tensor[]): Tensor =>
+        batchNormTraining(of[0]!, of[1]!, of[2]!, { activation: "relu", residual: x }).y;
+      f(x, gamma, beta);
+      tf.grads(f)([x, gamma, beta]);
+      (tf.batchNorm as (...of: unknown[]) => Tensor)(x, beta, gamma, beta, gamma);
+    });
+  };
+  for (let i = 0; i < 3; i++) step();
+  await settle(tf);
+  const before = tf.memory();
+  for (let i = 0; i < 20; i++) {
+    step();
+    await settle(tf);
+  }
+  expect(tf.memory()).toEqual(before);
+  const { y, mean, variance } = batchNormTraining(x, gamma, beta);
+  expect(tf.memory().numTensors).toBe(before.numTensors + 3);
+  for (const each of [y, mean, variance]) each.dispose();
+  expect(tf.memory().numTensors).toBe(before.numTensors);
+  expect(() => batchNormTraining(y, gamma, beta)).toThrow(DestroyedError);
+  expect(() => batchNormTraining(x, mean, beta)).toThrow("gamma: a live tensor");
+});
+
+test("nothing is copied, read back or submitted on our account", async () => {
+  await register(tf);
+  const random = createRandom(4);
+  // Smaller ones TensorFlow.js computes on the host.
+  const x = tf.tensor(random.normals(1280), [8, 40, 4]);
+  const [gamma, beta] = [tf.tensor1d([1, 2, 3, 4]), tf.tensor1d([4, 3, 2, 1])];
+  const other = tf.neg(x);
+  // Parameters on the host are uploaded with their first use, as by any kernel.
+  tf.dispose(batchNormTraining(x, gamma, beta).y);
+  await settle(tf);
+  const { device } = backendOf(tf);
+  const calls: string[] = [];
+  const submit = device.queue.submit.bind(device.queue);
+  const create = device.createCommandEncoder.bind(device);
+  device.queue.submit = (buffers) => {
+    calls.push("submit");
+    submit(buffers);
+  };
+  device.createCommandEncoder = (descriptor) => {
+    calls.push("createCommandEncoder");
+    const encoder = create(descriptor);
+    const copy = encoder.copyBufferToBuffer.bind(encoder) as (...of: unknown[]) => undefined;
+    encoder.copyBufferToBuffer = (...of: unknown[]) => {
+      calls.push("copyBufferToBuffer");
+      copy(...of);
+    };
+    const begin = encoder.beginComputePass.bind(encoder);
+    encoder.beginComputePass = (descriptor) => {
+      calls.push("beginComputePass");
+      return begin(descriptor);
+    };
+    return encoder;
+  };
+  tf.env().set("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE", 1000);
+  try {
+    // Between two operations of TensorFlow.js that write what ours read, and read what ours write.
+    const y = tf.tidy(() => {
+      const squared = tf.square(x);
+      const run = (of: Tensor): Tensor => batchNormTraining(of, gamma, beta).y;
+      const dx = tf.grad(run)(squared, other);
+      return tf.add(tf.add(run(squared), run(x)), dx);
+    });
+    expect(ours()).toBeGreaterThan(0);
+    expect(calls).toEqual(["createCommandEncoder", "beginComputePass"]);
+    expect((await y.data()).every(Number.isFinite)).toBe(true);
+  } finally {
+    device.queue.submit = submit;
+    device.createCommandEncoder = create;
+    tf.env().set("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE", 15);
+  }
+});
+
+test("it submits as often as TensorFlow.js says", async () => {
+  await register(tf);
+  const x = tf.ones([4, 4]);
+  await settle(tf);
+  const { device } = backendOf(tf);
+  const submit = device.queue.submit.bind(device.queue);
+  let submits = 0;
+  device.queue.submit = (buffers) => {
+    submits += 1;
+    submit(buffers);
+  };
+  try {
+    for (let i = 0; i < 10; i++) tf.dispose(batchNormTraining(x, null, null).y);
+    // Each counts for three, and fifteen are sent.
+    expect(submits).toBe(2);
+  } finally {
+    device.queue.submit = submit;
+  }
+});
+
+test("tf.profile and tf.time see it", async () => {
+  await register(tf);
+  const x = tf.ones([4, 4]);
+  const profile = await tf.profile(() => batchNormTraining(x, null, null).y);
+  expect(profile.kernels.map(({ name }) => name)).toContain("batchNormTraining");
+  const time = await tf.time(() => tf.dispose(batchNormTraining(x, null, null).y));
+  expect(time.kernelMs).toBeGreaterThanOrEqual(0);
+  const y = batchNormTraining(x, null, null).y;
+  expect(await y.data()).toBeAllclose(new Float32Array(16));
+});
+
+test("unregister while commands are pending leaves them whole", async () => {
+  await register(tf);
+  const y = batchNormTraining(tf.tensor2d([[1], [3]]), null, null, { eps: 0 }).y;
+  unregister(tf);
+  expect(await y.data()).toBeAllclose([-1, 1]);
+});

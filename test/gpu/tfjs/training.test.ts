@@ -1,0 +1,240 @@
+/** `batchNormTraining` against the same composed from TensorFlow.js's own operations. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { OptionError, ShapeError, type ActivationName } from "webgpu-batchnorm";
+import {
+  batchNormTraining,
+  register,
+  unregister,
+  type BatchNormTrainingOptions,
+} from "webgpu-batchnorm/tfjs";
+import { createRandom } from "../../support/random.js";
+import { openTensorFlow, toleranceOf, watchOurs, type TF } from "../../support/tfjs.js";
+import "../../support/allclose.js";
+
+type Tensor = import("@tensorflow/tfjs").Tensor;
+
+let tf: TF;
+let ours: () => number;
+beforeAll(async () => {
+  tf = await openTensorFlow();
+  ours = watchOurs(tf);
+  expect(() => batchNormTraining(tf.ones([2, 2]), null, null)).toThrow("register(tf) first");
+  await register(tf);
+});
+afterAll(() => {
+  unregister(tf);
+});
+
+const EPS = 1e-3;
+const ACTIVATIONS: Readonly<Partial<Record<ActivationName, (z: Tensor) => Tensor>>> = {
+  none: (z) => z,
+  relu: (z) => tf.relu(z),
+  relu6: (z) => tf.minimum(tf.relu(z), 6),
+  "leaky-relu": (z) => tf.leakyRelu(z, 0.01),
+  elu: (z) => tf.elu(z),
+  tanh: (z) => tf.tanh(z),
+  sigmoid: (z) => tf.sigmoid(z),
+  silu: (z) => tf.div(z, tf.add(1, tf.exp(tf.neg(z)))),
+  "hard-swish": (z) => tf.mul(z, tf.div(tf.minimum(tf.relu(tf.add(z, 3)), 6), 6)),
+  gelu: (z) => tf.mul(z, tf.mul(0.5, tf.add(1, tf.erf(tf.div(z, Math.SQRT2))))),
+};
+
+interface Case {
+  readonly shape: readonly number[];
+  readonly axis?: number;
+  readonly activation?: ActivationName;
+  readonly residual?: boolean;
+  readonly without?: readonly string[];
+}
+
+type Found = Record<"y" | "mean" | "variance", Tensor>;
+type Operation = (of: Readonly<Record<string, Tensor | undefined>>) => Found;
+
+const theirs =
+  ({ shape, axis = -1, activation = "none" }: Case): Operation =>
+  ({ x, gamma, beta, residual }) => {
+    const at = axis < 0 ? axis + shape.length : axis;
+    const axes = shape.map((_, i) => i).filter((i) => i !== at);
+    const wide = (of: Tensor): Tensor =>
+      tf.reshape(
+        of,
+        shape.map((size, i) => (i === at ? size : 1)),
+      );
+    const { mean, variance } = tf.moments(x!, axes, true);
+    let z = tf.div(tf.sub(x!, mean), tf.sqrt(tf.add(variance, EPS)));
+    if (gamma) z = tf.mul(z, wide(gamma));
+    if (beta) z = tf.add(z, wide(beta));
+    if (residual) z = tf.add(z, residual);
+    const flat = [shape[at]!];
+    return {
+      y: ACTIVATIONS[activation]!(z),
+      mean: tf.reshape(mean, flat),
+      variance: tf.reshape(variance, flat),
+    };
+  };
+
+const mine =
+  ({ axis, activation }: Case): Operation =>
+  ({ x, gamma, beta, residual }) => {
+    const options: BatchNormTrainingOptions = {
+      ...(axis === undefined ? {} : { axis }),
+      ...(activation ? { activation } : {}),
+      residual: residual ?? null,
+    };
+    return batchNormTraining(x!, gamma ?? null, beta ?? null, options);
+  };
+
+/** Outputs, and gradients of all inputs through y, or through mean and variance too. */
+async function measure(each: Case, operation: Operation, statistics = false) {
+  const { shape, axis = -1, residual = false, without = [] } = each;
+  const random = createRandom(shape.length + (each.activation?.length ?? 0));
+  const size = shape.reduce((a, b) => a * b, 1);
+  const channels = shape.at(axis)!;
+  const all = {
+    x: tf.tensor(random.normals(size, 0.5, 1.5), [...shape]),
+    gamma: tf.tensor1d(random.normals(channels, 1, 0.5)),
+    beta: tf.tensor1d(random.normals(channels)),
+    residual: tf.tensor(random.normals(size), [...shape]),
+  };
+  const dy = tf.tensor(random.normals(size), [...shape]);
+  const weights = tf.tensor1d(random.normals(channels));
+  const names = Object.keys(all).filter(
+    (name) => !without.includes(name) && (residual || name !== "residual"),
+  ) as (keyof typeof all)[];
+  const run = (...of: Tensor[]): Found =>
+    operation(Object.fromEntries(names.map((name, i) => [name, of[i]])));
+  const inputs = names.map((name) => all[name]);
+  const outputs = run(...inputs);
+  const loss = (...of: Tensor[]): Tensor => {
+    const { y, mean, variance } = run(...of);
+    const main = tf.sum(tf.mul(y, dy));
+    if (!statistics) return main;
+    const both = tf.add(tf.mul(mean, weights), tf.mul(tf.mul(variance, variance), weights));
+    return tf.add(main, tf.sum(tf.mul(both, 10)));
+  };
+  const gradients = tf.grads(loss)(inputs);
+  const { y, mean, variance } = outputs;
+  const read = await Promise.all(
+    [y, mean, variance, ...gradients].map((tensor) => tensor.data() as Promise<Float32Array>),
+  );
+  tf.dispose([all, dy, weights, outputs, gradients]);
+  return Object.fromEntries(["y", "mean", "variance", ...names].map((name, i) => [name, read[i]!]));
+}
+
+function compare(
+  found: Record<string, Float32Array>,
+  expected: Record<string, Float32Array>,
+): void {
+  expect(Object.keys(found)).toEqual(Object.keys(expected));
+  for (const [name, values] of Object.entries(expected)) {
+    expect(found[name], name).toBeAllclose(values, toleranceOf(values));
+  }
+}
+
+const CASES: readonly Case[] = [
+  { shape: [9, 4] },
+  { shape: [9, 3], without: ["gamma"] },
+  { shape: [5, 7, 3], without: ["beta"] },
+  { shape: [4, 3, 5, 8], without: ["gamma", "beta"] },
+  { shape: [4, 6, 5, 3], axis: 1 },
+  { shape: [4, 6, 5, 3], axis: -2, residual: true },
+  { shape: [2, 3, 4, 3, 4] },
+  { shape: [2, 3, 4, 2, 5], axis: 1, residual: true, activation: "relu" },
+  { shape: [4, 3, 5, 8], residual: true, activation: "silu" },
+  ...(Object.keys(ACTIVATIONS) as ActivationName[]).map((activation) => ({
+    shape: [6, 4, 4],
+    activation,
+  })),
+];
+
+test.each(CASES)("%j", async (each) => {
+  ours();
+  const found = await measure(each, mine(each));
+  expect(ours()).toBeGreaterThan(2);
+  compare(found, await measure(each, theirs(each)));
+  expect(ours()).toBe(0);
+});
+
+test("gradients flow through mean and variance too", async () => {
+  const each: Case = { shape: [4, 5, 3, 2], axis: 1, residual: true, activation: "tanh" };
+  const expected = await measure(each, theirs(each), true);
+  const plain = await measure(each, theirs(each));
+  compare(await measure(each, mine(each), true), expected);
+  expect(plain["x"]).not.toBeAllclose(expected["x"]!, { atol: 1e-2 });
+});
+
+test("one value per channel, and a constant channel, give beta and no gradient for x", async () => {
+  for (const x of [tf.tensor2d([[3, -1e6]]), tf.fill([4, 2], 1e6)]) {
+    const gamma = tf.tensor1d([2, 3]);
+    const beta = tf.tensor1d([5, 7]);
+    const y = batchNormTraining(x, gamma, beta).y;
+    const rows = Array.from({ length: x.shape[0] }, () => [5, 7]).flat();
+    expect(await y.data()).toBeAllclose(rows);
+    const dx = tf.grad((of: Tensor) => batchNormTraining(of, gamma, beta).y)(x, tf.onesLike(x));
+    expect(await dx.data()).toBeAllclose(new Float32Array(x.size));
+  }
+});
+
+test("a gradient that is differentiated again", async () => {
+  const second = async (operation: Operation): Promise<Float32Array> => {
+    const random = createRandom(8);
+    const x = tf.tensor(random.normals(24), [6, 4]);
+    const gamma = tf.tensor1d([1, 2, 3, 4]);
+    const once = tf.grad((of: Tensor) => {
+      const { y } = operation({ x: of, gamma });
+      return tf.sum(tf.mul(y, tf.mul(y, y)));
+    });
+    const penalty = tf.grad((of: Tensor) => tf.sum(tf.square(once(of))));
+    return (await penalty(x).data()) as Float32Array;
+  };
+  const each: Case = { shape: [6, 4], activation: "sigmoid" };
+  const expected = await second(theirs(each));
+  expect(expected.some((value) => Math.abs(value) > 1e-3)).toBe(true);
+  expect(await second(mine(each))).toBeAllclose(expected, toleranceOf(expected));
+});
+
+describe("where our kernels do not serve, TensorFlow.js's operations do", () => {
+  test("on another backend", async () => {
+    await tf.setBackend("cpu");
+    try {
+      for (const each of CASES.slice(3, 9)) {
+        compare(await measure(each, mine(each)), await measure(each, theirs(each)));
+      }
+      for (const activation of Object.keys(ACTIVATIONS) as ActivationName[]) {
+        const each: Case = { shape: [6, 4], activation };
+        compare(await measure(each, mine(each)), await measure(each, theirs(each)));
+      }
+      const [below] = [
+        batchNormTraining(tf.tensor2d([[-1], [1]]), null, null, {
+          activation: "elu",
+          slope: 2,
+          eps: 0,
+        }).y,
+      ];
+      expect(await below.data()).toBeAllclose([2 * (Math.exp(-1) - 1), 1], { atol: 1e-6 });
+    } finally {
+      await tf.setBackend("webgpu");
+    }
+  });
+});
+
+test("an empty batch gives an empty y and gradients of zero", async () => {
+  const x = tf.zeros([0, 3]);
+  const gamma = tf.ones([3]);
+  const { y } = batchNormTraining(x, gamma, null);
+  expect(y.shape).toEqual([0, 3]);
+  expect(await y.data()).toHaveLength(0);
+  const [dx, dGamma] = tf.grads((a, b) => batchNormTraining(a, b, null).y)([x, gamma], x);
+  expect(dx!.shape).toEqual([0, 3]);
+  expect(await dGamma!.data()).toBeAllclose([0, 0, 0]);
+});
+
+test("shapes and axes that do not fit are errors", () => {
+  const x = tf.ones([4, 3]);
+  expect(() => batchNormTraining(x, tf.ones([4]), null)).toThrow(ShapeError);
+  expect(() => batchNormTraining(x, null, tf.ones([1, 3]))).toThrow("beta: shape [3], got [1, 3]");
+  expect(() => batchNormTraining(x, null, null, { residual: tf.ones([3, 4]) })).toThrow(ShapeError);
+  expect(() => batchNormTraining(tf.ones([4]), null, null)).toThrow("rank 2 or more");
+  expect(() => batchNormTraining(x, null, null, { axis: 2 })).toThrow(OptionError);
+  expect(() => batchNormTraining(x, null, null, { eps: -1 })).toThrow(OptionError);
+});
