@@ -29,11 +29,13 @@ const writeChannels = (...names: BindingName[]): BindingSpec[] =>
   names.map((name) => ({ ...write(name), element: CHANNEL }));
 
 function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
-  const team = v.team === 1 ? "lane" : "shared";
   const walk = v.team === 1 ? "lane" : "team";
   const base = baseOf(v);
   const plain = ["lib/residual_none", "lib/activation_none"];
-  const sums = ["lib/sums", `lib/merge_${team}_sums`];
+  const sums = [
+    "lib/sums",
+    ...(v.team === 1 ? ["lib/merge_lane_sums"] : ["lib/shared_sums", "lib/merge_shared_sums"]),
+  ];
   switch (kernel) {
     case "inference":
       return {

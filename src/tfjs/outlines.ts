@@ -41,7 +41,14 @@ class Draft {
 
   #variant(kernel: BridgeKernel, dispatch: Mapping["dispatch"], affine: boolean): Variant {
     const { tuning } = stateOf(this.#device);
-    return { ...PLAIN, ...variantOf(this.resolved, dispatch, tuning), ...bridge(kernel), affine };
+    return {
+      ...PLAIN,
+      ...variantOf(this.resolved, dispatch, tuning),
+      ...bridge(kernel),
+      // A device of TensorFlow.js has no subgroups.
+      subgroup: 0,
+      affine,
+    };
   }
 
   /** A dispatch for each region of x. */
