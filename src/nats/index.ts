@@ -1,0 +1,179 @@
+/**
+ * Synchronises the processes of many machines, browsers among them, over a NATS server.
+ *
+ * @packageDocumentation
+ */
+import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
+import { complain, OptionError } from "../errors.js";
+import type { Communicator } from "../sync/communicator.js";
+import { TransportError } from "../sync/errors.js";
+import { createCommunicator, type GroupOptions } from "../sync/group.js";
+import type { Transport } from "../sync/transport.js";
+
+/** Options of {@link createNatsCommunicator}. */
+export interface NatsOptions extends GroupOptions {
+  /** The group's name: letters, digits, `-` and `_`. One run at a time uses it. */
+  group: string;
+  /** A connection of yours, which stays open. */
+  connection?: NatsConnection;
+  /** Or where to connect: `nats://host:4222` and `tls://` in Node, `ws://` and `wss://` in browsers. */
+  servers?: string | string[];
+  /** More options of the connection: user, token, certificates. */
+  connect?: ConnectionOptions;
+}
+
+/**
+ * A group whose ranks are processes on any machines that reach one NATS server (or cluster): Node through
+ * `@nats-io/transport-node`, browsers through the server's WebSocket. Core NATS is enough, no JetStream.
+ *
+ * A server that restarts is waited for, within `timeout`; what got lost meanwhile is sent again.
+ *
+ * @returns once all ranks have met. Rejects as `createCommunicator`; with TransportError where no server
+ * answers; OptionError where an option is wrong or the client library is not installed.
+ * @example
+ * ```ts
+ * const communicator = await createNatsCommunicator({
+ *   servers: "nats://127.0.0.1:4222", group: "training", rank: 0, size: 4,
+ * });
+ * ```
+ */
+export async function createNatsCommunicator(options: NatsOptions): Promise<Communicator> {
+  const { group, connection, signal } = options;
+  if (!/^[\w-]+$/.test(group)) {
+    throw new OptionError(
+      complain(
+        "createNatsCommunicator: group",
+        "letters, digits, - and _",
+        `"${group}"`,
+        "rename it",
+      ),
+    );
+  }
+  signal?.throwIfAborted();
+  const own = connection ? null : await connect(options);
+  try {
+    return await createCommunicator(overNats(connection ?? own!, options, own !== null), options);
+  } catch (error) {
+    await own?.close();
+    throw error;
+  }
+}
+
+async function connect({
+  servers,
+  timeout = 30_000,
+  signal,
+  ...rest
+}: NatsOptions): Promise<NatsConnection> {
+  const list = [servers ?? []].flat();
+  if (list.length === 0) {
+    const remedy = 'pass servers: "nats://host:4222" or connection';
+    throw new OptionError(
+      complain("createNatsCommunicator", "servers or a connection", "neither", remedy),
+    );
+  }
+  const open = await connector(list.some((each) => /^wss?:/.test(each)));
+  const pending = open({
+    timeout,
+    reconnectTimeWait: 200,
+    ...rest.connect,
+    servers: list,
+    // Rounds have their own time limit.
+    maxReconnectAttempts: -1,
+  });
+  const given = new Promise<never>((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
+  try {
+    return await Promise.race([pending, given]);
+  } catch (error) {
+    void pending.then(
+      (late) => late.close(),
+      () => undefined,
+    );
+    if (signal?.aborted) throw error;
+    throw new TransportError(
+      complain(
+        "createNatsCommunicator",
+        `a NATS server at ${list.join(", ")}`,
+        `"${(error as Error).message}"`,
+        "start nats-server, or check the address",
+      ),
+      { cause: error },
+    );
+  }
+}
+
+async function connector(
+  webSocket: boolean,
+): Promise<(options: ConnectionOptions) => Promise<NatsConnection>> {
+  // A name that bundlers do not follow: a browser needs no TCP.
+  const tcp = "@nats-io/transport-node";
+  try {
+    if (webSocket) return (await import("@nats-io/nats-core")).wsconnect;
+    return (
+      (await import(
+        /* @vite-ignore */ /* webpackIgnore: true */ tcp
+      )) as typeof import("@nats-io/transport-node")
+    ).connect;
+  } catch (error) {
+    const name = webSocket ? "@nats-io/nats-core" : tcp;
+    throw new OptionError(
+      complain(
+        "createNatsCommunicator",
+        `the npm package ${name}`,
+        `"${(error as Error).message}"`,
+        `npm install ${name}; a browser takes ws:// or wss:// addresses`,
+      ),
+      { cause: error },
+    );
+  }
+}
+
+/** A group on two subjects of each rank: its own, and everybody's. */
+function overNats(
+  connection: NatsConnection,
+  { group, rank }: NatsOptions,
+  owned: boolean,
+): Transport {
+  const prefix = `webgpu-batchnorm.${group}`;
+  const subjectOf = (to: number | null): string => `${prefix}.${to ?? "all"}`;
+  const subscriptions: { unsubscribe(): void }[] = [];
+  let closing = false;
+  return {
+    maxBytes: connection.info?.max_payload ?? 2 ** 20,
+    open(events) {
+      for (const to of [rank, null]) {
+        const subscription = connection.subscribe(subjectOf(to), {
+          callback: (error, message) => {
+            if (!error) events.message(message.data);
+            else if (!closing) events.lost(error);
+          },
+        });
+        subscriptions.push(subscription);
+      }
+      void (async () => {
+        for await (const { type } of connection.status()) {
+          if (closing) return;
+          if (type === "disconnect") events.interrupted();
+          else if (type === "reconnect") events.restored();
+        }
+      })();
+      void connection.closed().then((reason) => {
+        if (!closing) events.lost(reason ?? new Error("the connection was closed"));
+      });
+    },
+    send(message, to) {
+      connection.publish(subjectOf(to), message);
+    },
+    async close() {
+      closing = true;
+      if (connection.isClosed()) return;
+      // A server that is away must not hold up the end.
+      const flushed = connection.flush().catch(() => undefined);
+      await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, 500))]);
+      for (const each of subscriptions) each.unsubscribe();
+      if (owned) await connection.close();
+    },
+  };
+}

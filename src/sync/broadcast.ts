@@ -1,0 +1,41 @@
+import type { Communicator } from "./communicator.js";
+import { createCommunicator, type GroupOptions } from "./group.js";
+import type { Transport } from "./transport.js";
+
+/** Options of {@link createBroadcastCommunicator}. */
+export interface BroadcastOptions extends GroupOptions {
+  /** The group's name. */
+  channel: string;
+}
+
+/**
+ * A group whose ranks are tabs, frames and workers of one browser and one origin, or worker threads of one
+ * Node process, over a `BroadcastChannel`. Browsers slow the timers of hidden tabs: raise `timeout` for them.
+ *
+ * @returns once all ranks have met. Rejects as `createCommunicator`.
+ * @example
+ * ```ts
+ * const communicator = await createBroadcastCommunicator({ channel: "training", rank: 0, size: 2 });
+ * ```
+ */
+export function createBroadcastCommunicator(options: BroadcastOptions): Promise<Communicator> {
+  return createCommunicator(overChannel(options.channel), options);
+}
+
+function overChannel(name: string): Transport {
+  const channel = new BroadcastChannel(`webgpu-batchnorm/${name}`);
+  return {
+    maxBytes: Infinity,
+    open(events) {
+      channel.onmessage = ({ data }: { data: unknown }) => {
+        if (data instanceof Uint8Array) events.message(data);
+      };
+    },
+    send(message) {
+      channel.postMessage(message);
+    },
+    async close() {
+      channel.close();
+    },
+  };
+}

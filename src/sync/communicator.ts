@@ -1,0 +1,38 @@
+/** Makes one result of all ranks' parts, which come in rank order. Must depend on them alone. */
+export type Merge = (parts: readonly Float32Array<ArrayBuffer>[]) => Float32Array<ArrayBuffer>;
+
+/** Options of {@link Communicator.allReduce}. */
+export interface AllReduceOptions {
+  /** What is reduced, in a few words. Ranks that meet in a round with different tags get an error, not each other's numbers. */
+  readonly tag?: string;
+  /** Gives up, for the whole group: ranks that no longer count together must not go on. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * One rank of a group that reduces together. Every rank calls {@link allReduce} as often as every other, in
+ * the same order; calls may overlap.
+ */
+export interface Communicator {
+  /** 0 to `size - 1`. */
+  readonly rank: number;
+  readonly size: number;
+  /** Why no call succeeds any more; null while all is well. */
+  readonly failure: Error | null;
+  /**
+   * Gives every rank `merge` of all ranks' parts. Each rank calls the same function on the same parts in the
+   * same order, so all hold the same bits.
+   *
+   * A call that rejects ends the communicator: later ones reject with the same error, and the other ranks get
+   * an error of their own. Only a `signal` that is aborted beforehand changes nothing.
+   *
+   * @param part this rank's numbers, copied at once; as many as on every other rank.
+   */
+  allReduce(
+    part: Float32Array,
+    merge: Merge,
+    options?: AllReduceOptions,
+  ): Promise<Float32Array<ArrayBuffer>>;
+  /** Rejects what is pending and says goodbye. Idempotent. */
+  close(): Promise<void>;
+}

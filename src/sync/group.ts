@@ -1,0 +1,735 @@
+import { complain, OptionError } from "../errors.js";
+import type { AllReduceOptions, Communicator, Merge } from "./communicator.js";
+import {
+  CommunicatorClosedError,
+  CommunicatorError,
+  GroupError,
+  PartMismatchError,
+  PeerLostError,
+  PeerTimeoutError,
+  TransportError,
+} from "./errors.js";
+import {
+  ALL,
+  decode,
+  encode,
+  hashOf,
+  HEADER_BYTES,
+  Kind,
+  randomId,
+  type Message,
+} from "./message.js";
+import { Roster, type Peer } from "./roster.js";
+import { MOST_BYTES, Round } from "./round.js";
+import { systemClock, type Clock, type Transport } from "./transport.js";
+
+/** What every communicator is made with. */
+export interface GroupOptions {
+  /** This rank, 0 to `size - 1`; each taken once. */
+  rank: number;
+  /** Ranks of the group, the same on all of them. */
+  size: number;
+  /** Milliseconds until a meeting or a round that misses somebody is given up. Default 30 000. */
+  timeout?: number;
+  /** Gives up the meeting. */
+  signal?: AbortSignal;
+}
+
+/** Calls of one rank that may wait at a time, and rounds that another may be ahead. */
+export const MOST_PENDING = 256;
+/** Milliseconds until a missing part is asked for, doubled each time up to the second. */
+const FIRST_RETRY = 250;
+const LAST_RETRY = 2000;
+/** Milliseconds between two looks at what is overdue. */
+const TICK = 100;
+/** Milliseconds of silence after which close() takes those who may miss this rank's last part for gone. */
+const LINGER = 2000;
+/** What is this much later than planned shows that the process was stopped, and is given that long to catch up. */
+const STALL = 1000;
+
+interface Call {
+  readonly merge: Merge;
+  readonly tag: string;
+  readonly resolve: (merged: Float32Array<ArrayBuffer>) => void;
+  readonly reject: (reason: unknown) => void;
+  deadline: number;
+  excused: boolean;
+  retryAt: number;
+  retryDelay: number;
+}
+
+/** How a rank can leave, by its code in the message. */
+const FAILURES = ["done", "left", "timeout", "lost", "mismatch", "group"] as const;
+type Failure = (typeof FAILURES)[number];
+
+function failureOf(error: Error): Failure {
+  if (error instanceof PeerTimeoutError) return "timeout";
+  if (error instanceof PeerLostError) return "lost";
+  if (error instanceof PartMismatchError) return "mismatch";
+  if (error instanceof GroupError) return "group";
+  return "left";
+}
+
+/** What a failure of another rank is to this one: the same where it concerns the group, else a lost peer. */
+function errorOf(
+  failure: Failure,
+  message: string,
+  ranks: readonly number[],
+  teller: number,
+): CommunicatorError {
+  if (failure === "timeout") return new PeerTimeoutError(message, ranks);
+  if (failure === "mismatch") return new PartMismatchError(message);
+  if (failure === "group") return new GroupError(message);
+  return new PeerLostError(message, failure === "lost" ? (ranks[0] ?? teller) : teller);
+}
+
+/**
+ * The protocol. Every rank sends its part to all others and merges all parts itself. What gets lost is asked
+ * for again; what comes twice, late, or from another session changes nothing.
+ */
+export class Group implements Communicator {
+  readonly rank: number;
+  readonly size: number;
+  /** Resolves when all ranks have agreed on who they are. */
+  readonly met: Promise<void>;
+  readonly #roster: Roster;
+  readonly #timeout: number;
+  readonly #tick: number;
+  readonly #rounds = new Map<number, Round>();
+  readonly #calls = new Map<number, Call>();
+  /** Own parts as they were sent, until every rank has completed their round. */
+  readonly #kept = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  /** Hashes of the last rounds, by which a late contradiction is known. */
+  readonly #past = new Map<number, readonly number[]>();
+  readonly #finished = new Set<number>();
+  #phase: "meeting" | "running" | "closing" | "over" = "meeting";
+  #failure: Error | null = null;
+  #next = 0;
+  #done = 0;
+  #interrupted = false;
+  #closed: Promise<void> | null = null;
+  #stopped: Promise<void> = Promise.resolve();
+  #lingered: (() => void) | null = null;
+  #settle!: { resolve: () => void; reject: (reason: unknown) => void };
+  #deadline: number;
+  #excused = false;
+  #helloAt = 0;
+  #helloDelay = FIRST_RETRY / 2;
+  #planned: { at: number; cancel: () => void } | null = null;
+
+  constructor(
+    private readonly transport: Transport,
+    options: GroupOptions,
+    private readonly clock: Clock = systemClock,
+    /** Where all ranks are made at once they know one another: nobody needs to be met. */
+    ids: readonly bigint[] = [],
+  ) {
+    const { rank, size, timeout = 30_000 } = options;
+    requireGroup(rank, size, timeout);
+    this.rank = rank;
+    this.size = size;
+    this.#timeout = timeout;
+    this.#tick = Math.min(TICK, timeout / 4);
+    this.#deadline = clock.now() + timeout;
+    this.#roster = new Roster(rank, size, ids[rank] ?? randomId());
+    this.met = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.met.catch(() => undefined);
+    const { signal } = options;
+    const abort = (): void => {
+      if (this.#phase === "meeting") this.#abandon(signal!.reason);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    const forget = (): void => signal?.removeEventListener("abort", abort);
+    this.met.then(forget, forget);
+    transport.open({
+      message: (bytes) => {
+        const message = decode(bytes);
+        if (message) this.#receive(message);
+      },
+      interrupted: () => {
+        this.#interrupted = true;
+      },
+      restored: () => this.#restored(),
+      lost: (error) => this.#lost(error),
+    });
+    for (const peer of this.#roster.others) {
+      const id = ids[peer.rank];
+      if (id !== undefined) this.#roster.seat(peer, id);
+    }
+    if (ids.length > 0) for (const peer of this.#roster.others) peer.session = this.#roster.session;
+    if (signal?.aborted) abort();
+    else if (!this.#agree()) this.#hello(null);
+    this.#plan();
+  }
+
+  get failure(): Error | null {
+    return this.#failure;
+  }
+
+  async allReduce(
+    part: Float32Array,
+    merge: Merge,
+    { tag = "", signal }: AllReduceOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    if (this.#failure) throw this.#failure;
+    signal?.throwIfAborted();
+    if (part.byteLength > MOST_BYTES || this.#calls.size >= MOST_PENDING) {
+      throw new OptionError(
+        complain(
+          "allReduce",
+          `at most ${MOST_BYTES} bytes and ${MOST_PENDING} calls at a time`,
+          `${part.byteLength} bytes in call ${this.#calls.size + 1}`,
+          "reduce in pieces, and await calls before the next",
+        ),
+      );
+    }
+    const round = this.#next++;
+    const bytes = new Uint8Array(part.byteLength);
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+    const hash = hashOf(bytes);
+    const now = this.clock.now();
+    const result = new Promise<Float32Array<ArrayBuffer>>((resolve, reject) => {
+      const retryAt = now + FIRST_RETRY;
+      const deadline = now + this.#timeout;
+      const rest = { deadline, excused: false, retryAt, retryDelay: FIRST_RETRY };
+      this.#calls.set(round, { merge, tag, resolve, reject, ...rest });
+    });
+    const abort = (): void => this.#abandon(signal!.reason, round);
+    signal?.addEventListener("abort", abort, { once: true });
+    const chunks = this.#chunks(round, bytes, tag, hash);
+    this.#kept.set(round, chunks);
+    this.#round(round).contribute(this.rank, bytes, tag, hash);
+    for (const chunk of chunks) this.#post(chunk, null);
+    this.#look(round);
+    this.#plan();
+    try {
+      return await result;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.#phase === "over") return this.#stopped;
+    const running = this.#phase === "running";
+    const error = new CommunicatorClosedError(
+      complain("communicator", "an open one", "a closed one", "create it anew"),
+    );
+    this.#end(error, "closing");
+    this.#leave(0, "");
+    if (running) await this.#linger();
+    this.#phase = "over";
+    this.#stopped = this.transport.close();
+    await this.#stopped;
+  }
+
+  /** Stays to answer those who may still miss this rank's last part: until they have it, or are silent. */
+  async #linger(): Promise<void> {
+    const start = this.clock.now();
+    while (this.#behind.length > 0) {
+      const now = this.clock.now();
+      const heard = Math.max(start, ...this.#behind.map((peer) => peer.heard ?? start));
+      if (now - heard >= LINGER || now - start >= this.#timeout) return;
+      await new Promise<void>((resolve) => {
+        const cancel = this.clock.after(LINGER / 16, resolve);
+        this.#lingered = () => {
+          cancel();
+          resolve();
+        };
+      });
+      if (this.#behind.length > 0) this.#leave(0, "");
+    }
+  }
+
+  /** Ranks that may still need this one's last part. */
+  get #behind(): Peer[] {
+    return this.#roster.others.filter(({ left, done }) => !left && done < this.#next);
+  }
+
+  /** Fails for good: tells the others, unless one of them has told us. */
+  #fail(error: Error, tell = true): void {
+    if (this.#failure) return;
+    this.#end(error, "over");
+    if (tell) {
+      const ranks = error instanceof PeerTimeoutError ? error.ranks : [];
+      const about = error instanceof PeerLostError ? [error.rank] : ranks;
+      this.#leave(FAILURES.indexOf(failureOf(error)), error.message, about);
+    }
+    this.#stopped = this.transport.close().catch(() => undefined);
+  }
+
+  #end(error: Error, phase: "closing" | "over"): void {
+    this.#failure = error;
+    this.#phase = phase;
+    this.#planned?.cancel();
+    this.#planned = null;
+    this.#settle.reject(error);
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
+    this.#rounds.clear();
+  }
+
+  #abandon(reason: unknown, round?: number): void {
+    if (this.#failure) return;
+    if (round === undefined) this.#settle.reject(reason);
+    else this.#calls.get(round)?.reject(reason);
+    const what = round === undefined ? "the meeting" : `round ${round}`;
+    const error = new CommunicatorError(
+      complain("allReduce", "a group that goes on", `an abort in ${what}`, "create it anew"),
+      { cause: reason },
+    );
+    this.#fail(error);
+  }
+
+  #lost(error: Error): void {
+    if (this.#phase === "over") return;
+    if (this.#phase === "closing") return this.#lingered?.();
+    this.#fail(
+      new TransportError(
+        complain("communicator", "a connection", `"${error.message}"`, "create it anew"),
+        { cause: error },
+      ),
+      false,
+    );
+  }
+
+  #restored(): void {
+    this.#interrupted = false;
+    if (this.#phase === "over") return;
+    if (this.#phase === "meeting") return this.#hello(null);
+    for (const chunks of this.#kept.values()) for (const chunk of chunks) this.#post(chunk, null);
+    for (const call of this.#calls.values()) call.retryAt = this.clock.now();
+    if (this.#phase === "closing") this.#leave(0, "");
+  }
+
+  // Sending
+
+  #send(
+    kind: Kind,
+    to: number | null,
+    round = 0,
+    rest: Partial<Omit<Message, "kind" | "rank" | "to">> = {},
+  ): void {
+    this.#post(this.#encode(kind, to, round, rest), to);
+  }
+
+  #encode(
+    kind: Kind,
+    to: number | null,
+    round: number,
+    rest: Partial<Omit<Message, "kind" | "rank" | "to">>,
+  ): Uint8Array<ArrayBuffer> {
+    const { id, session } = this.#roster;
+    const [done, next] = [this.#done, this.#next];
+    return encode({ kind, rank: this.rank, to: to ?? ALL, id, session, round, done, next }, rest);
+  }
+
+  #post(message: Uint8Array<ArrayBuffer>, to: number | null): void {
+    if (this.size === 1) return;
+    try {
+      this.transport.send(message, to);
+    } catch (error) {
+      this.#lost(error as Error);
+    }
+  }
+
+  #hello(to: number | null): void {
+    this.#send(Kind.hello, to, 0, { code: this.size });
+  }
+
+  #leave(code: number, text: string, ranks: readonly number[] = []): void {
+    const payload = new Uint8Array(new Uint32Array(ranks).buffer);
+    this.#send(Kind.leave, null, 0, { code, text: text.slice(0, 2000), payload });
+  }
+
+  #chunks(
+    round: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    tag: string,
+    hash: number,
+  ): Uint8Array<ArrayBuffer>[] {
+    // 4 bytes for each of the tag's characters is the most that UTF-8 takes.
+    const room = Math.max(64, this.transport.maxBytes - HEADER_BYTES - 4 * tag.length);
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    for (let offset = 0; offset === 0 || offset < bytes.length; offset += room) {
+      const payload = bytes.subarray(offset, Math.min(bytes.length, offset + room));
+      const rest = { text: tag, hash, bytes: bytes.length, offset, payload };
+      chunks.push(this.#encode(Kind.part, null, round, rest));
+    }
+    return chunks;
+  }
+
+  // Receiving
+
+  #receive(message: Message): void {
+    const { kind, rank, to, id, session } = message;
+    if (this.#phase === "over" || id === this.#roster.id) return;
+    if (to !== ALL && to !== this.rank) return;
+    if (kind === Kind.hello) return this.#onHello(message);
+    if (kind === Kind.taken && message.other === this.#roster.id) return this.#onTaken();
+    const peer = this.#roster.peers[rank];
+    if (!peer || rank === this.rank || peer.id !== id) return;
+    if (kind === Kind.leave && this.#phase === "meeting") return this.#onLeave(peer, message);
+    if (session !== this.#roster.session || session === 0n) return;
+    this.#hear(peer, message);
+    if (this.#phase === "meeting" && this.#agree()) this.#plan();
+    if (kind === Kind.part) this.#onPart(message);
+    else if (kind === Kind.want) this.#onWant(peer, message.round);
+    else if (kind === Kind.ping) this.#send(Kind.status, rank);
+    else if (kind === Kind.leave) this.#onLeave(peer, message);
+    if (this.#phase === "closing" && this.#behind.length === 0) this.#lingered?.();
+  }
+
+  #hear(peer: Peer, { session, done, next }: Message): void {
+    peer.heard = this.clock.now();
+    peer.suspect = null;
+    peer.session = session;
+    peer.next = Math.max(peer.next, next);
+    if (done <= peer.done) return;
+    peer.done = done;
+    const settled = Math.min(
+      ...this.#roster.others.map((each) => (each.left ? Infinity : each.done)),
+    );
+    for (const round of this.#kept.keys()) if (round < settled) this.#kept.delete(round);
+  }
+
+  /** From meeting to running, once all ranks name the same session. */
+  #agree(): boolean {
+    if (!this.#roster.agreed) return false;
+    this.#phase = "running";
+    this.#settle.resolve();
+    return true;
+  }
+
+  #onHello(message: Message): void {
+    const { rank, id, session, code } = message;
+    const meeting = this.#phase === "meeting";
+    if (code !== this.size || rank >= this.size) {
+      if (!meeting) return this.#hello(null);
+      const remedy = "start every rank with the same size, or in a group of another name";
+      this.#hello(null);
+      return this.#fail(
+        new GroupError(complain("group", `size ${this.size}`, `rank ${rank} of ${code}`, remedy)),
+      );
+    }
+    if (rank === this.rank) {
+      this.#send(Kind.taken, null, 0, { other: id });
+      if (meeting) this.#fail(this.#conflict());
+      return;
+    }
+    const peer = this.#roster.peers[rank]!;
+    if (!meeting) {
+      if (peer.id !== id) return this.#suspect(peer);
+      this.#hear(peer, { ...message, session: this.#roster.session });
+      // It is still meeting. A hello would be answered by a hello.
+      if (session === this.#roster.session) this.#send(Kind.status, rank);
+      else this.#hello(rank);
+      return;
+    }
+    if (peer.id !== id) {
+      this.#roster.seat(peer, id);
+      this.#rounds.clear();
+      this.#hello(this.#roster.session === 0n ? rank : null);
+    }
+    peer.session = session;
+    peer.heard = this.clock.now();
+    this.#agree();
+  }
+
+  #conflict(): GroupError {
+    const remedy = "give every process a rank of its own, or its own group name";
+    return new GroupError(complain("group", `one process with rank ${this.rank}`, "two", remedy));
+  }
+
+  #onTaken(): void {
+    if (this.#phase === "meeting") this.#fail(this.#conflict());
+  }
+
+  /** Somebody else claims a rank of this session: either a stranger, or that rank's process has been restarted. */
+  #suspect(peer: Peer): void {
+    if (peer.left || this.#phase !== "running") return;
+    peer.suspect ??= this.clock.now();
+    this.#send(Kind.ping, peer.rank);
+    this.#plan();
+  }
+
+  #onPart(message: Message): void {
+    const { rank, round, hash } = message;
+    if (round < this.#done || this.#finished.has(round)) {
+      const known = this.#past.get(round)?.[rank];
+      if (known !== undefined && known !== hash)
+        this.#contradicted(message, "another part of the same round");
+      return;
+    }
+    if (this.#phase === "closing" || !(round < this.#next + MOST_PENDING)) return;
+    const contradiction = this.#round(round).take(message);
+    if (contradiction !== null) return this.#contradicted(message, contradiction);
+    this.#look(round);
+  }
+
+  #contradicted({ rank, round, text }: Message, received: string): void {
+    if (this.#phase !== "running") return;
+    this.#fail(
+      new PartMismatchError(
+        complain(
+          `allReduce: round ${round} "${text}"`,
+          `one part of rank ${rank}`,
+          received,
+          "do not share a rank between processes",
+        ),
+      ),
+    );
+  }
+
+  #onWant(peer: Peer, round: number): void {
+    const chunks = this.#kept.get(round);
+    if (!chunks) return this.#send(Kind.status, peer.rank);
+    for (const chunk of chunks) this.#post(chunk, peer.rank);
+  }
+
+  #onLeave(peer: Peer, { code, text, payload }: Message): void {
+    if (code === 0) {
+      if (this.#phase === "meeting") return this.#roster.seat(peer, null);
+      peer.left = true;
+      if (this.#phase === "running") this.#send(Kind.status, peer.rank);
+      for (const [round, call] of this.#calls) {
+        call.retryAt = this.clock.now();
+        if (this.#deserted(round)) return;
+      }
+      return;
+    }
+    if (this.#phase === "closing") {
+      peer.left = true;
+      return;
+    }
+    const failed = FAILURES[code] ?? "left";
+    const message = `rank ${peer.rank} gave up: ${text}`;
+    this.#fail(
+      errorOf(failed, message, [...new Uint32Array(payload.slice().buffer)], peer.rank),
+      false,
+    );
+  }
+
+  // Rounds
+
+  #round(round: number): Round {
+    let found = this.#rounds.get(round);
+    if (!found) this.#rounds.set(round, (found = new Round(this.size)));
+    return found;
+  }
+
+  /** Fails where a rank has said goodbye without a part of this round. */
+  #deserted(round: number): boolean {
+    const gone = this.#roster.others.find(({ left, next }) => left && next <= round);
+    if (!gone) return false;
+    this.#fail(
+      new PeerLostError(
+        complain(
+          `allReduce: round ${round}${this.#tagOf(round)}`,
+          "a part of every rank",
+          `a goodbye of rank ${gone.rank} after ${gone.next} rounds`,
+          "let all ranks take the same number of steps",
+        ),
+        gone.rank,
+      ),
+    );
+    return true;
+  }
+
+  /** Completes a round where this rank waits for it and nothing is missing. */
+  #look(round: number): void {
+    const call = this.#calls.get(round);
+    if (!call || this.#phase !== "running") return;
+    const collected = this.#round(round);
+    const mismatch = collected.mismatch(this.rank);
+    if (mismatch) {
+      return this.#fail(
+        new PartMismatchError(
+          complain(
+            `allReduce: round ${round}`,
+            `${mismatch.expected} as on rank ${this.rank}`,
+            `${mismatch.received} on rank ${mismatch.rank}`,
+            "call the same layers in the same order on every rank",
+          ),
+        ),
+      );
+    }
+    if (collected.missing.length > 0) {
+      this.#deserted(round);
+      return;
+    }
+    this.#rounds.delete(round);
+    this.#calls.delete(round);
+    this.#past.set(round, collected.hashes);
+    this.#past.delete(round - MOST_PENDING);
+    this.#finished.add(round);
+    while (this.#finished.delete(this.#done)) this.#done += 1;
+    try {
+      call.resolve(call.merge(collected.parts));
+    } catch (error) {
+      call.reject(error);
+      const remedy = "see the cause";
+      const message = complain(`allReduce: round ${round}`, "a merge", "an exception", remedy);
+      this.#fail(new CommunicatorError(message, { cause: error }));
+    }
+  }
+
+  #tagOf(round: number): string {
+    const tag = this.#calls.get(round)?.tag;
+    return tag ? ` "${tag}"` : "";
+  }
+
+  // Time
+
+  get #waiting(): boolean {
+    const { others } = this.#roster;
+    return (
+      this.#phase === "meeting" ||
+      (this.#phase === "running" &&
+        (this.#calls.size > 0 || others.some(({ suspect }) => suspect !== null)))
+    );
+  }
+
+  #plan(): void {
+    if (this.#planned || !this.#waiting) return;
+    const at = this.clock.now() + this.#tick;
+    this.#planned = {
+      at,
+      cancel: this.clock.after(this.#tick, () => {
+        this.#planned = null;
+        this.#onTick(this.clock.now() - at > STALL);
+        this.#plan();
+      }),
+    };
+  }
+
+  /** @param stalled whether this process was stopped: what came meanwhile is still to be read. */
+  #onTick(stalled: boolean): void {
+    const now = this.clock.now();
+    const grace = now + Math.min(this.#timeout, LAST_RETRY);
+    if (this.#phase === "meeting") {
+      if (stalled && !this.#excused) {
+        this.#excused = true;
+        this.#deadline = Math.max(this.#deadline, grace);
+      }
+      if (now >= this.#deadline) return this.#unmet();
+      if (now >= this.#helloAt) {
+        this.#hello(null);
+        this.#helloAt = now + this.#helloDelay;
+        this.#helloDelay = Math.min(LAST_RETRY, 2 * this.#helloDelay);
+      }
+      return;
+    }
+    for (const peer of this.#roster.others) {
+      if (peer.suspect === null) continue;
+      if (stalled) peer.suspect = now;
+      if (now - peer.suspect >= this.#timeout / 4) return this.#restarted(peer);
+      this.#send(Kind.ping, peer.rank);
+    }
+    for (const [round, call] of this.#calls) {
+      if (stalled && !call.excused) {
+        call.excused = true;
+        call.deadline = Math.max(call.deadline, grace);
+      }
+      if (now >= call.deadline) return this.#overdue(round, now);
+      if (now < call.retryAt) continue;
+      call.retryAt = now + call.retryDelay;
+      call.retryDelay = Math.min(LAST_RETRY, 2 * call.retryDelay);
+      for (const rank of this.#round(round).missing) this.#send(Kind.want, rank, round);
+    }
+  }
+
+  #unmet(): void {
+    const ranks = this.#roster.others
+      .filter(({ id, session }) => id === null || session !== this.#roster.session)
+      .map(({ rank }) => rank);
+    this.#giveUp("group", `all ${this.size} ranks`, ranks, "start them all, with one group name");
+  }
+
+  #overdue(round: number, now: number): void {
+    const subject = `allReduce: round ${round}${this.#tagOf(round)}`;
+    const remedy = "see what became of them, or raise timeout";
+    this.#giveUp(subject, "a part of every rank", this.#round(round).missing, remedy, now);
+  }
+
+  #giveUp(
+    subject: string,
+    expected: string,
+    ranks: readonly number[],
+    remedy: string,
+    now = this.clock.now(),
+  ): void {
+    const about = ranks.map((rank) => `rank ${rank} (${this.#whereabouts(rank, now)})`).join(", ");
+    const cut = this.#interrupted ? " (the connection is interrupted)" : "";
+    const message = complain(
+      subject,
+      `${expected} within ${this.#timeout} ms`,
+      `nothing of ${about}${cut}`,
+      remedy,
+    );
+    this.#fail(new PeerTimeoutError(message, ranks));
+  }
+
+  #whereabouts(rank: number, now: number): string {
+    const { heard, next } = this.#roster.peers[rank]!;
+    if (heard === null) return "never heard";
+    const ago = `heard ${((now - heard) / 1000).toFixed(1)} s ago`;
+    return this.#phase === "running" ? `${ago}, has taken part in ${next} rounds` : ago;
+  }
+
+  #restarted(peer: Peer): void {
+    this.#fail(
+      new PeerLostError(
+        complain(
+          "communicator",
+          `the process that was rank ${peer.rank}`,
+          "another one in its place, and no sign of the first",
+          "create the communicators of all ranks anew after a restart",
+        ),
+        peer.rank,
+      ),
+    );
+  }
+}
+
+function requireGroup(rank: number, size: number, timeout: number): void {
+  const whole = (value: number, least: number): boolean =>
+    Number.isSafeInteger(value) && value >= least && value < 2 ** 31;
+  if (!whole(size, 1) || !whole(rank, 0) || rank >= size) {
+    throw new OptionError(
+      complain(
+        "communicator",
+        "size >= 1 and 0 <= rank < size",
+        `rank ${rank} of ${size}`,
+        "count ranks from 0",
+      ),
+    );
+  }
+  if (!(timeout > 0 && timeout < 2 ** 31)) {
+    throw new OptionError(
+      complain("communicator: timeout", "milliseconds > 0", String(timeout), "30000 is usual"),
+    );
+  }
+}
+
+/**
+ * Joins a group over a transport of your own: anything that brings bytes from one rank to the others, even
+ * if it loses, repeats and reorders them.
+ *
+ * Rejects with PeerTimeoutError where a rank does not come within `timeout`; GroupError where two processes
+ * claim one rank or sizes differ; TransportError; and with the signal's reason.
+ */
+export async function createCommunicator(
+  transport: Transport,
+  options: GroupOptions,
+): Promise<Communicator> {
+  const group = new Group(transport, options);
+  await group.met;
+  return group;
+}

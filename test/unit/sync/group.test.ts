@@ -1,0 +1,571 @@
+/** The protocol on a network that loses, repeats, delays and reorders messages, in simulated time. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { OptionError } from "../../../src/errors.js";
+import { decode, encode, HEADER_BYTES, Kind } from "../../../src/sync/message.js";
+import { MOST_PENDING } from "../../../src/sync/group.js";
+import {
+  CommunicatorClosedError,
+  CommunicatorError,
+  GroupError,
+  PartMismatchError,
+  PeerLostError,
+  PeerTimeoutError,
+  TransportError,
+} from "../../../src/sync/errors.js";
+import { sum } from "../../../src/sync/sum.js";
+import { Network, type Endpoint } from "../../support/network.js";
+
+/** What tells rank and round apart in every number, so that a mix-up shows. */
+const partOf = (rank: number, round: number, length: number): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length }, (_, i) => 1e4 * round + 100 * rank + i);
+
+const join = (parts: readonly Float32Array[]): Float32Array<ArrayBuffer> =>
+  Float32Array.from(parts.flatMap((part) => [...part]));
+
+const expected = (size: number, round: number, length: number): number[] => [
+  ...join(Array.from({ length: size }, (_, rank) => partOf(rank, round, length))),
+];
+
+const meet = (network: Network, members: readonly Endpoint[]): Promise<unknown> =>
+  network.until(Promise.all(members.map(({ group }) => group.met)));
+
+/** Every rank's call of one round, settled. */
+function callAll(members: readonly Endpoint[], round: number, length = 3) {
+  return Promise.allSettled(
+    members.map(({ group, rank }) => group.allReduce(partOf(rank, round, length), join)),
+  );
+}
+
+const reasons = (settled: readonly PromiseSettledResult<unknown>[]): unknown[] =>
+  settled.map((each) => (each.status === "rejected" ? (each.reason as unknown) : "resolved"));
+
+describe("whatever the network does", () => {
+  test("all ranks get all parts in rank order, or a typed error in time", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.integer(),
+          size: fc.integer({ min: 1, max: 5 }),
+          rounds: fc.integer({ min: 1, max: 6 }),
+          length: fc.integer({ min: 0, max: 150 }),
+          loss: fc.double({ min: 0, max: 0.4, noNaN: true }),
+          twice: fc.double({ min: 0, max: 0.6, noNaN: true }),
+          delay: fc.constantFrom(0, 20, 100, 800),
+          maxBytes: fc.constantFrom(200, 300, 1000),
+          overlap: fc.boolean(),
+        }),
+        async ({ seed, size, rounds, length, overlap, ...weather }) => {
+          // A rank that is done goes at once, as long as it can tell silence from bad luck.
+          const mild = weather.loss <= 0.2 && weather.delay <= 100;
+          const network = new Network(seed, weather);
+          const members = network.group(size, { timeout: 60_000 });
+          await meet(network, members);
+          const run = async ({ group, rank }: Endpoint): Promise<void> => {
+            const call = async (round: number): Promise<void> => {
+              const got = await group.allReduce(partOf(rank, round, length), join);
+              expect([...got]).toEqual(expected(size, round, length));
+            };
+            const all = Array.from({ length: rounds }, (_, round) => round);
+            if (overlap) await Promise.all(all.map(call));
+            else for (const round of all) await call(round);
+            if (mild) await group.close();
+          };
+          await network.until(Promise.all(members.map(run)));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test("a rank that dies anywhere is named, and no result is wrong", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.integer(),
+          size: fc.integer({ min: 2, max: 5 }),
+          victim: fc.nat(4),
+          at: fc.integer({ min: 0, max: 3000 }),
+          loss: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 0.2, noNaN: true })),
+        }),
+        async ({ seed, size, victim, at, loss }) => {
+          const network = new Network(seed, { loss, delay: 200 });
+          const members = network.group(size, { timeout: 5000 });
+          const dead = members[victim % size]!;
+          network.later(at, () => dead.kill());
+          const survivors = members.filter((each) => each !== dead);
+          const run = async ({ group, rank }: Endpoint): Promise<unknown> => {
+            try {
+              await group.met;
+              for (let round = 0; ; round += 1) {
+                const got = await group.allReduce(partOf(rank, round, 5), join);
+                expect([...got]).toEqual(expected(size, round, 5));
+                if (round === 1000) return "endless";
+              }
+            } catch (error) {
+              return error;
+            }
+          };
+          void run(dead);
+          const ends = await network.until(Promise.all(survivors.map(run)));
+          for (const end of ends) expect(end).toBeInstanceOf(PeerTimeoutError);
+          // Where the message of the first that gave up is lost, another may miss that one instead.
+          const named = ends.map((end) => (end as PeerTimeoutError).ranks.includes(dead.rank));
+          expect(named).toContain(true);
+          if (loss === 0) expect(named).not.toContain(false);
+          // The limit, a last tick, and a message that tells it.
+          expect(network.now).toBeLessThanOrEqual(at + 2 * 5000 + 1000);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("messages of an earlier run change nothing in a later one", async () => {
+    const network = new Network(1);
+    const first = network.group(3);
+    await meet(network, first);
+    for (const round of [0, 1, 2]) await network.until(callAll(first, 100 + round));
+    const old = network.sent.splice(0);
+    for (const each of first) each.kill();
+
+    const second = network.group(3);
+    await meet(network, second);
+    for (const round of [0, 1, 2, 3]) {
+      for (const { bytes, to } of old) network.deliver(bytes, to);
+      const got = await network.until(callAll(second, round));
+      for (const each of got) {
+        expect(each).toMatchObject({ status: "fulfilled" });
+        expect([...(each as { value: Float32Array }).value]).toEqual(expected(3, round, 3));
+      }
+      await network.pass(3000); // an old hello is no reason to give a living rank up
+    }
+    expect(second.map(({ group }) => group.failure)).toEqual([null, null, null]);
+  });
+
+  test("a garbled part is asked for again", async () => {
+    const network = new Network(2);
+    const members = network.group(2);
+    await meet(network, members);
+    let garbled = 0;
+    network.tamper = (bytes) => {
+      if (decode(bytes)?.kind === Kind.part && garbled++ < 3) bytes[HEADER_BYTES + 2]! ^= 1;
+      return bytes;
+    };
+    const got = await network.until(callAll(members, 7));
+    expect(garbled).toBeGreaterThan(3);
+    for (const each of got)
+      expect([...(each as { value: Float32Array }).value]).toEqual(expected(2, 7, 3));
+  });
+
+  test("what is none of our messages is ignored", async () => {
+    const network = new Network(3);
+    const members = network.group(2);
+    await meet(network, members);
+    const real = encode({
+      kind: Kind.part,
+      rank: 0,
+      to: 0xffffffff,
+      id: 1n,
+      session: 1n,
+      round: 0,
+      done: 0,
+      next: 1,
+    });
+    for (const bytes of [
+      new Uint8Array(0),
+      new Uint8Array(500),
+      real.slice(0, 60),
+      real,
+      real.slice(1),
+    ]) {
+      network.deliver(bytes, null);
+    }
+    const got = await network.until(callAll(members, 1));
+    expect(got.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled"]);
+  });
+});
+
+describe("ranks that are late", () => {
+  test("are waited for within the limit", async () => {
+    const network = new Network(4);
+    const [first, second] = network.group(2, { timeout: 5000 }) as [Endpoint, Endpoint];
+    await meet(network, [first, second]);
+    const early = first.group.allReduce(partOf(0, 0, 3), join);
+    await network.pass(4500);
+    const late = second.group.allReduce(partOf(1, 0, 3), join);
+    const [a, b] = await network.until(Promise.all([early, late]));
+    expect([...a]).toEqual(expected(2, 0, 3));
+    expect([...b]).toEqual([...a]);
+  });
+
+  test("are told from dead ones in the message", async () => {
+    const network = new Network(5);
+    const members = network.group(3, { timeout: 5000 });
+    await meet(network, members);
+    members[2]!.kill();
+    const pending = members[0]!.group.allReduce(partOf(0, 0, 3), join, { tag: "conv1" });
+    const error = (await network.until(
+      pending.catch((reason: unknown) => reason),
+    )) as PeerTimeoutError;
+    expect(error).toBeInstanceOf(PeerTimeoutError);
+    expect(error.ranks).toEqual([1, 2]);
+    expect(error.message).toMatch(
+      /round 0 "conv1": expected a part|round 0 "conv1": a part of every rank within 5000 ms/,
+    );
+    expect(error.message).toMatch(/rank 1 \(heard [01]\.\d s ago, has taken part in 0 rounds\)/);
+    expect(error.message).toMatch(/rank 2 \(heard [45]\.\d s ago/);
+    // The one that was not even waiting knows as well, and does not start another round.
+    await network.pass(100);
+    await expect(members[1]!.group.allReduce(partOf(1, 0, 3), join)).rejects.toThrow(
+      /rank 0 gave up/,
+    );
+  });
+
+  test("were stopped for a while: they read what has come before they complain", async () => {
+    const network = new Network(6);
+    const [first, second] = network.group(2, { timeout: 5000 }) as [Endpoint, Endpoint];
+    await meet(network, [first, second]);
+    const stopped = second.group.allReduce(partOf(1, 0, 3), join);
+    second.stop();
+    await network.pass(4900);
+    // The other one contributes while it stands still past its own limit.
+    const running = first.group.allReduce(partOf(0, 0, 3), join);
+    await network.pass(1000);
+    second.go();
+    const got = await network.until(Promise.all([stopped, running]));
+    expect([...got[0]]).toEqual(expected(2, 0, 3));
+    await network.until(callAll([first, second], 1));
+    expect(first.group.failure).toBeNull();
+  });
+
+  test("stopped for too long are given up, and find that out when they go on", async () => {
+    const network = new Network(7);
+    const [first, second] = network.group(2, { timeout: 5000 }) as [Endpoint, Endpoint];
+    await meet(network, [first, second]);
+    second.stop();
+    const [a] = await network.until(callAll([first], 0));
+    expect(reasons([a!])[0]).toBeInstanceOf(PeerTimeoutError);
+    second.go();
+    // It may complete the round whose parts it has; it does not get into the next.
+    const late = second.group.allReduce(partOf(1, 0, 3), join);
+    expect([...(await network.until(late))]).toEqual(expected(2, 0, 3));
+    const [b] = await network.until(callAll([second], 1));
+    expect(reasons([b!])[0]).toBeInstanceOf(PeerTimeoutError);
+    expect(reasons([b!])[0]).toMatchObject({ ranks: [1] });
+  });
+});
+
+describe("a connection that comes back", () => {
+  test.each([
+    ["between two rounds", 50],
+    ["during one", -1],
+  ])("%s goes on", async (_, between) => {
+    const network = new Network(8);
+    const members = network.group(3, { timeout: 20_000 });
+    await meet(network, members);
+    await network.until(callAll(members, 0));
+    if (between >= 0) await network.pass(between);
+    const pending = between >= 0 ? null : callAll(members, 1);
+    for (const each of members) each.cut();
+    await network.pass(2000);
+    for (const each of members) each.mend();
+    const sentBefore = network.now;
+    const got = await network.until(pending ?? callAll(members, 1));
+    for (const each of got)
+      expect([...(each as { value: Float32Array }).value]).toEqual(expected(3, 1, 3));
+    // At once, not when a timer happens to ask.
+    expect(network.now - sentBefore).toBeLessThan(100);
+  });
+
+  test("too late is an error that says so", async () => {
+    const network = new Network(9);
+    const members = network.group(2, { timeout: 3000 });
+    await meet(network, members);
+    for (const each of members) each.cut();
+    const got = reasons(await network.until(callAll(members, 0)));
+    for (const error of got) expect(error).toBeInstanceOf(PeerTimeoutError);
+    expect(String(got[0])).toMatch(/connection is interrupted/);
+  });
+});
+
+describe("meeting", () => {
+  test("names who does not come", async () => {
+    const network = new Network(10);
+    const members = [0, 2].map((rank) => network.join({ rank, size: 4, timeout: 2000 }));
+    const ends = reasons(
+      await network.until(Promise.allSettled(members.map(({ group }) => group.met))),
+    );
+    for (const end of ends) {
+      expect(end).toBeInstanceOf(PeerTimeoutError);
+      expect((end as PeerTimeoutError).ranks).toEqual([1, 3]);
+    }
+    expect(String(ends[0])).toMatch(/rank 1 \(never heard\), rank 3/);
+  });
+
+  test("takes in a process that was restarted before all had met", async () => {
+    const network = new Network(11);
+    const first = network.join({ rank: 0, size: 3, timeout: 5000 });
+    const early = network.join({ rank: 1, size: 3, timeout: 5000 });
+    await network.pass(500);
+    early.kill();
+    const again = network.join({ rank: 1, size: 3, timeout: 5000 });
+    await network.pass(500);
+    const last = network.join({ rank: 2, size: 3, timeout: 5000 });
+    await meet(network, [first, again, last]);
+    const got = await network.until(callAll([first, again, last], 0));
+    for (const each of got)
+      expect([...(each as { value: Float32Array }).value]).toEqual(expected(3, 0, 3));
+  });
+
+  test("takes in a process that closed and was started again", async () => {
+    const network = new Network(12);
+    const first = network.join({ rank: 0, size: 2, timeout: 5000 });
+    const early = network.join({ rank: 1, size: 2, timeout: 5000 });
+    await early.group.close();
+    await network.pass(50);
+    const again = network.join({ rank: 1, size: 2, timeout: 5000 });
+    await meet(network, [first, again]);
+  });
+
+  test("two processes of one rank: all are told", async () => {
+    const network = new Network(13);
+    const members = [0, 1, 1].map((rank) => network.join({ rank, size: 3, timeout: 2000 }));
+    const ends = reasons(
+      await network.until(Promise.allSettled(members.map(({ group }) => group.met))),
+    );
+    for (const end of ends) expect(end).toBeInstanceOf(GroupError);
+    expect(String(ends[1])).toMatch(/one process with rank 1/);
+    expect(network.now).toBeLessThan(1000);
+  });
+
+  test("ranks that disagree about the size: all are told", async () => {
+    const network = new Network(14);
+    const members = [
+      network.join({ rank: 0, size: 2, timeout: 2000 }),
+      network.join({ rank: 1, size: 3, timeout: 2000 }),
+    ];
+    const ends = reasons(
+      await network.until(Promise.allSettled(members.map(({ group }) => group.met))),
+    );
+    for (const end of ends) expect(end).toBeInstanceOf(GroupError);
+    expect(network.now).toBeLessThan(1000);
+  });
+
+  test("a stranger that claims a rank of a running group is refused, and the group goes on", async () => {
+    const network = new Network(15);
+    const members = network.group(2, { timeout: 4000 });
+    await meet(network, members);
+    const stranger = network.join({ rank: 1, size: 2, timeout: 4000 });
+    await expect(network.until(stranger.group.met)).rejects.toThrow(GroupError);
+    await network.pass(3000);
+    await network.until(callAll(members, 0));
+    expect(members.map(({ group }) => group.failure)).toEqual([null, null]);
+  });
+
+  test("a restarted process ends the session long before the limit", async () => {
+    const network = new Network(16);
+    const members = network.group(3, { timeout: 20_000 });
+    await meet(network, members);
+    members[1]!.kill();
+    const start = network.now;
+    network.join({ rank: 1, size: 3, timeout: 20_000 });
+    const ends = reasons(await network.until(callAll([members[0]!, members[2]!], 0)));
+    for (const end of ends) {
+      expect(end).toBeInstanceOf(PeerLostError);
+      expect((end as PeerLostError).rank).toBe(1);
+    }
+    expect(network.now - start).toBeLessThan(6000);
+  });
+
+  test("can be called off", async () => {
+    const network = new Network(17);
+    const controller = new AbortController();
+    const { group } = network.join({ rank: 0, size: 2, signal: controller.signal });
+    network.later(100, () => controller.abort(new Error("enough")));
+    await expect(network.until(group.met)).rejects.toThrow("enough");
+    await expect(group.allReduce(partOf(0, 0, 1), join)).rejects.toThrow(CommunicatorError);
+  });
+
+  test("bad numbers are errors at once", () => {
+    const network = new Network(18);
+    const bad = [
+      { rank: 2, size: 2 },
+      { rank: -1, size: 2 },
+      { rank: 0.5, size: 2 },
+      { rank: 0, size: 0 },
+      { rank: 0, size: NaN },
+      { rank: 0, size: 2, timeout: 0 },
+      { rank: 0, size: 2, timeout: Infinity },
+    ];
+    for (const options of bad) expect(() => network.join(options)).toThrow(OptionError);
+  });
+});
+
+describe("ranks that do not do the same", () => {
+  test.each([
+    [
+      "another length",
+      { length: 4 },
+      /3 numbers as on rank 0, got 4 numbers on rank 1|4 numbers as on rank 1/,
+    ],
+    ["another tag", { tag: "conv2" }, /"conv1".*"conv2"|"conv2".*"conv1"/],
+  ])(
+    "%s is an error on all of them",
+    async (_, { length = 3, tag = "conv1" }: { length?: number; tag?: string }, text) => {
+      const network = new Network(19);
+      const members = network.group(3);
+      await meet(network, members);
+      const ends = reasons(
+        await network.until(
+          Promise.allSettled(
+            members.map(({ group, rank }) =>
+              group.allReduce(partOf(rank, 0, rank === 1 ? length : 3), join, {
+                tag: rank === 1 ? tag : "conv1",
+              }),
+            ),
+          ),
+        ),
+      );
+      for (const end of ends) expect(end).toBeInstanceOf(PartMismatchError);
+      expect(ends.map(String).join()).toMatch(text);
+    },
+  );
+
+  test("two parts of one rank that differ are an error, early or late", async () => {
+    for (const late of [false, true]) {
+      const network = new Network(20);
+      const members = network.group(2);
+      await meet(network, members);
+      if (late) await network.until(callAll(members, 0));
+      else void callAll([members[0]!], 0);
+      await network.pass(50);
+      const original = network.sent.find(
+        ({ bytes, from }) => from === 0 && decode(bytes)?.kind === Kind.part,
+      )!;
+      const message = decode(original.bytes)!;
+      network.deliver(encode(message, { ...message, hash: message.hash ^ 1 }), null);
+      await network.pass(50);
+      expect(members[1]!.group.failure).toBeInstanceOf(PartMismatchError);
+      await network.pass(50);
+      expect(members[0]!.group.failure).toBeInstanceOf(PartMismatchError);
+    }
+  });
+
+  test("one that says goodbye early is no reason to wait for the limit", async () => {
+    const network = new Network(21);
+    const members = network.group(2, { timeout: 30_000 });
+    await meet(network, members);
+    await network.until(callAll(members, 0));
+    await network.until(members[1]!.group.close());
+    const start = network.now;
+    const ends = reasons(await network.until(callAll([members[0]!], 1)));
+    expect(ends[0]).toBeInstanceOf(PeerLostError);
+    expect((ends[0] as PeerLostError).rank).toBe(1);
+    expect(network.now - start).toBeLessThan(100);
+  });
+});
+
+describe("ends", () => {
+  test("close rejects what is pending, is idempotent, and later calls reject with the same error", async () => {
+    const network = new Network(22);
+    const members = network.group(2);
+    await meet(network, members);
+    const { group } = members[0]!;
+    const pending = callAll([members[0]!], 0);
+    const closing = group.close();
+    expect(group.close()).toBe(closing);
+    const [end] = reasons(await network.until(pending));
+    expect(end).toBeInstanceOf(CommunicatorClosedError);
+    await network.until(closing);
+    await expect(group.allReduce(partOf(0, 1, 1), join)).rejects.toBe(end);
+    expect(group.failure).toBe(end);
+  });
+
+  test("a last part that got lost is still sent by a rank that is closing", async () => {
+    const network = new Network(23);
+    const members = network.group(2);
+    await meet(network, members);
+    const [first, second] = members as [Endpoint, Endpoint];
+    // Nothing of the first's own sending arrives; it has the other's part and goes.
+    let lost = 0;
+    network.tamper = (bytes) => {
+      const message = decode(bytes)!;
+      if (message.kind === Kind.part && message.rank === 0 && lost++ < 2) return null;
+      return bytes;
+    };
+    const a = first.group.allReduce(partOf(0, 0, 3), join).then(() => first.group.close());
+    const b = second.group.allReduce(partOf(1, 0, 3), join);
+    await network.until(Promise.all([a, b]));
+    expect([...(await b)]).toEqual(expected(2, 0, 3));
+    expect(lost).toBeGreaterThanOrEqual(2);
+  });
+
+  test("a signal ends the group, one that was aborted beforehand does not", async () => {
+    const network = new Network(24);
+    const members = network.group(2);
+    await meet(network, members);
+    const { group } = members[0]!;
+    const reason = new Error("the user went away");
+    await expect(
+      group.allReduce(partOf(0, 0, 1), join, { signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason);
+    expect(group.failure).toBeNull();
+    await network.until(callAll(members, 0));
+
+    const controller = new AbortController();
+    const pending = group.allReduce(partOf(0, 1, 1), join, { signal: controller.signal });
+    controller.abort(reason);
+    await expect(pending).rejects.toBe(reason);
+    expect(group.failure).toMatchObject({ cause: reason });
+    const [other] = reasons(await network.until(callAll([members[1]!], 1)));
+    expect(other).toBeInstanceOf(PeerLostError);
+    expect(String(other)).toMatch(/rank 0 gave up/);
+  });
+
+  test("a merge that throws ends the group", async () => {
+    const network = new Network(25);
+    const members = network.group(2);
+    await meet(network, members);
+    const bad = new Error("no memory");
+    const failing = members[0]!.group.allReduce(partOf(0, 0, 1), () => {
+      throw bad;
+    });
+    const other = members[1]!.group.allReduce(partOf(1, 0, 1), join);
+    await expect(network.until(failing)).rejects.toBe(bad);
+    await network.until(other);
+    expect(members[0]!.group.failure).toMatchObject({ cause: bad });
+    await network.pass(50);
+    expect(members[1]!.group.failure).toBeInstanceOf(PeerLostError);
+  });
+
+  test("too many calls at a time are refused and harm nothing", async () => {
+    const network = new Network(26);
+    const members = network.group(2);
+    await meet(network, members);
+    const { group } = members[0]!;
+    const many = Array.from({ length: MOST_PENDING }, (_, round) =>
+      group.allReduce(partOf(0, round, 1), join),
+    );
+    await expect(group.allReduce(partOf(0, 0, 1), join)).rejects.toThrow(OptionError);
+    const theirs = Array.from({ length: MOST_PENDING }, (_, round) =>
+      members[1]!.group.allReduce(partOf(1, round, 1), join),
+    );
+    const got = await network.until(Promise.all([...many, ...theirs]));
+    got.forEach((each, i) => expect([...each]).toEqual(expected(2, i % MOST_PENDING, 1)));
+  });
+
+  test("a transport that is gone for good is an error", async () => {
+    const network = new Network(27, { maxBytes: 200 });
+    const members = network.group(2);
+    await meet(network, members);
+    network.weather.maxBytes = 1; // the transport throws on every message
+    const [end] = reasons(await network.until(callAll([members[0]!], 0)));
+    expect(end).toBeInstanceOf(TransportError);
+  });
+});
+
+test("sum adds in rank order and rounds once", () => {
+  const parts = [2 ** 24, 1, 1, -(2 ** 24)].map((value) => Float32Array.of(value, value));
+  expect([...sum(parts)]).toEqual([2, 2]);
+});
