@@ -511,7 +511,7 @@ export class Group implements Communicator {
     const failed = FAILURES[code] ?? "left";
     const message = `rank ${peer.rank} gave up: ${text}`;
     this.#fail(
-      errorOf(failed, message, [...new Uint32Array(payload.slice().buffer)], peer.rank),
+      errorOf(failed, message, [...new Uint32Array(Uint8Array.from(payload).buffer)], peer.rank),
       false,
     );
   }
@@ -698,7 +698,8 @@ export class Group implements Communicator {
   }
 }
 
-function requireGroup(rank: number, size: number, timeout: number): void {
+/** @throws OptionError where these are no numbers of a group. */
+export function requireGroup(rank: number, size: number, timeout = 1): void {
   const whole = (value: number, least: number): boolean =>
     Number.isSafeInteger(value) && value >= least && value < 2 ** 31;
   if (!whole(size, 1) || !whole(rank, 0) || rank >= size) {

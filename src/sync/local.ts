@@ -1,5 +1,5 @@
 import type { Communicator } from "./communicator.js";
-import { Group, type GroupOptions } from "./group.js";
+import { Group, requireGroup, type GroupOptions } from "./group.js";
 import { randomId } from "./message.js";
 import type { Transport, TransportEvents } from "./transport.js";
 
@@ -22,9 +22,9 @@ export function createLocalCommunicators(
   options: Pick<GroupOptions, "timeout"> = {},
 ): Communicator[] {
   const members = new Set<TransportEvents>();
-  const ids = Array.from({ length: Math.max(0, size) }, randomId);
-  const count = Math.max(1, size);
-  return Array.from({ length: Number.isSafeInteger(count) ? count : 1 }, (_, rank) => {
+  requireGroup(0, size);
+  const ids = Array.from({ length: size }, randomId);
+  return ids.map((_, rank) => {
     let own: TransportEvents | null = null;
     const transport: Transport = {
       maxBytes: Infinity,
