@@ -59,6 +59,7 @@ export default defineConfig({
         optimizeDeps: {
           include: [
             "fast-check",
+            "@nats-io/nats-core",
             "@tensorflow/tfjs-core",
             "@tensorflow/tfjs-core/dist/register_all_gradients.js",
             "@tensorflow/tfjs-backend-cpu",
@@ -69,6 +70,7 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/gpu/**/*.test.ts", "test/browser/**/*.test.ts"],
+          globalSetup: here("test/support/nats-partner.ts"),
           testTimeout: 600_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -2,6 +2,9 @@ import { fork } from "node:child_process";
 import { Worker } from "node:worker_threads";
 import type { Answer, Order } from "./rank.js";
 
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as Node declares its events
+type Listener = (...values: any[]) => void;
+
 /** A rank of its own: a process, or a worker thread of this one. */
 export class RankProcess {
   readonly #waiting = new Map<
@@ -15,7 +18,7 @@ export class RankProcess {
     private readonly send: (message: { id: number; order: Order }) => void,
     /** Processes know signals; a thread can only be ended. */
     readonly signal: (name: "SIGKILL" | "SIGSTOP" | "SIGCONT") => void,
-    on: (event: "message" | "exit", listener: (...values: never[]) => void) => unknown,
+    on: (event: "message" | "exit", listener: Listener) => unknown,
   ) {
     on("message", ({ id, answer }: { id: number; answer: Answer }) => {
       this.#waiting.get(id)?.resolve(answer);
