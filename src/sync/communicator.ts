@@ -26,10 +26,11 @@ export interface Communicator {
    * A call that rejects ends the communicator: later ones reject with the same error, and the other ranks get
    * an error of their own. Only a `signal` that is aborted beforehand changes nothing.
    *
-   * @param part this rank's numbers, copied at once; as many as on every other rank.
+   * @param part this rank's numbers, copied at once; as many as on every other rank. A promise of them takes its
+   * place in the order of calls now, and the time limit counts from when it resolves.
    */
   allReduce(
-    part: Float32Array,
+    part: Float32Array | Promise<Float32Array>,
     merge: Merge,
     options?: AllReduceOptions,
   ): Promise<Float32Array<ArrayBuffer>>;

@@ -104,6 +104,8 @@ export class Group implements Communicator {
   readonly #finished = new Set<number>();
   #phase: "meeting" | "running" | "closing" | "over" = "meeting";
   #failure: Error | null = null;
+  /** Rounds that calls have taken, and below which all own parts are sent. */
+  #reserved = 0;
   #next = 0;
   #done = 0;
   #interrupted = false;
@@ -138,7 +140,7 @@ export class Group implements Communicator {
     this.met.catch(() => undefined);
     const { signal } = options;
     const abort = (): void => {
-      if (this.#phase === "meeting") this.#abandon(signal!.reason);
+      if (this.#phase === "meeting") this.#abandon(null, signal!.reason, "an abort");
     };
     signal?.addEventListener("abort", abort, { once: true });
     const forget = (): void => signal?.removeEventListener("abort", abort);
@@ -169,46 +171,66 @@ export class Group implements Communicator {
   }
 
   async allReduce(
-    part: Float32Array,
+    part: Float32Array | Promise<Float32Array>,
     merge: Merge,
     { tag = "", signal }: AllReduceOptions = {},
   ): Promise<Float32Array<ArrayBuffer>> {
     if (this.#failure) throw this.#failure;
     signal?.throwIfAborted();
-    if (part.byteLength > MOST_BYTES || this.#calls.size >= MOST_PENDING) {
+    if (this.#calls.size >= MOST_PENDING) {
       throw new OptionError(
         complain(
           "allReduce",
-          `at most ${MOST_BYTES} bytes and ${MOST_PENDING} calls at a time`,
-          `${part.byteLength} bytes in call ${this.#calls.size + 1}`,
-          "reduce in pieces, and await calls before the next",
+          `at most ${MOST_PENDING} calls at a time`,
+          "one more",
+          "await calls before the next",
         ),
       );
     }
-    const round = this.#next++;
+    const round = this.#reserved++;
+    const result = new Promise<Float32Array<ArrayBuffer>>((resolve, reject) => {
+      const times = { deadline: Infinity, excused: false, retryAt: Infinity };
+      this.#calls.set(round, { merge, tag, resolve, reject, ...times, retryDelay: FIRST_RETRY });
+    });
+    const abort = (): void => this.#abandon(round, signal!.reason, "an abort");
+    signal?.addEventListener("abort", abort, { once: true });
+    if (part instanceof Float32Array) this.#contribute(round, part);
+    else {
+      part.then(
+        (values) => this.#contribute(round, values),
+        (reason) => this.#abandon(round, reason, "a part that failed"),
+      );
+    }
+    try {
+      return await result;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #contribute(round: number, part: Float32Array): void {
+    const call = this.#calls.get(round);
+    if (!call) return;
+    const { tag } = call;
+    if (part.byteLength > MOST_BYTES) {
+      const most = `at most ${MOST_BYTES} bytes`;
+      const error = complain("allReduce", most, String(part.byteLength), "reduce in pieces");
+      return this.#abandon(round, new OptionError(error), "too large a part");
+    }
+    const now = this.clock.now();
+    call.deadline = now + this.#timeout;
+    call.retryAt = now + FIRST_RETRY;
     const bytes = new Uint8Array(part.byteLength);
     bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
     const hash = hashOf(bytes);
-    const now = this.clock.now();
-    const result = new Promise<Float32Array<ArrayBuffer>>((resolve, reject) => {
-      const retryAt = now + FIRST_RETRY;
-      const deadline = now + this.#timeout;
-      const rest = { deadline, excused: false, retryAt, retryDelay: FIRST_RETRY };
-      this.#calls.set(round, { merge, tag, resolve, reject, ...rest });
-    });
-    const abort = (): void => this.#abandon(signal!.reason, round);
-    signal?.addEventListener("abort", abort, { once: true });
+    this.#kept.set(round, []);
+    while (this.#kept.has(this.#next)) this.#next += 1;
     const chunks = this.#chunks(round, bytes, tag, hash);
     this.#kept.set(round, chunks);
     this.#round(round).contribute(this.rank, bytes, tag, hash);
     for (const chunk of chunks) this.#post(chunk, null);
     this.#look(round);
     this.#plan();
-    try {
-      return await result;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
   }
 
   close(): Promise<void> {
@@ -275,16 +297,19 @@ export class Group implements Communicator {
     this.#rounds.clear();
   }
 
-  #abandon(reason: unknown, round?: number): void {
+  /** Ends the group because of one call, which gets the reason itself; null: because of the meeting. */
+  #abandon(round: number | null, reason: unknown, what: string): void {
     if (this.#failure) return;
-    if (round === undefined) this.#settle.reject(reason);
+    if (round === null) this.#settle.reject(reason);
     else this.#calls.get(round)?.reject(reason);
-    const what = round === undefined ? "the meeting" : `round ${round}`;
-    const error = new CommunicatorError(
-      complain("allReduce", "a group that goes on", `an abort in ${what}`, "create it anew"),
-      { cause: reason },
+    const where = round === null ? "the meeting" : `round ${round}`;
+    const message = complain(
+      "allReduce",
+      "a group that goes on",
+      `${what} in ${where}`,
+      "create it anew",
     );
-    this.#fail(error);
+    this.#fail(new CommunicatorError(message, { cause: reason }));
   }
 
   #lost(error: Error): void {
@@ -467,7 +492,7 @@ export class Group implements Communicator {
         this.#contradicted(message, "another part of the same round");
       return;
     }
-    if (this.#phase === "closing" || !(round < this.#next + MOST_PENDING)) return;
+    if (this.#phase === "closing" || !(round < this.#reserved + MOST_PENDING)) return;
     const contradiction = this.#round(round).take(message);
     if (contradiction !== null) return this.#contradicted(message, contradiction);
     this.#look(round);
@@ -574,9 +599,7 @@ export class Group implements Communicator {
       call.resolve(call.merge(collected.parts));
     } catch (error) {
       call.reject(error);
-      const remedy = "see the cause";
-      const message = complain(`allReduce: round ${round}`, "a merge", "an exception", remedy);
-      this.#fail(new CommunicatorError(message, { cause: error }));
+      this.#abandon(round, error, "a merge that failed");
     }
   }
 

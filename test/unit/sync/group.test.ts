@@ -466,6 +466,52 @@ describe("ranks that do not do the same", () => {
   });
 });
 
+describe("parts that are promised", () => {
+  test("keep the order of the calls, whichever is there first", async () => {
+    const network = new Network(28);
+    const members = network.group(2);
+    await meet(network, members);
+    const pending = members.map(({ group, rank }) => {
+      const later = (ms: number, round: number): Promise<Float32Array> =>
+        new Promise((resolve) => network.later(ms, () => resolve(partOf(rank, round, 3))));
+      // The ranks differ in what is ready first.
+      const slow = rank === 0 ? 3000 : 10;
+      return Promise.all([
+        group.allReduce(later(slow, 0), join, { tag: "a" }),
+        group.allReduce(later(3010 - slow, 1), join, { tag: "b" }),
+        group.allReduce(partOf(rank, 2, 3), join, { tag: "c" }),
+      ]);
+    });
+    for (const results of await network.until(Promise.all(pending))) {
+      results.forEach((values, round) => expect([...values]).toEqual(expected(2, round, 3)));
+    }
+  });
+
+  test("count against the limit from when they are there", async () => {
+    const network = new Network(29);
+    const members = network.group(1, { timeout: 1000 });
+    const { group } = members[0]!;
+    await meet(network, members);
+    const part = new Promise<Float32Array>((resolve) =>
+      network.later(5000, () => resolve(partOf(0, 0, 3))),
+    );
+    expect([...(await network.until(group.allReduce(part, join)))]).toEqual(expected(1, 0, 3));
+  });
+
+  test("that fail end the group, and the others are told why", async () => {
+    const network = new Network(30);
+    const members = network.group(2);
+    await meet(network, members);
+    const reason = new Error("the device was lost");
+    const failing = members[0]!.group.allReduce(Promise.reject(reason), join);
+    const waiting = callAll([members[1]!], 0);
+    await expect(network.until(failing)).rejects.toBe(reason);
+    const [other] = reasons(await network.until(waiting));
+    expect(other).toBeInstanceOf(PeerLostError);
+    expect(String(other)).toMatch(/a part that failed in round 0/);
+  });
+});
+
 describe("ends", () => {
   test("close rejects what is pending, is idempotent, and later calls reject with the same error", async () => {
     const network = new Network(22);
