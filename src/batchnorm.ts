@@ -616,6 +616,17 @@ export class BatchNorm {
     this.#last = null;
   }
 
+  /**
+   * @internal What forward checks first, for those that compute it in another way.
+   *
+   * @throws DestroyedError, DeviceLostError, ShapeError.
+   */
+  requireInput(subject: string, x: Tensor): void {
+    this.#requireLive(subject);
+    x.requireUsable(`${subject}: x`);
+    this.#checkShape(subject, x.shape);
+  }
+
   #requireLive(subject: string): void {
     if (this.#destroyed) {
       throw new DestroyedError(

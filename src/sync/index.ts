@@ -10,5 +10,12 @@ export type { BroadcastOptions } from "./broadcast.js";
 export { createCommunicator } from "./group.js";
 export type { GroupOptions } from "./group.js";
 export type { Transport, TransportEvents } from "./transport.js";
+export { SyncBatchNorm, SyncContext } from "./sync-batchnorm.js";
+export type {
+  SyncBackwardOptions,
+  SyncBatchNormOptions,
+  SyncForwardOptions,
+} from "./sync-batchnorm.js";
+export { gather } from "./gather.js";
 export { sum } from "./sum.js";
 export * from "./errors.js";

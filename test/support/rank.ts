@@ -6,13 +6,17 @@ import {
   type CommunicatorError,
 } from "webgpu-batchnorm/sync";
 import { createNatsCommunicator } from "webgpu-batchnorm/nats";
+import { requestDevice } from "webgpu-batchnorm/node";
 import { join, partOf } from "./parts.js";
+import { bitsOf, drawInputs, startsOf, stepOfRank } from "./sync-shards.js";
+import type { Call } from "./tolerance.js";
 
 /** What a rank can be told. */
 export type Order =
   | (Meeting & { do: "meet"; servers: string; group: string })
   | (Meeting & { do: "meet"; channel: string })
   | { do: "reduce"; round: number; length: number; tag?: string }
+  | { do: "step"; call: Call; seed: number; sizes: readonly number[] }
   | { do: "burn"; ms: number }
   | { do: "close" };
 
@@ -26,6 +30,7 @@ export type Answer =
   { values: number[] | null } | { error: string; message: string; ranks: number[] | null };
 
 let communicator: Communicator | null = null;
+let device: GPUDevice | null = null;
 let me = 0;
 
 async function obey(order: Order): Promise<number[] | null> {
@@ -39,6 +44,13 @@ async function obey(order: Order): Promise<number[] | null> {
     case "reduce": {
       const { round, length, tag = "" } = order;
       return [...(await communicator!.allReduce(partOf(me, round, length), join, { tag }))];
+    }
+    case "step": {
+      const { call, seed, sizes } = order;
+      device ??= await requestDevice({ adapter: "software", quiet: true });
+      const [start, count] = [startsOf(sizes)[me]!, sizes[me]!];
+      const inputs = drawInputs(call, seed);
+      return bitsOf(await stepOfRank(device, communicator!, call, inputs, start, count));
     }
     case "burn":
       for (const end = performance.now() + order.ms; performance.now() < end;);

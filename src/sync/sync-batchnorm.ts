@@ -1,0 +1,450 @@
+import type { Wants } from "../backward.js";
+import type { BatchNorm } from "../batchnorm.js";
+import type { Dtype } from "../descriptor.js";
+import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
+import {
+  complain,
+  ContextError,
+  DestroyedError,
+  OptionError,
+  OverlapError,
+  SingleValueError,
+} from "../errors.js";
+import { statisticsBytes, statisticsByteSizes, sumsBytes } from "../statistics/sizes.js";
+import { Tensor } from "../tensor.js";
+import type { AllReduceOptions, Communicator } from "./communicator.js";
+import { gather } from "./gather.js";
+import { SyncPlans, type Variation } from "./sync-plans.js";
+
+/** Options of {@link SyncBatchNorm}. */
+export interface SyncBatchNormOptions {
+  /** The layer's name, the same on every rank. Default: its number among the communicator's layers. */
+  name?: string;
+}
+
+/** Options of {@link SyncBatchNorm.forward}. */
+export interface SyncForwardOptions {
+  /** Where y is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Added before the activation; x's shape and dtype. */
+  residual?: Tensor;
+  /** From {@link SyncBatchNorm.context}: filled with what the backward of this forward needs. */
+  context?: SyncContext;
+  /** Gives up, for the whole group. */
+  signal?: AbortSignal;
+}
+
+/** Options of {@link SyncBatchNorm.backward}. */
+export interface SyncBackwardOptions {
+  /** Of which forward; without it the last one. */
+  context?: SyncContext;
+  /** Where dx is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Where dResidual is written, if it is wanted. */
+  residualGrad?: Tensor;
+  /** Leaves out what is false, alike on all ranks: without x there is no round. */
+  wants?: Wants;
+  /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
+  accumulate?: boolean;
+  /** Gives up, for the whole group. */
+  signal?: AbortSignal;
+}
+
+/** What one synchronised forward leaves for its backward. */
+export class SyncContext {
+  /** @internal */
+  inputs: { tensor: Tensor; name: string; version: number }[] = [];
+  /** @internal */
+  variation: Variation | null = null;
+  /** @internal */
+  readonly saved: GPUBuffer;
+
+  /** @internal */
+  constructor(
+    /** @internal */
+    readonly owner: SyncBatchNorm,
+  ) {
+    const { device, channels } = owner.module;
+    const bytes = statisticsByteSizes({ shape: [1, channels] }).saved;
+    this.saved = createBuffer(device, "bn.sync/saved", bytes, USAGE.STORAGE | USAGE.COPY_SRC);
+  }
+
+  /** Frees the saved statistics. Idempotent; the context cannot be used for a backward any more. */
+  destroy(): void {
+    this.saved.destroy();
+    this.variation = null;
+    this.inputs = [];
+  }
+}
+
+const layers = new WeakMap<Communicator, number>();
+
+/**
+ * Synchronises a {@link BatchNorm} over the ranks of a group: in training its statistics are those of all ranks'
+ * values together, as if their shards were one batch, however uneven, and empty ones among them. In evaluation it
+ * is the module itself.
+ *
+ * The module keeps parameters, running statistics and options. Every rank has its own, made alike: all ranks
+ * learn the same running statistics, to the last bit where their adapters are the same.
+ *
+ * A forward takes one round of 16 bytes per channel and rank, a backward one of 8: see {@link Communicator}. They
+ * are taken in the order of the calls, which must be the same on every rank.
+ *
+ * @example
+ * ```ts
+ * const bn = new SyncBatchNorm(new BatchNorm2d(device, 64), communicator);
+ * const y = await bn.forward(x); // x: this rank's shard
+ * const dx = await bn.backward(dy); // fills bn.module.gammaGrad and betaGrad with this rank's share
+ * const gammaGrad = await communicator.allReduce(await bn.module.gammaGrad!.read(), sum);
+ * ```
+ * @see Peng et al. 2018, https://arxiv.org/abs/1711.07240, section 3.3; PyTorch's torch.nn.SyncBatchNorm.
+ */
+export class SyncBatchNorm {
+  readonly name: string;
+  readonly #plans: SyncPlans;
+  readonly #local: Readonly<Record<"statistics" | "sums", GPUBuffer>>;
+  readonly #parts: Readonly<Record<"statistics" | "sums", GPUBuffer>>;
+  #own: SyncContext | null = null;
+  #last: SyncContext | null = null;
+  #destroyed = false;
+
+  /**
+   * @param module stays the caller's, who destroys it.
+   * @throws OptionError where the module works in place; DestroyedError, DeviceLostError.
+   */
+  constructor(
+    readonly module: BatchNorm,
+    readonly communicator: Communicator,
+    options: SyncBatchNormOptions = {},
+  ) {
+    const { device, channels } = module;
+    if (module.options.inPlace) {
+      throw new OptionError(
+        complain("SyncBatchNorm: module", "inPlace: false", "true", "make it without inPlace"),
+      );
+    }
+    const count = layers.get(communicator) ?? 0;
+    layers.set(communicator, count + 1);
+    this.name = options.name ?? `layer ${count}`;
+    this.#plans = new SyncPlans(module, communicator.size);
+    const pair = (what: string, parts: number, usage: number) => ({
+      statistics: createBuffer(
+        device,
+        `bn.sync/${what} statistics`,
+        statisticsBytes(channels, parts),
+        USAGE.STORAGE | usage,
+      ),
+      sums: createBuffer(
+        device,
+        `bn.sync/${what} sums`,
+        sumsBytes(channels, parts),
+        USAGE.STORAGE | usage,
+      ),
+    });
+    this.#local = pair("local", 1, USAGE.COPY_SRC);
+    this.#parts = pair("all", communicator.size, USAGE.COPY_DST);
+  }
+
+  /** A context to pass to `forward`, so that several forwards may come before their backwards. The caller destroys it. */
+  context(): SyncContext {
+    this.#requireLive("context");
+    return new SyncContext(this);
+  }
+
+  /**
+   * Normalises this rank's shard, `[N, C, ...]` with any N, by the statistics of all shards, and moves the running
+   * ones by them. x must stay as it is until the result is there.
+   *
+   * @returns y, of x's shape and dtype: `out`, or a new tensor that the caller destroys.
+   * Rejects with what BatchNorm.forward throws; SingleValueError, on all ranks, where they have one value per
+   * channel together; and with the errors of {@link Communicator.allReduce}.
+   */
+  async forward(x: Tensor, options: SyncForwardOptions = {}): Promise<Tensor> {
+    const subject = "forward";
+    this.#requireLive(subject);
+    const { module } = this;
+    const { out, residual, signal } = options;
+    if (!module.training) {
+      this.#last = null;
+      return module.forward(x, { ...(out ? { out } : {}), ...(residual ? { residual } : {}) });
+    }
+    module.requireInput(subject, x);
+    residual?.requireUsable(`${subject}: residual`);
+    requireOther(subject, out, x, "x");
+    const context = options.context ?? (this.#own ??= new SyncContext(this));
+    if (context.owner !== this)
+      throw contextError(subject, "another layer's", "make one with context()");
+    const variation = { shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
+    const inputs = [{ tensor: x, name: "x", version: x.version }];
+    if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
+    const part = this.#plans
+      .of(variation)
+      .statistics()
+      .then((plan) => {
+        requireSame(subject, inputs);
+        this.#submit(subject, (target) => {
+          plan.encode(target, { x, statistics: this.#local.statistics });
+        });
+        return this.#read(subject, "statistics");
+      });
+    const all = await this.#reduce(part, subject, signal);
+    const plan = await this.#plans.of(variation).forward();
+    this.#requireLive(subject);
+    requireSame(subject, inputs);
+    this.#requireTrainable(all);
+    const y = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
+    try {
+      module.device.queue.writeBuffer(this.#parts.statistics, 0, all);
+      this.#submit(subject, (target) => {
+        plan.encode(target, {
+          x,
+          y,
+          statistics: this.#parts.statistics,
+          saved: context.saved,
+          ...(residual ? { residual } : {}),
+          ...(module.gamma && module.beta ? { gamma: module.gamma, beta: module.beta } : {}),
+          ...(module.runningMean ? { state: module.runningMean.buffer } : {}),
+        });
+      });
+    } catch (error) {
+      if (!out) y.destroy();
+      throw error;
+    }
+    y.touch();
+    module.runningMean?.touch();
+    module.runningVar?.touch();
+    context.inputs = inputs;
+    context.variation = variation;
+    this.#last = context;
+    return y;
+  }
+
+  /**
+   * Gradients of the last forward, or of `context`'s: dx of the whole batch's loss for this rank's shard. As in
+   * PyTorch, `module.gammaGrad` and `betaGrad` get this rank's share alone: add them up over the ranks like every
+   * other gradient.
+   *
+   * @returns dx, of x's shape and dtype: `out`, or a new tensor that the caller destroys; null where `wants.x` is
+   * false.
+   * Rejects with ContextError without a usable context; and as {@link forward}.
+   */
+  async backward(dy: Tensor, options: SyncBackwardOptions & { wants: { x: false } }): Promise<null>;
+  async backward(dy: Tensor, options?: SyncBackwardOptions): Promise<Tensor>;
+  async backward(dy: Tensor, options: SyncBackwardOptions = {}): Promise<Tensor | null> {
+    const subject = "backward";
+    this.#requireLive(subject);
+    const { module } = this;
+    const { out, residualGrad, signal, accumulate = false } = options;
+    dy.requireUsable(`${subject}: dy`);
+    const context = options.context ?? this.#last;
+    if (!module.training) return this.#evaluate(dy, context, options);
+    const { variation, inputs, saved } = this.#usable(subject, context);
+    const [{ tensor: x }, rest] = inputs as [(typeof inputs)[0], (typeof inputs)[0] | undefined];
+    const from = { x, dy, saved, ...(rest ? { residual: rest.tensor } : {}) };
+    const { affine } = module.options;
+    const wants = {
+      x: options.wants?.x ?? true,
+      gamma: options.wants?.gamma ?? affine,
+      beta: options.wants?.beta ?? affine,
+    };
+    if (!affine && (wants.gamma || wants.beta)) {
+      throw new OptionError(
+        complain(`${subject}: wants`, "no gamma or beta (affine is false)", "one", "leave it out"),
+      );
+    }
+    requireOther(subject, out, dy, "dy");
+    context!.variation = null;
+    const all = [...inputs, { tensor: dy, name: "dy", version: dy.version }];
+    const { sums } = this.#local;
+    const sumUp = async (): Promise<Float32Array> => {
+      const plans = this.#plans.of(variation);
+      const [sum, share] = await Promise.all([
+        plans.sums(residualGrad !== undefined),
+        wants.gamma || wants.beta ? plans.parameters(wants, accumulate) : null,
+      ]);
+      this.#requireLive(subject);
+      requireSame(subject, all);
+      this.#submit(subject, (target) => {
+        sum.encode(target, { ...from, sums, ...(residualGrad ? { dResidual: residualGrad } : {}) });
+        share?.encode(target, {
+          ...from,
+          sums,
+          ...(wants.gamma ? { dGamma: module.gammaGrad! } : {}),
+          ...(wants.beta ? { dBeta: module.betaGrad! } : {}),
+        });
+      });
+      residualGrad?.touch();
+      if (wants.gamma) module.gammaGrad!.touch();
+      if (wants.beta) module.betaGrad!.touch();
+      return wants.x ? this.#read(subject, "sums") : new Float32Array(0);
+    };
+    if (!wants.x) {
+      await sumUp();
+      return null;
+    }
+    const parts = await this.#reduce(sumUp(), subject, signal);
+    const plan = await this.#plans.of(variation).input();
+    this.#requireLive(subject);
+    requireSame(subject, all);
+    const dx = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
+    try {
+      module.device.queue.writeBuffer(this.#parts.sums, 0, parts);
+      this.#submit(subject, (target) => {
+        plan.encode(target, { ...from, sums: this.#parts.sums, dx });
+      });
+    } catch (error) {
+      if (!out) dx.destroy();
+      throw error;
+    }
+    dx.touch();
+    return dx;
+  }
+
+  /**
+   * Compiles for a shape ahead of its first use, so that no rank keeps the others waiting for its compiler.
+   *
+   * Rejects with CompileError, OutOfMemoryError, DeviceLostError, ShapeError.
+   */
+  async prepare(
+    shape: readonly number[],
+    options: { dtype?: Dtype; residual?: boolean } = {},
+  ): Promise<void> {
+    this.#requireLive("prepare");
+    const { dtype = "f32", residual = false } = options;
+    const { affine } = this.module.options;
+    const plans = this.#plans.of({ shape, dtype, residual });
+    await Promise.all([
+      plans.statistics(),
+      plans.forward(),
+      plans.sums(false),
+      plans.input(),
+      ...(affine ? [plans.parameters({ gamma: true, beta: true }, false)] : []),
+    ]);
+  }
+
+  /** Frees buffers and plans; the module and the communicator are the caller's. Idempotent. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    for (const pair of [this.#local, this.#parts]) {
+      pair.statistics.destroy();
+      pair.sums.destroy();
+    }
+    this.#plans.destroy();
+    this.#own?.destroy();
+    this.#own = null;
+    this.#last = null;
+  }
+
+  #requireLive(subject: string): void {
+    if (!this.#destroyed) return;
+    throw new DestroyedError(
+      complain(
+        subject,
+        "a live SyncBatchNorm",
+        "a destroyed one",
+        "make it anew or destroy it later",
+      ),
+    );
+  }
+
+  /** Reads a local buffer as it is after what has been submitted so far: later calls may use it again at once. */
+  async #read(subject: string, name: "statistics" | "sums"): Promise<Float32Array> {
+    const { device, channels } = this.module;
+    const bytes = name === "sums" ? sumsBytes(channels) : statisticsBytes(channels);
+    return new Float32Array(await readBytes(device, subject, this.#local[name], 0, bytes));
+  }
+
+  #reduce(
+    part: Promise<Float32Array>,
+    subject: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const tag = `${this.name}: ${subject} of ${this.module.channels} channels`;
+    const options: AllReduceOptions = signal ? { tag, signal } : { tag };
+    return this.communicator.allReduce(part, gather, options);
+  }
+
+  #submit(subject: string, record: (target: GPUCommandEncoder) => void): void {
+    const { device } = this.module;
+    device.pushErrorScope("validation");
+    try {
+      const encoder = device.createCommandEncoder({ label: `bn.sync.${subject}` });
+      record(encoder);
+      device.queue.submit([encoder.finish()]);
+    } finally {
+      stateOf(device).watchScope(subject, device.popErrorScope());
+    }
+  }
+
+  /** @throws SingleValueError where all ranks have one value per channel together. */
+  #requireTrainable(all: Float32Array<ArrayBuffer>): void {
+    const { channels, options } = this.module;
+    const words = new Uint32Array(all.buffer);
+    let count = 0;
+    for (let at = 0; at < words.length; at += 4 * channels) count += words[at]!;
+    if (count === 1 && options.singleValue === "error") {
+      throw new SingleValueError(
+        complain(
+          "forward: x",
+          "more than one value per channel on all ranks together",
+          "1",
+          'use a larger batch, eval(), or singleValue: "zero"',
+        ),
+      );
+    }
+  }
+
+  #usable(
+    subject: string,
+    context: SyncContext | null,
+  ): { variation: Variation; inputs: SyncContext["inputs"]; saved: GPUBuffer } {
+    if (!context) throw contextError(subject, "none", "call forward first");
+    const { owner, variation, inputs, saved } = context;
+    if (owner !== this)
+      throw contextError(subject, "another layer's", "pass the context of this layer's forward");
+    if (!variation)
+      throw contextError(subject, "a used one", "call forward again, or pass another context");
+    requireSame(subject, inputs);
+    return { variation, inputs, saved };
+  }
+
+  #evaluate(
+    dy: Tensor,
+    context: SyncContext | null,
+    { out, residualGrad, wants, accumulate }: SyncBackwardOptions,
+  ): Tensor | null {
+    if (context) {
+      const remedy = "call backward before train() or eval() switches the mode";
+      throw contextError("backward", "one of training mode", remedy);
+    }
+    return this.module.backward(dy, {
+      ...(out ? { out } : {}),
+      ...(residualGrad ? { residualGrad } : {}),
+      ...(wants ? { wants } : {}),
+      ...(accumulate ? { accumulate } : {}),
+    });
+  }
+}
+
+function contextError(subject: string, received: string, remedy: string): ContextError {
+  const expected = "one of a forward not yet differentiated";
+  return new ContextError(complain(`${subject}: context`, expected, received, remedy));
+}
+
+/** @throws OverlapError where an output is an input: it is still needed while the others are waited for. */
+function requireOther(subject: string, out: Tensor | undefined, input: Tensor, name: string): void {
+  if (out !== input) return;
+  const remedy = "pass another tensor, or none";
+  throw new OverlapError(complain(`${subject}: out`, `not ${name}`, name, remedy));
+}
+
+/** @throws ContextError where a tensor was destroyed or written over since its version was noted. */
+function requireSame(subject: string, inputs: SyncContext["inputs"]): void {
+  for (const { tensor, name, version } of inputs) {
+    if (tensor.destroyed)
+      throw contextError(subject, `one whose ${name} was destroyed`, `keep ${name} until the end`);
+    if (tensor.version !== version)
+      throw contextError(subject, `one whose ${name} was written over`, `keep ${name} as it is`);
+  }
+}

@@ -1,0 +1,405 @@
+/** Synchronised batch normalization: the ranks' shards together are one batch, however they are cut. */
+import { beforeAll, describe, expect, test } from "vitest";
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  ContextError,
+  DestroyedError,
+  OptionError,
+  OverlapError,
+  ShapeError,
+  SingleValueError,
+  tensor,
+  Tensor,
+  type BatchNormOptions,
+} from "../../src/index.js";
+import {
+  createLocalCommunicators,
+  PartMismatchError,
+  PeerLostError,
+  sum,
+  SyncBatchNorm,
+  type Communicator,
+} from "../../src/sync/index.js";
+import { openDevice } from "../support/device.js";
+import { createRandom } from "../support/random.js";
+import { runShards } from "../support/shards.js";
+import {
+  drawInputs,
+  joinRanks,
+  startsOf,
+  stepOfRank,
+  type RankOutputs,
+} from "../support/sync-shards.js";
+import { comparisons, runOnce, type Call, type Inputs } from "../support/tolerance.js";
+import "../support/allclose.js";
+
+let device: GPUDevice;
+let second: GPUDevice;
+beforeAll(async () => {
+  device = await openDevice();
+  second = await openDevice();
+});
+
+async function step(call: Call, inputs: Inputs, sizes: readonly number[]): Promise<RankOutputs[]> {
+  const communicators = createLocalCommunicators(sizes.length);
+  const starts = startsOf(sizes);
+  const ranks = await Promise.all(
+    communicators.map((each, rank) =>
+      // Odd ranks on a device of their own.
+      stepOfRank(rank % 2 ? second : device, each, call, inputs, starts[rank]!, sizes[rank]!),
+    ),
+  );
+  await Promise.all(communicators.map((each) => each.close()));
+  return ranks;
+}
+
+const bytesOf = (values: Float32Array): Uint8Array => new Uint8Array(values.slice().buffer);
+
+describe("shards on two devices equal the whole batch in float64", () => {
+  test.each([
+    [[9, 3, 7, 5], {}, 0, 1],
+    [[9, 3, 7, 5], {}, 1e6, 1],
+    [[12, 4], {}, 100, 0.01],
+    [[9, 4, 3, 4], { layout: "channels-last", momentum: null }, 3, 2],
+    [[9, 2, 2, 3, 3], { runningVariance: "population" }, 0, 1],
+    [[9, 3, 5], { affine: false, trackRunningStats: false }, -1, 1],
+  ] as [number[], BatchNormOptions, number, number][])(
+    "%j %j, %d +- %d",
+    async (shape, options, offset, std) => {
+      const call: Call = { shape, options };
+      const inputs = drawInputs(call, shape.length, offset, std);
+      const total = shape[0]!;
+      for (const sizes of [
+        [1, 0, total - 4, 3],
+        [total - 2, 2],
+      ]) {
+        const ranks = await step(call, inputs, sizes);
+        for (const { name, actual, expected, atol } of comparisons(
+          call,
+          inputs,
+          joinRanks(ranks),
+        )) {
+          expect(actual, name).toBeAllclose(expected, { atol });
+        }
+        // All ranks have learned the same.
+        for (const { running } of ranks) expect(running).toEqual(ranks[0]!.running);
+        if (ranks[0]!.state)
+          expect(ranks.map(({ state }) => state!.numBatchesTracked)).toEqual(sizes.map(() => 4));
+      }
+    },
+  );
+
+  test.each([
+    ["f32", "silu"],
+    ["f16", "relu"],
+    ["bf16", "none"],
+  ] as const)("%s with a residual and %s", async (dtype, activation) => {
+    const call: Call = { shape: [7, 4, 3, 3], dtype, options: { activation } };
+    const inputs = drawInputs(call, 5, 1, 2, true);
+    const ranks = await step(call, inputs, [3, 0, 4]);
+    for (const { name, actual, expected, atol } of comparisons(call, inputs, joinRanks(ranks))) {
+      expect(actual, name).toBeAllclose(expected, { atol });
+    }
+  });
+});
+
+describe("bits", () => {
+  test("are those of one process that merges the same parts in the same order", async () => {
+    const call: Call = { shape: [9, 5, 6, 5], options: {} };
+    const inputs = drawInputs(call, 9, 50, 3);
+    const sizes = [2, 1, 0, 6];
+    const ranks = joinRanks(await step(call, inputs, sizes));
+    const alone = await runShards(device, call, inputs, { sizes });
+    for (const name of ["y", "dx"] as const)
+      expect(bytesOf(ranks[name]!)).toEqual(bytesOf(alone[name]!));
+    expect(bytesOf(ranks.state!.mean)).toEqual(bytesOf(alone.state!.mean));
+    expect(bytesOf(ranks.state!.variance)).toEqual(bytesOf(alone.state!.variance));
+  });
+
+  test("are the same on every run", async () => {
+    const call: Call = { shape: [8, 3, 5, 5] };
+    const inputs = drawInputs(call, 10);
+    const text = async (): Promise<string> => {
+      const { y, dx, dGamma, dBeta } = joinRanks(await step(call, inputs, [3, 5]));
+      return [y, dx!, dGamma!, dBeta!].map((each) => bytesOf(each).join()).join();
+    };
+    expect(await text()).toBe(await text());
+  });
+
+  test("one rank alone stays within the bound as the plain module does", async () => {
+    const call: Call = { shape: [6, 3, 4, 4] };
+    const inputs = drawInputs(call, 11);
+    for (const outputs of [
+      joinRanks(await step(call, inputs, [6])),
+      await runOnce(device, call, inputs),
+    ]) {
+      for (const { name, actual, expected, atol } of comparisons(call, inputs, outputs)) {
+        expect(actual, name).toBeAllclose(expected, { atol });
+      }
+    }
+  });
+});
+
+/** Two ranks on one device, with a layer each. */
+function pair(channels = 2, options: BatchNormOptions = {}, others = channels) {
+  const communicators = createLocalCommunicators(2) as [Communicator, Communicator];
+  const modules = [channels, others].map((each) => new BatchNorm1d(device, each, options));
+  const layers = modules.map((module, rank) => new SyncBatchNorm(module, communicators[rank]!));
+  const [a, b] = layers as [SyncBatchNorm, SyncBatchNorm];
+  return { a, b, communicators, modules };
+}
+
+const put = (values: readonly number[], shape: readonly number[]): Tensor =>
+  tensor(device, [...values], shape);
+const reasonsOf = async (pending: readonly Promise<unknown>[]): Promise<unknown[]> =>
+  (await Promise.allSettled(pending)).map(
+    (each) => (each.status === "rejected" ? each.reason : null) as unknown,
+  );
+
+describe("layers", () => {
+  test("overlap in calls, forwards before their backwards, each with its context", async () => {
+    const { a, b } = pair(1, { affine: false, eps: 0 });
+    const xs = [
+      [1, 2],
+      [10, 30],
+      [3, 5],
+      [50, 70],
+    ].map((values) => put(values, [2, 1]));
+    const contexts = [a.context(), b.context(), a.context(), b.context()];
+    const ys = await Promise.all([
+      a.forward(xs[0]!, { context: contexts[0]! }),
+      a.forward(xs[2]!, { context: contexts[2]! }),
+      b.forward(xs[1]!, { context: contexts[1]! }),
+      b.forward(xs[3]!, { context: contexts[3]! }),
+    ]);
+    const expected = (own: number[], other: number[]): number[] => {
+      const all = [...own, ...other];
+      const mean = all.reduce((sum, value) => sum + value) / 4;
+      const std = Math.sqrt(all.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 4);
+      return own.map((value) => (value - mean) / std);
+    };
+    const atol = 4e-6; // 2e-6 * max(1, |xHat|), which is below 2 here
+    expect(await ys[0].read()).toBeAllclose(expected([1, 2], [10, 30]), { atol });
+    expect(await ys[2].read()).toBeAllclose(expected([10, 30], [1, 2]), { atol });
+    expect(await ys[1].read()).toBeAllclose(expected([3, 5], [50, 70]), { atol });
+    expect(await ys[3].read()).toBeAllclose(expected([50, 70], [3, 5]), { atol });
+    // Backward in the other order: every context has its own statistics.
+    const dy = put([1, -1], [2, 1]);
+    const gradients = await Promise.all(
+      [
+        [a, 2],
+        [a, 0],
+        [b, 3],
+        [b, 1],
+      ].map(([bn, i]) => (bn as SyncBatchNorm).backward(dy, { context: contexts[i as number]! })),
+    );
+    const sums = await Promise.all(gradients.map((each) => each.read()));
+    // Sum dx = 0 over the whole batch, which is two ranks' shards.
+    expect(sums[0]![0]! + sums[0]![1]! + sums[2]![0]! + sums[2]![1]!).toBeCloseTo(0, 5);
+    expect(sums[1]![0]! + sums[1]![1]! + sums[3]![0]! + sums[3]![1]!).toBeCloseTo(0, 5);
+    await expect(a.backward(dy, { context: contexts[0]! })).rejects.toThrow(ContextError);
+  });
+
+  test("in evaluation are the module itself, without a round", async () => {
+    const { a, modules } = pair(2);
+    modules[0]!.eval();
+    const x = put([1, 2, 3, 4], [2, 2]);
+    const y = await a.forward(x); // the other rank does nothing
+    expect(await y.read()).toBeAllclose([1, 2, 3, 4], { rtol: 1e-5 });
+    const dx = await a.backward(put([1, 1, 1, 1], [2, 2]));
+    expect(await dx.read()).toBeAllclose([1, 1, 1, 1], { rtol: 1e-5 });
+    expect(a.communicator.failure).toBeNull();
+  });
+
+  test("fill this rank's share of the gradients, added up where asked", async () => {
+    const { a, b } = pair(1);
+    const [x, dy] = [put([1, 3], [2, 1]), put([1, 2], [2, 1])];
+    for (const accumulate of [false, true]) {
+      await Promise.all([a.forward(x), b.forward(x)]);
+      await Promise.all([a.backward(dy, { accumulate }), b.backward(dy, { accumulate })]);
+    }
+    expect([...(await a.module.betaGrad!.read())]).toEqual([6]);
+    // xHat = -1, 1 up to eps: dGamma = (2 - 1) each time.
+    expect(await a.module.gammaGrad!.read()).toBeAllclose([2], { atol: 4e-5 });
+  });
+
+  test("need no round where dx is not wanted", async () => {
+    const { a, b } = pair(1);
+    const x = put([1, 3], [2, 1]);
+    await Promise.all([a.forward(x), b.forward(x)]);
+    expect(await a.backward(put([1, 2], [2, 1]), { wants: { x: false } })).toBeNull();
+    expect([...(await a.module.betaGrad!.read())]).toEqual([3]);
+  });
+
+  test("one value on all ranks together is an error on all of them, two are not", async () => {
+    const empty = Tensor.empty(device, [0, 2]);
+    const one = put([1, 2], [1, 2]);
+    const { a, b } = pair(2);
+    for (const reason of await reasonsOf([a.forward(one), b.forward(empty)])) {
+      expect(reason).toBeInstanceOf(SingleValueError);
+    }
+    const [y] = await Promise.all([a.forward(one), b.forward(put([3, 2], [1, 2]))]);
+    expect(await y.read()).toBeAllclose([-1, 0], { atol: 1e-5 });
+    const zero = pair(2, { singleValue: "zero" });
+    const [z] = await Promise.all([zero.a.forward(one), zero.b.forward(empty)]);
+    expect([...(await z.read())]).toEqual([0, 0]);
+  });
+
+  test("an empty batch on all ranks leaves the statistics alone", async () => {
+    const empty = Tensor.empty(device, [0, 2]);
+    const { a, b } = pair(2);
+    const ys = await Promise.all([a.forward(empty), b.forward(empty)]);
+    expect(ys.map(({ size }) => size)).toEqual([0, 0]);
+    await Promise.all([a.backward(empty), b.backward(empty)]);
+    const { running_mean, running_var, num_batches_tracked } = await a.module.stateDict();
+    expect([[...running_mean!], [...running_var!], num_batches_tracked]).toEqual([
+      [0, 0],
+      [1, 1],
+      0n,
+    ]);
+    expect([...(await a.module.gammaGrad!.read())]).toEqual([0, 0]);
+  });
+});
+
+describe("errors", () => {
+  test("different channel counts are an error on both ranks", async () => {
+    const { a, b } = pair(2, {}, 3);
+    const reasons = await reasonsOf([
+      a.forward(put([1, 2, 3, 4], [2, 2])),
+      b.forward(put([1, 2, 3], [1, 3])),
+    ]);
+    for (const reason of reasons) expect(reason).toBeInstanceOf(PartMismatchError);
+    expect(String(reasons[0])).toMatch(/2 channels.*3 channels|3 channels.*2 channels/);
+  });
+
+  test("another order of layers is an error, not each other's statistics", async () => {
+    const [first, other] = createLocalCommunicators(2) as [Communicator, Communicator];
+    const layersOf = (communicator: Communicator): SyncBatchNorm[] =>
+      ["conv1", "conv2"].map(
+        (name) => new SyncBatchNorm(new BatchNorm1d(device, 1), communicator, { name }),
+      );
+    const x = put([1, 2], [2, 1]);
+    const reasons = await reasonsOf([
+      layersOf(first)[0]!.forward(x),
+      layersOf(other)[1]!.forward(x),
+    ]);
+    for (const reason of reasons) expect(reason).toBeInstanceOf(PartMismatchError);
+    expect(String(reasons[0])).toMatch(/conv1.*conv2|conv2.*conv1/);
+  });
+
+  test("a rank that closes is an error on the other, at once", async () => {
+    const { a, b } = pair(1);
+    await b.communicator.close();
+    await expect(a.forward(put([1, 2], [2, 1]))).rejects.toThrow(PeerLostError);
+  });
+
+  test("an abort ends the round", async () => {
+    const { a, b } = pair(1);
+    const controller = new AbortController();
+    const pending = a.forward(put([1, 2], [2, 1]), { signal: controller.signal });
+    const reason = new Error("enough");
+    controller.abort(reason);
+    await expect(pending).rejects.toBe(reason);
+    await expect(b.forward(put([1, 2], [2, 1]))).rejects.toThrow(PeerLostError);
+  });
+
+  test("wrong use is refused before a round is taken", async () => {
+    const { a, b, modules } = pair(2);
+    const x = put([1, 2, 3, 4], [2, 2]);
+    await expect(a.forward(put([1, 2, 3], [1, 3]))).rejects.toThrow(ShapeError);
+    await expect(a.forward(x, { out: x })).rejects.toThrow(OverlapError);
+    await expect(a.forward(x, { context: b.context() })).rejects.toThrow(ContextError);
+    await expect(a.backward(x)).rejects.toThrow(ContextError);
+    expect(
+      () => new SyncBatchNorm(new BatchNorm1d(device, 2, { inPlace: true }), a.communicator),
+    ).toThrow(OptionError);
+    await Promise.all([a.forward(x), b.forward(x)]);
+    await expect(a.backward(x, { out: x })).rejects.toThrow(OverlapError);
+    modules[0]!.eval();
+    await expect(a.backward(x)).rejects.toThrow(ContextError);
+    modules[0]!.train();
+    x.write([5, 6, 7, 8]);
+    await expect(a.backward(put([1, 2, 3, 4], [2, 2]))).rejects.toThrow(ContextError);
+    await expect(
+      new SyncBatchNorm(new BatchNorm2d(device, 2), a.communicator).forward(x),
+    ).rejects.toThrow(ShapeError);
+    a.destroy();
+    a.destroy();
+    await expect(a.forward(x)).rejects.toThrow(DestroyedError);
+    // The module and the group are still there.
+    expect(a.communicator.failure).toBeNull();
+    expect(modules[0]!.forward(x).size).toBe(4);
+  });
+
+  test("an x that is written over while the others are waited for is an error", async () => {
+    const { a, b } = pair(1);
+    const [x, own] = [put([1, 2], [2, 1]), put([3, 4], [2, 1])];
+    const pending = a.forward(x);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    x.write([9, 9]);
+    const [first] = await reasonsOf([pending, b.forward(own)]);
+    expect(first).toBeInstanceOf(ContextError);
+  });
+});
+
+test("a network of two layers trains to the same numbers on two ranks as on one", async () => {
+  const random = createRandom(3);
+  const [channels, batch] = [4, 12];
+  const data = random.normals(channels * batch);
+  const target = random.normals(channels * batch);
+  const train = async (sizes: readonly number[]): Promise<Float32Array[]> => {
+    const communicators = createLocalCommunicators(sizes.length);
+    const starts = startsOf(sizes);
+    const all = await Promise.all(
+      communicators.map(async (communicator, rank) => {
+        const share = (values: Float32Array): Float32Array =>
+          values.slice(starts[rank]! * channels, (starts[rank]! + sizes[rank]!) * channels);
+        const modules = ["relu", "none"].map(
+          (activation) => new BatchNorm1d(device, channels, { activation } as BatchNormOptions),
+        );
+        const layers = modules.map((module) => new SyncBatchNorm(module, communicator));
+        const x = tensor(device, share(data), [sizes[rank]!, channels]);
+        for (let iteration = 0; iteration < 4; iteration += 1) {
+          const hidden = await layers[0]!.forward(x);
+          const y = await layers[1]!.forward(hidden);
+          const wanted = share(target);
+          const error = (await y.read()).map((value, i) => (value - wanted[i]!) / batch);
+          const dHidden = await layers[1]!.backward(tensor(device, error, x.shape));
+          await layers[0]!.backward(dHidden);
+          for (const { gamma, beta, gammaGrad, betaGrad } of modules) {
+            for (const [parameter, gradient] of [
+              [gamma!, gammaGrad!],
+              [beta!, betaGrad!],
+            ]) {
+              const whole = await communicator.allReduce(await gradient!.read(), sum, {
+                tag: "gradient",
+              });
+              const old = await parameter!.read();
+              parameter!.write(old.map((value, c) => value - 0.1 * whole[c]!));
+            }
+          }
+        }
+        return Promise.all(
+          modules.flatMap(({ gamma, beta, runningVar }) => [
+            gamma!.read(),
+            beta!.read(),
+            runningVar!.read(),
+          ]),
+        );
+      }),
+    );
+    for (const each of all) expect(each).toEqual(all[0]);
+    return all[0]!;
+  };
+  const whole = await train([batch]);
+  // Every step's gradients differ by 1e-5 of sums below 10 at most, times the rate 0.1, through 4 steps of two layers.
+  for (const sizes of [
+    [5, 7],
+    [12, 0],
+    [3, 4, 5],
+  ]) {
+    const split = await train(sizes);
+    split.forEach((values, i) => expect(values).toBeAllclose(whole[i]!, { atol: 1e-4 }));
+  }
+});
