@@ -970,7 +970,7 @@ describe("state dictionaries", () => {
 
   test("an unknown entry", async () => {
     const bn = module();
-    throws(() => bn.loadStateDict({ ...good, weigth: [1, 1, 1] } as never), ShapeError, {
+    throws(() => bn.loadStateDict({ ...good, weigth: [1, 1, 1] }), ShapeError, {
       subject: "loadStateDict: weigth",
       expected: "no such entry",
       received: "",
