@@ -310,9 +310,7 @@ describe("against Keras", () => {
           descriptor: {
             ...{ shape, layout, eps: keras.epsilon, momentum: 1 - keras.momentum },
             ...{ runningVariance: "population", renorm },
-            ...(renorm
-              ? { renormMomentum: 1 - keras.renormMomentum, renormClipping: limits }
-              : {}),
+            ...(renorm ? { renormMomentum: 1 - keras.renormMomentum, renormClipping: limits } : {}),
             ...{ scale: gamma !== undefined, center: beta !== undefined },
           },
           ...{ x: batch.x, dy: batch.dy, mask: batch.mask, gamma, beta, state, limits },
