@@ -143,19 +143,21 @@ export function baseOf(v: Variant): string[] {
   ];
 }
 
+/** How the lanes of a team merge. */
+export function mergingOf(v: Variant, what: "statistics" | "sums"): string[] {
+  if (v.team === 1) return [`lib/merge_lane_${what}`];
+  return [`lib/shared_${what}`, `lib/merge_${v.subgroup > 0 ? "subgroup" : "shared"}_${what}`];
+}
+
 /** The table of kernels: which fragments and which bindings each of them has. */
 export function specOf(v: Variant): KernelSpec {
   if (v.extension) return v.extension.specOf(v);
   const activation = v.activation.replaceAll("-", "_");
-  const merging = (what: "statistics" | "sums"): string[] =>
-    v.team === 1
-      ? [`lib/merge_lane_${what}`]
-      : [`lib/shared_${what}`, `lib/merge_${v.subgroup > 0 ? "subgroup" : "shared"}_${what}`];
   const walk = v.team === 1 ? "lane" : "team";
   const stored = v.value === "half" ? "pair" : "value";
   const base = [...baseOf(v), v.kernel];
-  const statistics = merging("statistics");
-  const sums = ["lib/sums", ...merging("sums")];
+  const statistics = mergingOf(v, "statistics");
+  const sums = ["lib/sums", ...mergingOf(v, "sums")];
   const laneSums = ["lib/long_sum", `lib/sums_${walk}`];
   const shaping = [
     v.residual ? "lib/residual" : "lib/residual_none",

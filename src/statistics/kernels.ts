@@ -1,6 +1,7 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
+  mergingOf,
   specOf as coreSpecOf,
   type BindingName,
   type BindingSpec,
@@ -113,7 +114,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
     v.residual ? "lib/residual" : "lib/residual_none",
     `lib/activation_${v.activation.replaceAll("-", "_")}`,
   ];
-  const sums = ["lib/sums", `lib/merge_${team}_sums`, "lib/partial_sums"];
+  const sums = ["lib/sums", ...mergingOf(v, "sums"), "lib/partial_sums"];
   const residual = only(v.residual, read("residual"));
   const masked = maskOf(v);
   const constants = renorm ? constantsOf(renorm) : [];
@@ -126,7 +127,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...(mask
             ? own("statistics_masked", masked.at, masked.collapse)
             : [`lib/statistics_${walk}`]),
-          `lib/merge_${team}_statistics`,
+          ...mergingOf(v, "statistics"),
           ...own("part", "part_store"),
         ],
         bindings: [read("x"), ...only(mask, masked.binding), write("statistics", PARTS)],

@@ -1,6 +1,7 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
+  mergingOf,
   type BindingName,
   type BindingSpec,
   type Extension,
@@ -32,10 +33,7 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
   const walk = v.team === 1 ? "lane" : "team";
   const base = baseOf(v);
   const plain = ["lib/residual_none", "lib/activation_none"];
-  const sums = [
-    "lib/sums",
-    ...(v.team === 1 ? ["lib/merge_lane_sums"] : ["lib/shared_sums", "lib/merge_shared_sums"]),
-  ];
+  const sums = ["lib/sums", ...mergingOf(v, "sums")];
   switch (kernel) {
     case "inference":
       return {
