@@ -10,7 +10,7 @@ import { statisticsBytes, sumsBytes } from "./sizes.js";
 export interface MergeDescriptor {
   /** Channels of every part. */
   channels: number;
-  /** Parts that stand one after another in the buffer. */
+  /** Parts that stand one after another in the buffer, which has room for one at least. 0 gives an empty part. */
   parts: number;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning>;
@@ -64,7 +64,7 @@ function outlineMerge(
       ...draft.resolved,
       bytes: {
         ...draft.resolved.bytes,
-        parts: bytes(channels, parts),
+        parts: bytes(channels, Math.max(1, parts)),
       } as typeof draft.resolved.bytes,
     },
     mapping: draft.mapping,

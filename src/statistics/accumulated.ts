@@ -1,0 +1,258 @@
+import type { Wants } from "../backward.js";
+import { BatchNorm } from "../batchnorm.js";
+import type { BatchNormOptions } from "../descriptor.js";
+import { createBuffer, USAGE } from "../device.js";
+import { complain, ContextError, OptionError } from "../errors.js";
+import type { Target } from "../plan.js";
+import { Tensor } from "../tensor.js";
+import { StatisticsAccumulator } from "./accumulator.js";
+import { createStatisticsBackwardSync, createSumsSync } from "./backward.js";
+import { createStatisticsForwardSync } from "./forward.js";
+import { createMergeSumsSync } from "./merge.js";
+import { PlanCache, record } from "./record.js";
+import { statisticsByteSizes, sumsBytes } from "./sizes.js";
+
+/** Options of {@link AccumulatedBatchNorm.forward}. */
+export interface AccumulatedForwardOptions {
+  /** Where y is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Added before the activation; x's shape and dtype. */
+  residual?: Tensor;
+  /** Records here and submits nothing. */
+  encoder?: Target;
+}
+
+/** Options of the backward sweeps. */
+export interface AccumulatedBackwardOptions {
+  /** The x of the micro-batch. */
+  x: Tensor;
+  /** The residual of its forward. */
+  residual?: Tensor;
+  /** Where dx is written; without it a tensor is made, which the caller destroys. */
+  out?: Tensor;
+  /** Leaves out what is false. */
+  wants?: Wants;
+  /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
+  accumulate?: boolean;
+  /** Records here and submits nothing. */
+  encoder?: Target;
+}
+
+type Phase = "observing" | "forward" | "observing gradients" | "backward";
+
+/** Sums that are gathered before they are merged. */
+const PARTS = 16;
+
+/**
+ * Batch Normalization of a batch that is too large for memory at once: in training, micro-batches are normalised by the
+ * statistics of all of them, and gradients are those of the whole batch, to the rounding of the merge. That takes two
+ * sweeps each way, and every sweep reads its input again:
+ *
+ * 1. `observe(x)` for every micro-batch, then `forward(x)` for every micro-batch;
+ * 2. `observeGradient(dy, { x })` for every one, then `backward(dy, { x })` for every one.
+ *
+ * Running statistics move once for the whole batch, with the first `forward`; gammaGrad and betaGrad are filled with the
+ * first `backward`. The next `observe` begins the next batch.
+ *
+ * @example
+ * ```ts
+ * for (const x of micro) bn.observe(x);
+ * const ys = micro.map((x) => bn.forward(x));
+ * // ... the loss and its gradients dys ...
+ * dys.forEach((dy, i) => bn.observeGradient(dy, { x: micro[i] }));
+ * const dxs = dys.map((dy, i) => bn.backward(dy, { x: micro[i] }));
+ * ```
+ */
+export class AccumulatedBatchNorm extends BatchNorm {
+  readonly #statistics: StatisticsAccumulator;
+  readonly #saved: GPUBuffer;
+  #sums: GPUBuffer;
+  #spareSums: GPUBuffer;
+  #usedSums = 0;
+  #plans = new PlanCache(64);
+  #phase: Phase = "backward";
+  #first = true;
+
+  /** @throws OptionError; DeviceLostError. */
+  constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
+    const kind = "AccumulatedBatchNorm";
+    if (options.inPlace) {
+      throw new OptionError(
+        complain(`${kind}: inPlace`, "false", "true", "use BatchNorm for what works in place"),
+      );
+    }
+    super(device, channels, options, kind, [2, 3, 4, 5]);
+    const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
+    const { saved } = statisticsByteSizes({ shape: [1, channels] });
+    this.#statistics = new StatisticsAccumulator(device, channels, this.options);
+    this.#saved = createBuffer(device, "bn.accumulated/saved", saved, usage);
+    const sums = (): GPUBuffer =>
+      createBuffer(device, "bn.accumulated/sums", sumsBytes(channels, PARTS), usage);
+    this.#sums = sums();
+    this.#spareSums = sums();
+  }
+
+  /** First sweep of a batch: takes a micro-batch's statistics. After anything else it begins the next batch. */
+  observe(x: Tensor, options: { encoder?: Target } = {}): void {
+    this.#requireTraining("observe");
+    if (this.#phase !== "observing") {
+      this.#statistics.reset();
+      this.#phase = "observing";
+    }
+    this.#statistics.add(x, options);
+  }
+
+  /** Second sweep: normalises a micro-batch by the statistics of all that were observed. */
+  override forward(x: Tensor, options: AccumulatedForwardOptions = {}): Tensor {
+    if (!this.training) return super.forward(x, options);
+    if (this.#phase === "observing") {
+      this.#phase = "forward";
+      this.#first = true;
+    }
+    this.#require("forward", "forward", "observe() every micro-batch first");
+    const { residual, encoder } = options;
+    const learns = this.#first && this.options.trackRunningStats;
+    const statistics = this.#statistics.total(encoder);
+    const plan = this.#planOf("forward", x, residual, encoder, learns, () =>
+      createStatisticsForwardSync(this.device, {
+        ...this.#describe(x, residual),
+        ...{ statistics: "given", trackRunningStats: learns },
+      }),
+    );
+    const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
+    record(this.device, "accumulated.forward", encoder, (target) => {
+      plan.encode(target, {
+        ...{ x, y, statistics, saved: this.#saved },
+        ...(residual ? { residual } : {}),
+        ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
+        ...(learns ? { state: this.runningMean!.buffer } : {}),
+      });
+    });
+    this.#first = false;
+    y.touch();
+    if (learns) for (const each of [this.runningMean, this.runningVar]) each!.touch();
+    return y;
+  }
+
+  /** First sweep back: takes a micro-batch's sums of dz and dz * xHat. */
+  observeGradient(
+    dy: Tensor,
+    options: Omit<AccumulatedBackwardOptions, "out" | "accumulate" | "wants">,
+  ): void {
+    const { x, residual, encoder } = options;
+    this.#requireTraining("observeGradient");
+    if (this.#phase === "forward") {
+      this.#usedSums = 0;
+      this.#phase = "observing gradients";
+    }
+    this.#require("observeGradient", "observing gradients", "forward() every micro-batch first");
+    record(this.device, "accumulated.sums", encoder, (target) => {
+      if (this.#usedSums === PARTS) this.#mergeSums(target, encoder !== undefined);
+      const part = this.#usedSums;
+      const plan = this.#planOf("sums", x, residual, encoder, part, () =>
+        createSumsSync(this.device, {
+          ...this.#describe(x, residual),
+          ...{ part, parts: PARTS, residualGrad: false },
+        }),
+      );
+      const given = { x, dy, saved: this.#saved, sums: this.#sums };
+      plan.encode(target, { ...given, ...(residual ? { residual } : {}) });
+      this.#usedSums += 1;
+    });
+  }
+
+  override backward(
+    dy: Tensor,
+    options: AccumulatedBackwardOptions & { wants: { x: false } },
+  ): null;
+  override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor;
+  /** Second sweep back: dx of a micro-batch; the first one fills gammaGrad and betaGrad for the whole batch. */
+  override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null {
+    if (!this.training) return super.backward(dy, options);
+    const { x, residual, encoder, accumulate = false } = options;
+    if (this.#phase === "observing gradients") {
+      this.#phase = "backward";
+      this.#first = true;
+    }
+    this.#require("backward", "backward", "observeGradient() every micro-batch first");
+    const first = this.#first && this.options.affine;
+    const wants = {
+      x: options.wants?.x ?? true,
+      gamma: first && (options.wants?.gamma ?? true),
+      beta: first && (options.wants?.beta ?? true),
+    };
+    const grads = wants.gamma || wants.beta;
+    if (!wants.x && !grads) return null;
+    const key = [...Object.values(wants), accumulate].join();
+    const plan = this.#planOf("backward", x, residual, encoder, key, () =>
+      createStatisticsBackwardSync(this.device, {
+        ...this.#describe(x, residual),
+        ...{ sums: "given", wants, accumulate },
+      }),
+    );
+    const dx = wants.x
+      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
+      : null;
+    record(this.device, "accumulated.backward", encoder, (target) => {
+      if (this.#usedSums !== 1) this.#mergeSums(target, encoder !== undefined);
+      plan.encode(target, {
+        ...{ x, dy, saved: this.#saved, sums: this.#sums },
+        ...(residual ? { residual } : {}),
+        ...(dx ? { dx } : {}),
+        ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
+        ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+      });
+    });
+    this.#first = false;
+    dx?.touch();
+    if (wants.gamma) this.gammaGrad!.touch();
+    if (wants.beta) this.betaGrad!.touch();
+    return dx;
+  }
+
+  override destroy(): void {
+    super.destroy();
+    this.#plans.destroy();
+    this.#statistics.destroy();
+    for (const each of [this.#saved, this.#sums, this.#spareSums]) each.destroy();
+  }
+
+  #describe(x: Tensor, residual: Tensor | undefined) {
+    return { ...this.options, shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
+  }
+
+  #planOf<P extends { destroy(): void }>(
+    what: string,
+    x: Tensor,
+    residual: Tensor | undefined,
+    encoder: Target | undefined,
+    rest: unknown,
+    make: () => P,
+  ): P {
+    const key = [what, x.shape.join("x"), x.dtype, residual !== undefined, String(rest)].join();
+    return this.#plans.get(key, encoder !== undefined, make);
+  }
+
+  #mergeSums(target: Target, lent: boolean): void {
+    const { channels } = this;
+    const parts = this.#usedSums;
+    const merge = this.#plans.get(`merge ${parts}`, lent, () =>
+      createMergeSumsSync(this.device, { channels, parts }),
+    );
+    merge.encode(target, { parts: this.#sums, sums: this.#spareSums });
+    [this.#sums, this.#spareSums] = [this.#spareSums, this.#sums];
+    this.#usedSums = 1;
+  }
+
+  #requireTraining(subject: string): void {
+    if (this.training) return;
+    throw new ContextError(
+      complain(subject, "training mode", "evaluation", "call train(), or forward() alone"),
+    );
+  }
+
+  #require(subject: string, phase: Phase, remedy: string): void {
+    if (this.#phase === phase) return;
+    throw new ContextError(complain(subject, `the sweep "${phase}"`, `"${this.#phase}"`, remedy));
+  }
+}

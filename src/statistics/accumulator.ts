@@ -1,0 +1,103 @@
+import { createBuffer, USAGE } from "../device.js";
+import type { BatchNormOptions } from "../descriptor.js";
+import type { Target } from "../plan.js";
+import type { Tensor } from "../tensor.js";
+import { createMergeStatisticsSync } from "./merge.js";
+import { PlanCache, record } from "./record.js";
+import { statisticsBytes } from "./sizes.js";
+import { createStatisticsSync } from "./statistics.js";
+
+/** Parts that are gathered before they are merged into one: chains of merges stay short. */
+const PARTS = 16;
+
+/**
+ * The statistics of any number of tensors, one after another, as if they were one batch. Kept and merged on the
+ * device: {@link StatisticsAccumulator.total} is one part at any time.
+ *
+ * @example
+ * ```ts
+ * const all = new StatisticsAccumulator(device, 64);
+ * for (const x of batches) all.add(x);
+ * const [{ mean, varBiased }] = await readStatistics(device, all.total(), { channels: 64 });
+ * ```
+ */
+export class StatisticsAccumulator {
+  readonly #plans = new PlanCache(64);
+  /** What is gathered, and where it goes once it is merged. */
+  #parts: GPUBuffer;
+  #spare: GPUBuffer;
+  #used = 0;
+
+  /** @throws OptionError; DeviceLostError. */
+  constructor(
+    readonly device: GPUDevice,
+    readonly channels: number,
+    readonly options: Pick<BatchNormOptions, "layout"> = {},
+  ) {
+    const make = (): GPUBuffer =>
+      createBuffer(
+        device,
+        "bn.accumulator",
+        statisticsBytes(channels, PARTS),
+        USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
+      );
+    this.#parts = make();
+    this.#spare = make();
+  }
+
+  /**
+   * Adds a tensor's values, those that a mask leaves.
+   *
+   * @throws ShapeError, BufferError, DeviceLostError.
+   */
+  add(x: Tensor, options: { mask?: Tensor | undefined; encoder?: Target | undefined } = {}): void {
+    const { mask, encoder } = options;
+    const { shape, dtype } = x;
+    const lent = encoder !== undefined;
+    record(this.device, "accumulator", encoder, (target) => {
+      if (this.#used === PARTS) this.#merge(target, lent);
+      const part = this.#used;
+      const key = [shape.join("x"), dtype, mask !== undefined, part].join();
+      const plan = this.#plans.get(key, lent, () =>
+        createStatisticsSync(this.device, {
+          ...{ ...this.options, shape, dtype, part, parts: PARTS },
+          mask: mask !== undefined,
+        }),
+      );
+      plan.encode(target, { x, statistics: this.#parts, ...(mask ? { mask } : {}) });
+      this.#used += 1;
+    });
+  }
+
+  /** One part with everything so far; the accumulator's own buffer, valid until the next `add`. */
+  total(encoder?: Target): GPUBuffer {
+    const lent = encoder !== undefined;
+    record(this.device, "accumulator", encoder, (target) => {
+      if (this.#used !== 1) this.#merge(target, lent);
+    });
+    return this.#parts;
+  }
+
+  /** Forgets everything. */
+  reset(): void {
+    this.#used = 0;
+  }
+
+  /** Frees buffers and plans. Idempotent. */
+  destroy(): void {
+    this.#plans.destroy();
+    this.#parts.destroy();
+    this.#spare.destroy();
+  }
+
+  #merge(target: Target, lent: boolean): void {
+    const { channels, device } = this;
+    const parts = this.#used;
+    const merge = this.#plans.get(`merge ${parts}`, lent, () =>
+      createMergeStatisticsSync(device, { channels, parts }),
+    );
+    merge.encode(target, { parts: this.#parts, statistics: this.#spare });
+    [this.#parts, this.#spare] = [this.#spare, this.#parts];
+    this.#used = 1;
+  }
+}

@@ -1,0 +1,437 @@
+import {
+  BatchNorm,
+  Context,
+  type BackwardOptions,
+  type ForwardOptions,
+  type StateDict,
+  type StateDictInput,
+} from "../batchnorm.js";
+import type { BatchNormOptions } from "../descriptor.js";
+import { createBuffer, USAGE } from "../device.js";
+import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
+import { Tensor } from "../tensor.js";
+import { createStatisticsBackwardSync } from "./backward.js";
+import { createStatisticsForwardSync } from "./forward.js";
+import type { GhostDescriptor } from "./outline.js";
+import { PlanCache, record } from "./record.js";
+import { resolveRenorm, type RenormOptions } from "./renorm.js";
+import { statisticsByteSizes } from "./sizes.js";
+
+/** Options of {@link ExtendedBatchNorm}. */
+export interface ExtendedOptions extends BatchNormOptions, GhostDescriptor, RenormOptions {
+  /** Whether gamma is trained and saved (Keras's name); where not it is 1. Default: `affine`. */
+  scale?: boolean;
+  /** Whether beta is trained and saved (Keras's name); where not it is 0. Default: `affine`. */
+  center?: boolean;
+}
+
+/** Options of {@link ExtendedBatchNorm.forward}. */
+export interface ExtendedForwardOptions extends ForwardOptions {
+  /**
+   * Which positions count (Keras's and Flax's mask): f32, x's shape without the channel, what is not 0 counts. y is
+   * computed everywhere. Has no effect in evaluation.
+   */
+  mask?: Tensor;
+}
+
+/** PyTorch's names, and Keras's for what only batch renormalization has. */
+export interface ExtendedStateDict extends StateDict {
+  renorm_mean?: Float32Array;
+  renorm_stddev?: Float32Array;
+}
+
+/** A context whose saved statistics grow with the batch: every ghost has its own. */
+class ExtendedContext extends Context {
+  mask: Tensor | null = null;
+  maskVersion = 0;
+  #buffer: GPUBuffer | null = null;
+
+  /** Makes room; what a caller's encoder may still hold is left to the garbage collector. */
+  reserve(bytes: number): void {
+    if (this.#buffer && this.#buffer.size >= bytes) return;
+    this.#buffer = createBuffer(
+      this.owner.device,
+      "bn.context/saved",
+      bytes,
+      USAGE.STORAGE | USAGE.COPY_SRC,
+    );
+  }
+
+  override get saved(): GPUBuffer {
+    this.reserve(this.savedBytes);
+    return this.#buffer!;
+  }
+
+  override destroy(): void {
+    super.destroy();
+    this.#buffer?.destroy();
+    this.#buffer = null;
+    this.mask = null;
+  }
+}
+
+/**
+ * Batch Normalization of rank 2 to 5 whose statistics need not be the whole batch's: ghosts (`virtualBatchSize`), batch
+ * renormalization (`renorm`), a mask for each forward, statistics that are frozen, affine parameters without scale
+ * or without center. In everything else it is {@link BatchNorm}; in evaluation it is the same.
+ *
+ * @example
+ * ```ts
+ * const bn = new ExtendedBatchNorm(device, 64, { virtualBatchSize: 32 });
+ * const y = bn.forward(x); // x: [256, 64]; eight ghosts of 32 samples, in as many dispatches as one
+ * const dx = bn.backward(dy);
+ * ```
+ * @see Hoffer, Hubara and Soudry 2017, https://arxiv.org/abs/1705.08741; Ioffe 2017, https://arxiv.org/abs/1702.03275.
+ */
+export class ExtendedBatchNorm extends BatchNorm {
+  /** mu of batch renormalization, `[C]`, starts at 0; null without it. */
+  readonly renormMean: Tensor | null = null;
+  /** sigma of batch renormalization, `[C]`, starts at 1; null without it. */
+  readonly renormDeviation: Tensor | null = null;
+  readonly #extended: ExtendedOptions;
+  readonly #scale: boolean;
+  readonly #center: boolean;
+  #renorm: GPUBuffer | null = null;
+  #plans = new PlanCache(32);
+  #latest: ExtendedContext | null = null;
+  /** Used over and over until somebody asks for it. */
+  #spare: ExtendedContext | null = null;
+  #frozen: "trainable" | "fixed" | null = null;
+  #wantsTraining = true;
+
+  /** @throws OptionError; DeviceLostError. */
+  constructor(device: GPUDevice, channels: number, options: ExtendedOptions = {}) {
+    const kind = "ExtendedBatchNorm";
+    const { scale = options.affine ?? true, center = options.affine ?? true, ...rest } = options;
+    const { virtualBatchSize: _v, renorm, renormClipping: _c, renormMomentum: _m, ...core } = rest;
+    if (core.inPlace) {
+      throw new OptionError(
+        complain(`${kind}: inPlace`, "false", "true", "use BatchNorm for what works in place"),
+      );
+    }
+    resolveRenorm(kind, options);
+    super(device, channels, { ...core, affine: scale || center }, kind, [2, 3, 4, 5]);
+    this.#extended = options;
+    this.#scale = scale;
+    this.#center = center;
+    if (renorm) {
+      const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
+      const start = new Float32Array(2 * channels).fill(1, channels);
+      const buffer = createBuffer(device, "bn.renorm", 8 * channels, usage, start);
+      this.#renorm = buffer;
+      this.renormMean = Tensor.wrap(device, buffer, [channels]);
+      this.renormDeviation = Tensor.wrap(device, { buffer, offset: 4 * channels }, [channels]);
+    }
+  }
+
+  /** Whether statistics stay as they are, and whether gamma and beta are still trained; null where not frozen. */
+  get frozen(): "trainable" | "fixed" | null {
+    return this.#frozen;
+  }
+
+  /**
+   * Normalises by the running statistics from now on, in training too, and does not move them: what fine-tuning on
+   * small batches does. `train()` does not undo it; {@link unfreeze} does.
+   *
+   * @param options.affine whether backward fills the gradients of gamma and beta. Default "fixed": it does not.
+   * @throws OptionError where there are no running statistics.
+   */
+  freeze(options: { affine?: "trainable" | "fixed" } = {}): this {
+    if (!this.options.trackRunningStats) {
+      throw new OptionError(
+        complain("freeze", "running statistics", "none", "make the module with trackRunningStats"),
+      );
+    }
+    if (this.#frozen === null) this.#wantsTraining = this.training;
+    super.eval();
+    this.#frozen = options.affine ?? "fixed";
+    return this;
+  }
+
+  /** Back to the mode that `train()` or `eval()` asked for last. */
+  unfreeze(): this {
+    this.#frozen = null;
+    return this.#wantsTraining ? this.train() : this.eval();
+  }
+
+  override train(): this {
+    this.#wantsTraining = true;
+    return this.#frozen === null ? super.train() : this;
+  }
+
+  override eval(): this {
+    this.#wantsTraining = false;
+    return super.eval();
+  }
+
+  override context(): Context {
+    return new ExtendedContext(this, 20 * this.channels);
+  }
+
+  override get lastContext(): Context | null {
+    if (this.#latest === this.#spare) this.#spare = null;
+    return this.#latest;
+  }
+
+  /**
+   * Normalises x as the options say.
+   *
+   * @returns y, of x's shape and dtype: `out`, or a new tensor that the caller destroys.
+   * @throws ShapeError, BufferError, OverlapError, OptionError, SingleValueError, DestroyedError, DeviceLostError.
+   */
+  override forward(x: Tensor, options: ExtendedForwardOptions = {}): Tensor {
+    const { mask, ...core } = options;
+    const given = options.context;
+    if (given && !(given instanceof ExtendedContext && given.owner === this)) {
+      throw new ContextError(
+        complain("forward: context", "one from this module's context()", "another", "make one"),
+      );
+    }
+    const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
+    if (mask) this.#checkMask(x, mask);
+    if (!this.training && this.options.trackRunningStats) {
+      const y = super.forward(x, { ...core, context });
+      this.#latest = context;
+      context.mask = null;
+      return y;
+    }
+    if (options.out === x) {
+      throw new OptionError(
+        complain("forward: out", "another tensor than x", "x", "leave it out, or use BatchNorm"),
+      );
+    }
+    x.requireUsable("forward: x");
+    const { residual, encoder } = options;
+    const descriptor = this.#describe(x, residual !== undefined, mask !== undefined);
+    const plan = this.#plans.get(
+      this.#key("forward", x, residual, mask),
+      encoder !== undefined,
+      () => createStatisticsForwardSync(this.device, descriptor),
+    );
+    context.reserve(statisticsByteSizes(this.#sized(x)).saved);
+    const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
+    try {
+      record(this.device, "forward", encoder, (target) => {
+        plan.encode(target, {
+          ...{ x, y, saved: context.saved },
+          ...(mask ? { mask } : {}),
+          ...(residual ? { residual } : {}),
+          ...(this.#scale ? { gamma: this.gamma! } : {}),
+          ...(this.#center ? { beta: this.beta! } : {}),
+          ...(this.#renorm ? { renorm: this.#renorm } : {}),
+          ...(this.runningMean ? { state: this.runningMean.buffer } : {}),
+        });
+      });
+    } catch (error) {
+      if (!options.out) y.destroy();
+      throw error;
+    }
+    context.x = x;
+    context.residual = residual ?? null;
+    context.versions = [x.version, residual?.version ?? 0];
+    context.mask = mask ?? null;
+    context.maskVersion = mask?.version ?? 0;
+    context.training = this.training;
+    context.batchStatistics = true;
+    context.used = false;
+    this.#latest = context;
+    y.touch();
+    if (this.training) {
+      for (const each of [this.runningMean, this.runningVar]) each?.touch();
+      for (const each of [this.renormMean, this.renormDeviation]) each?.touch();
+    }
+    return y;
+  }
+
+  override backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
+  override backward(dy: Tensor, options?: BackwardOptions): Tensor;
+  override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
+    const context = options.context ?? this.#latest;
+    const fixed = this.#frozen === "fixed";
+    const wants = {
+      x: options.wants?.x ?? true,
+      gamma: options.wants?.gamma ?? (this.#scale && !fixed),
+      beta: options.wants?.beta ?? (this.#center && !fixed),
+    };
+    if (!(context instanceof ExtendedContext) || !context.batchStatistics) {
+      const given = { ...options, wants, ...(context ? { context } : {}) };
+      return super.backward(dy, given);
+    }
+    const { x, residual, mask } = this.#differentiable(context);
+    dy.requireUsable("backward: dy");
+    if (wants.x && options.out === dy) {
+      throw new OptionError(
+        complain("backward: out", "another tensor than dy", "dy", "leave it out"),
+      );
+    }
+    const { encoder, accumulate = false } = options;
+    const residualGrad = options.residualGrad !== undefined;
+    const key = this.#key(
+      "backward",
+      x,
+      residual,
+      mask,
+      ...Object.values(wants),
+      residualGrad,
+      accumulate,
+    );
+    const plan = this.#plans.get(key, encoder !== undefined, () =>
+      createStatisticsBackwardSync(this.device, {
+        ...this.#describe(x, residual !== null, mask !== null),
+        ...{ wants, residualGrad, accumulate },
+      }),
+    );
+    const dx = wants.x
+      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
+      : null;
+    try {
+      record(this.device, "backward", encoder, (target) => {
+        plan.encode(target, {
+          ...{ x, dy, saved: context.saved },
+          ...(mask ? { mask } : {}),
+          ...(residual ? { residual } : {}),
+          ...(dx ? { dx } : {}),
+          ...(options.residualGrad ? { dResidual: options.residualGrad } : {}),
+          ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
+          ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+        });
+      });
+    } catch (error) {
+      if (!options.out) dx?.destroy();
+      throw error;
+    }
+    dx?.touch();
+    options.residualGrad?.touch();
+    if (wants.gamma) this.gammaGrad!.touch();
+    if (wants.beta) this.betaGrad!.touch();
+    context.used = true;
+    context.x = null;
+    context.residual = null;
+    context.mask = null;
+    return dx;
+  }
+
+  override async stateDict(): Promise<ExtendedStateDict> {
+    const dict: ExtendedStateDict = await super.stateDict();
+    if (!this.#scale) delete dict.weight;
+    if (!this.#center) delete dict.bias;
+    if (this.renormMean && this.renormDeviation) {
+      dict.renorm_mean = await this.renormMean.read();
+      dict.renorm_stddev = await this.renormDeviation.read();
+    }
+    return dict;
+  }
+
+  /**
+   * As {@link BatchNorm.loadStateDict}. Without `renorm_mean` and `renorm_stddev` (a file of plain Batch
+   * Normalization) renormalization starts from the running statistics.
+   */
+  override loadStateDict(
+    dict: StateDictInput & { renorm_mean?: ArrayLike<number>; renorm_stddev?: ArrayLike<number> },
+  ): void {
+    const { renorm_mean: mean, renorm_stddev: deviation, ...plain } = dict;
+    for (const [name, values] of Object.entries({ renorm_mean: mean, renorm_stddev: deviation })) {
+      if (values && (!this.#renorm || values.length !== this.channels)) {
+        throw new ShapeError(
+          complain(
+            `loadStateDict: ${name}`,
+            this.#renorm ? `${this.channels} values` : "no such entry",
+            `${values.length} values`,
+            "make the module with the renorm and the channels of the file",
+          ),
+        );
+      }
+    }
+    const absent = (kept: boolean, name: "weight" | "bias", value: number): StateDictInput => {
+      if (kept || !this.gamma || plain[name]) return {};
+      return { [name]: new Float32Array(this.channels).fill(value) };
+    };
+    super.loadStateDict({
+      ...plain,
+      ...absent(this.#scale, "weight", 1),
+      ...absent(this.#center, "bias", 0),
+    });
+    if (!this.#renorm) return;
+    const { eps } = this.options;
+    const own = mean ?? plain.running_mean!;
+    const spread = deviation ?? Array.from(plain.running_var!, (value) => Math.sqrt(value + eps));
+    this.renormMean!.write(Float32Array.from(own));
+    this.renormDeviation!.write(Float32Array.from(spread));
+  }
+
+  override destroy(): void {
+    super.destroy();
+    this.#plans.destroy();
+    this.#renorm?.destroy();
+    this.renormMean?.destroy();
+    this.renormDeviation?.destroy();
+    this.#spare?.destroy();
+    this.#spare = null;
+    this.#latest = null;
+  }
+
+  #sized(x: Tensor) {
+    const { virtualBatchSize, renorm = false } = this.#extended;
+    const { layout } = this.options;
+    const ghosts = virtualBatchSize === undefined ? {} : { virtualBatchSize };
+    return { ...ghosts, shape: x.shape, layout, dtype: x.dtype, renorm };
+  }
+
+  #describe(x: Tensor, residual: boolean, mask: boolean) {
+    const { virtualBatchSize: _, ...rest } = this.#extended;
+    return {
+      ...{ ...rest, ...this.options, ...this.#sized(x) },
+      ...{ scale: this.#scale, center: this.#center, residual, mask },
+      // Evaluation without running statistics uses the batch's, of a single value too.
+      singleValue: this.training ? this.options.singleValue : ("zero" as const),
+    };
+  }
+
+  #key(what: string, x: Tensor, ...rest: (Tensor | boolean | null | undefined)[]): string {
+    const words = rest.map((each) => Boolean(each));
+    return [what, x.shape.join("x"), x.dtype, this.training, ...words].join();
+  }
+
+  #checkMask(x: Tensor, mask: Tensor): void {
+    const { layout } = this.options;
+    const channel = layout === "channels-last" || x.shape.length === 2 ? x.shape.length - 1 : 1;
+    const wanted = x.shape.filter((_, dimension) => dimension !== channel);
+    if (mask.dtype !== "f32" || mask.shape.join() !== wanted.join()) {
+      throw new ShapeError(
+        complain(
+          "forward: mask",
+          `[${wanted.join(", ")}], f32 (x's shape without the channel)`,
+          `[${mask.shape.join(", ")}], ${mask.dtype}`,
+          "one number a position",
+        ),
+      );
+    }
+  }
+
+  #differentiable(context: ExtendedContext): {
+    x: Tensor;
+    residual: Tensor | null;
+    mask: Tensor | null;
+  } {
+    const { x, residual, mask, versions, maskVersion } = context;
+    const wrong = (received: string, remedy: string): never => {
+      throw new ContextError(
+        complain("backward: context", "one of a forward not yet differentiated", received, remedy),
+      );
+    };
+    if (context.owner !== this) return wrong("another module's", "pass this module's");
+    if (context.used || !x) return wrong("a used one", "call forward again, or pass another");
+    if (context.training !== this.training) {
+      return wrong("one of another mode", "call backward before train() or eval()");
+    }
+    const before = [...versions, maskVersion];
+    for (const [index, each] of [x, residual, mask].entries()) {
+      const name = ["x", "residual", "mask"][index]!;
+      if (each?.destroyed) return wrong(`one whose ${name} was destroyed`, `keep ${name}`);
+      if (each && each.version !== before[index]) {
+        return wrong(`one whose ${name} was written over`, `keep ${name} as it is`);
+      }
+    }
+    return { x, residual, mask };
+  }
+}

@@ -1,0 +1,56 @@
+import { stateOf } from "../device.js";
+import type { Target } from "../plan.js";
+
+/** Records into the caller's encoder, or into one of our own that is submitted. */
+export function record(
+  device: GPUDevice,
+  subject: string,
+  given: Target | undefined,
+  encode: (target: Target) => void,
+): void {
+  if (given) {
+    encode(given);
+    return;
+  }
+  device.pushErrorScope("validation");
+  try {
+    const encoder = device.createCommandEncoder({ label: `bn.${subject}` });
+    encode(encoder);
+    device.queue.submit([encoder.finish()]);
+  } finally {
+    stateOf(device).watchScope(subject, device.popErrorScope());
+  }
+}
+
+interface Kept {
+  readonly plan: { destroy(): void };
+  /** Whether a caller's encoder may hold it: then the garbage collector takes it. */
+  lent: boolean;
+}
+
+/** Plans by what they were made for; the least recently used go first. */
+export class PlanCache {
+  #kept = new Map<string, Kept>();
+
+  constructor(readonly limit: number) {}
+
+  /** The plan of a key, made where it is not there. */
+  get<P extends { destroy(): void }>(key: string, lent: boolean, make: () => P): P {
+    const kept = this.#kept.get(key) ?? { plan: make(), lent: false };
+    kept.lent ||= lent;
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    for (const [oldest, old] of this.#kept) {
+      if (this.#kept.size <= this.limit) break;
+      this.#kept.delete(oldest);
+      if (!old.lent) old.plan.destroy();
+    }
+    return kept.plan as P;
+  }
+
+  /** Frees every plan. */
+  destroy(): void {
+    for (const { plan } of this.#kept.values()) plan.destroy();
+    this.#kept.clear();
+  }
+}

@@ -1,0 +1,456 @@
+/** Modules whose statistics are not the batch's: ghosts, masks, renormalization, freezing, accumulation, re-estimation. */
+import { beforeAll, describe, expect, test } from "vitest";
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  type Context,
+  OptionError,
+  tensor,
+  Tensor,
+} from "../../src/index.js";
+import { ContextError, ShapeError } from "../../src/errors.js";
+import {
+  AccumulatedBatchNorm,
+  ExtendedBatchNorm,
+  interpolate,
+  readStatistics,
+  reestimate,
+  StatisticsAccumulator,
+} from "../../src/statistics/index.js";
+import {
+  backward,
+  forward,
+  inference,
+  type RenormState,
+  type RunningState,
+  statistics,
+  statisticsBackward,
+  statisticsForward,
+} from "../../src/reference.js";
+import { openDevice } from "../support/device.js";
+import { createRandom } from "../support/random.js";
+import "../support/allclose.js";
+
+let device: GPUDevice;
+beforeAll(async () => {
+  device = await openDevice();
+});
+
+/**
+ * Values of size 1 with |xHat| below 5 and |gamma| below 3: the bounds of tolerance.ts come to 2e-6 * 5 * 3 for y, and
+ * to 1e-5 of sums of at most 100 terms for gradients.
+ */
+const Y = { atol: 3e-5 };
+const GRADIENTS = { atol: 1e-3, rtol: 1e-5 };
+
+const random = createRandom(77);
+const made: { destroy(): void }[] = [];
+const put = (values: ArrayLike<number>, shape: readonly number[]): Tensor => {
+  const one = tensor(device, Float32Array.from(values), shape);
+  made.push(one);
+  return one;
+};
+const put2 = (size: number, shape: readonly number[], offset = 0, std = 1) => {
+  const values = random.normals(size, offset, std);
+  return { values, tensor: put(values, shape) };
+};
+const state = (channels: number): RunningState => ({
+  mean: new Float32Array(channels),
+  variance: new Float32Array(channels).fill(1),
+  numBatchesTracked: 0n,
+});
+
+describe("ExtendedBatchNorm", () => {
+  test("ghosts: several contexts, accumulate, a smaller last batch", async () => {
+    const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 4 });
+    let learned = state(3);
+    const contexts: Context[] = [];
+    const batches = [10, 8].map((batch) => ({
+      shape: [batch, 3, 5],
+      x: put2(batch * 15, [batch, 3, 5], 2),
+      dy: put2(batch * 15, [batch, 3, 5]),
+    }));
+    for (const { shape, x } of batches) {
+      const context = bn.context();
+      contexts.push(context);
+      const y = bn.forward(x.tensor, { context });
+      const want = statisticsForward(x.values, shape, { virtualBatchSize: 4, state: learned });
+      expect(await y.read()).toBeAllclose(want.y, Y);
+      learned = want.state!;
+      y.destroy();
+    }
+    const dict = await bn.stateDict();
+    expect(dict.running_mean).toBeAllclose(learned.mean, Y);
+    expect(dict.running_var).toBeAllclose(learned.variance, Y);
+    expect(dict.num_batches_tracked).toBe(5n);
+    const total = new Float64Array(3);
+    for (const [i, { shape, x, dy }] of batches.entries()) {
+      const dx = bn.backward(dy.tensor, { context: contexts[i]!, accumulate: i > 0 });
+      const want = statisticsBackward(dy.values, x.values, shape, { virtualBatchSize: 4 });
+      expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+      want.dGamma.forEach((value, c) => (total[c]! += value));
+      dx.destroy();
+    }
+    expect(await bn.gammaGrad!.read()).toBeAllclose(total, GRADIENTS);
+    expect(() => bn.backward(batches[0]!.dy.tensor, { context: contexts[0]! })).toThrow(
+      ContextError,
+    );
+    for (const each of [bn, ...contexts]) each.destroy();
+  });
+
+  test("a mask for one forward, none for the next, and in evaluation none", async () => {
+    const bn = new ExtendedBatchNorm(device, 4, { layout: "channels-last", momentum: 1 });
+    const shape = [3, 6, 4];
+    const x = put2(72, shape, 1);
+    const dy = put2(72, shape);
+    const mask = Float32Array.from({ length: 18 }, (_, i) =>
+      i % 6 < [6, 2, 3][Math.floor(i / 6)]! ? 1 : 0,
+    );
+    const options = { layout: "channels-last" as const, mask };
+    const y = bn.forward(x.tensor, { mask: put(mask, [3, 6]) });
+    expect(await y.read()).toBeAllclose(statisticsForward(x.values, shape, options).y, Y);
+    const dx = bn.backward(dy.tensor);
+    const want = statisticsBackward(dy.values, x.values, shape, options);
+    expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    const part = statistics(x.values, shape, options);
+    expect(await bn.runningMean!.read()).toBeAllclose(part.mean, Y);
+    const plain = bn.forward(x.tensor, { out: y });
+    expect(await plain.read()).toBeAllclose(
+      forward(x.values, shape, { layout: "channels-last" }).y,
+      Y,
+    );
+    expect(() => bn.forward(x.tensor, { mask: put([1, 1], [2]) })).toThrow(ShapeError);
+    const stale = put(mask, [3, 6]);
+    bn.forward(x.tensor, { mask: stale, out: y });
+    stale.write(mask);
+    expect(() => bn.backward(dy.tensor)).toThrow(/mask was written over/);
+    for (const each of [bn, y, dx]) each.destroy();
+  });
+
+  test("renormalization trains, saves and loads its averages", async () => {
+    const options = {
+      renorm: true,
+      renormMomentum: 0.5,
+      renormClipping: { rMax: 1.5, rMin: 0.6, dMax: 0.7 },
+    };
+    const bn = new ExtendedBatchNorm(device, 3, options);
+    const other = new ExtendedBatchNorm(device, 3, options);
+    let learned = state(3);
+    let renorm: RenormState = { mean: new Float64Array(3), deviation: new Float64Array(3).fill(1) };
+    for (let step = 0; step < 3; step++) {
+      const shape = [5 + step, 3];
+      const x = put2(15 + 3 * step, shape, 3, 2);
+      const of = { state: learned, renorm, renormMomentum: 0.5, limits: options.renormClipping };
+      const want = statisticsForward(x.values, shape, of);
+      const y = bn.forward(x.tensor);
+      expect(await y.read()).toBeAllclose(want.y, Y);
+      learned = want.state!;
+      renorm = want.renorm!;
+      y.destroy();
+    }
+    const dict = await bn.stateDict();
+    expect(Object.keys(dict)).toEqual([
+      ...["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
+      ...["renorm_mean", "renorm_stddev"],
+    ]);
+    expect(dict.renorm_mean).toBeAllclose(renorm.mean, Y);
+    expect(dict.renorm_stddev).toBeAllclose(renorm.deviation, Y);
+    other.loadStateDict(dict);
+    expect(await other.stateDict()).toEqual(dict);
+    const { renorm_mean: _m, renorm_stddev: _s, ...plain } = dict;
+    other.loadStateDict(plain);
+    const derived = (await other.stateDict()).renorm_stddev;
+    expect(derived).toBeAllclose(
+      dict.running_var!.map((v) => Math.sqrt(v + 1e-5)),
+      Y,
+    );
+    const core = new BatchNorm1d(device, 3);
+    expect(() => core.loadStateDict(dict as never)).toThrow(ShapeError);
+    for (const each of [bn, other, core]) each.destroy();
+  });
+
+  test.each([
+    [true, false],
+    [false, true],
+    [false, false],
+  ])("scale %s, center %s", async (scale, center) => {
+    const bn = new ExtendedBatchNorm(device, 3, { scale, center });
+    const shape = [7, 3];
+    const x = put2(21, shape);
+    const dy = put2(21, shape);
+    const y = bn.forward(x.tensor);
+    const dx = bn.backward(dy.tensor);
+    const want = backward(dy.values, x.values, shape);
+    expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    const zero = new Float32Array(3);
+    if (scale || center) {
+      expect(await bn.gammaGrad!.read()).toBeAllclose(scale ? want.dGamma : zero, GRADIENTS);
+      expect(await bn.betaGrad!.read()).toBeAllclose(center ? want.dBeta : zero, GRADIENTS);
+    } else expect(bn.gamma).toBeNull();
+    const dict = await bn.stateDict();
+    expect("weight" in dict).toBe(scale);
+    expect("bias" in dict).toBe(center);
+    bn.loadStateDict(dict);
+    for (const each of [bn, y, dx]) each.destroy();
+  });
+
+  test("frozen: running statistics in training, and they stay", async () => {
+    const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 2 });
+    const dict = {
+      weight: [1, 2, -1],
+      bias: [0, 1, 2],
+      running_mean: [1, -1, 0.5],
+      running_var: [2, 0.5, 1],
+      num_batches_tracked: 9n,
+    };
+    bn.loadStateDict(dict);
+    const shape = [6, 3];
+    const x = put2(18, shape);
+    const dy = put2(18, shape);
+    const running = { mean: dict.running_mean, variance: dict.running_var };
+    const options = { gamma: dict.weight, beta: dict.bias, ...running };
+    const want = backward(dy.values, x.values, shape, { ...options, mode: "evaluation" });
+    const zero = new Float32Array(3);
+    for (const affine of ["fixed", "trainable"] as const) {
+      bn.freeze({ affine }).train();
+      expect([bn.training, bn.frozen]).toEqual([false, affine]);
+      const y = bn.forward(x.tensor);
+      expect(await y.read()).toBeAllclose(inference(x.values, shape, options).y, Y);
+      const dx = bn.backward(dy.tensor);
+      expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+      expect(await bn.gammaGrad!.read()).toBeAllclose(
+        affine === "fixed" ? zero : want.dGamma,
+        GRADIENTS,
+      );
+      y.destroy();
+      dx.destroy();
+    }
+    expect((await bn.stateDict()).running_mean).toEqual(Float32Array.from(dict.running_mean));
+    expect(bn.unfreeze().training).toBe(true);
+    bn.freeze().eval().unfreeze();
+    expect(bn.training).toBe(false);
+    const untracked = new ExtendedBatchNorm(device, 3, { trackRunningStats: false });
+    expect(() => untracked.freeze()).toThrow(OptionError);
+    bn.destroy();
+    untracked.destroy();
+  });
+
+  test("records into an encoder, and says what it cannot do", async () => {
+    const bn = new ExtendedBatchNorm(device, 4);
+    const x = put2(40, [10, 4]);
+    const dy = put2(40, [10, 4]);
+    const encoder = device.createCommandEncoder();
+    const y = bn.forward(x.tensor, { encoder });
+    const dx = bn.backward(dy.tensor, { encoder });
+    device.queue.submit([encoder.finish()]);
+    expect(await y.read()).toBeAllclose(forward(x.values, [10, 4]).y, Y);
+    expect(await dx.read()).toBeAllclose(backward(dy.values, x.values, [10, 4]).dx, GRADIENTS);
+    expect(() => bn.forward(x.tensor, { out: x.tensor })).toThrow(/another tensor than x/);
+    expect(() => new ExtendedBatchNorm(device, 4, { inPlace: true })).toThrow(OptionError);
+    expect(() => new ExtendedBatchNorm(device, 4, { renormMomentum: 0.5 })).toThrow(OptionError);
+    bn.forward(x.tensor, { out: y });
+    bn.eval();
+    expect(() => bn.backward(dy.tensor)).toThrow(ContextError);
+    for (const each of [bn, y, dx]) each.destroy();
+  });
+});
+
+describe("AccumulatedBatchNorm", () => {
+  test("micro-batches, uneven and many, are one batch", async () => {
+    const sizes = Array.from({ length: 37 }, (_, i) => 1 + (i % 3));
+    const batch = sizes.reduce((a, b) => a + b);
+    const gamma = random.normals(3, 1, 0.5);
+    const [x, dy] = [random.normals(batch * 6, 5, 2), random.normals(batch * 6)];
+    const bn = new AccumulatedBatchNorm(device, 3, { activation: "relu" });
+    bn.loadStateDict({
+      weight: gamma,
+      bias: new Float32Array(3),
+      running_mean: new Float32Array(3),
+      running_var: new Float32Array(3).fill(1),
+    });
+    let at = 0;
+    const parts = sizes.map((size) => {
+      const cut = (all: Float32Array): Tensor => put(all.subarray(at, at + 6 * size), [size, 3, 2]);
+      const part = { x: cut(x), dy: cut(dy) };
+      at += 6 * size;
+      return part;
+    });
+    const options = { gamma, activation: "relu" as const };
+    const want = forward(x, [batch, 3, 2], { ...options, state: state(3) });
+    const gradients = backward(dy, x, [batch, 3, 2], options);
+    const join = async (tensors: Tensor[]): Promise<number[]> => {
+      const all: number[] = [];
+      for (const each of tensors) {
+        all.push(...(await each.read()));
+        each.destroy();
+      }
+      return all;
+    };
+    // Twice: the second batch begins where the first ended.
+    for (const counter of [1n, 2n]) {
+      for (const part of parts) bn.observe(part.x);
+      expect(await join(parts.map((part) => bn.forward(part.x)))).toBeAllclose(want.y, Y);
+      for (const part of parts) bn.observeGradient(part.dy, part);
+      const dx = await join(parts.map((part) => bn.backward(part.dy, part)));
+      expect(dx).toBeAllclose(gradients.dx, { atol: 1e-5 });
+      expect(await bn.gammaGrad!.read()).toBeAllclose(gradients.dGamma, GRADIENTS);
+      expect(await bn.betaGrad!.read()).toBeAllclose(gradients.dBeta, GRADIENTS);
+      const dict = await bn.stateDict();
+      expect(dict.num_batches_tracked).toBe(counter);
+      if (counter === 1n) {
+        expect(dict.running_mean).toBeAllclose(want.state!.mean, Y);
+        expect(dict.running_var).toBeAllclose(want.state!.variance, Y);
+      }
+    }
+    bn.destroy();
+  });
+
+  test("sweeps out of order are errors; one encoder holds them all", async () => {
+    const bn = new AccumulatedBatchNorm(device, 4);
+    const [x, dy] = [put2(24, [6, 4]), put2(24, [6, 4])];
+    expect(() => bn.forward(x.tensor)).toThrow(ContextError);
+    expect(() => bn.observeGradient(dy.tensor, { x: x.tensor })).toThrow(ContextError);
+    const encoder = device.createCommandEncoder();
+    const out: Tensor[] = [];
+    for (let again = 0; again < 2; again++) {
+      bn.observe(x.tensor, { encoder });
+      out.push(bn.forward(x.tensor, { encoder }));
+      expect(() => bn.backward(dy.tensor, { x: x.tensor })).toThrow(/observeGradient/);
+      bn.observeGradient(dy.tensor, { x: x.tensor, encoder });
+      out.push(bn.backward(dy.tensor, { x: x.tensor, encoder }));
+    }
+    device.queue.submit([encoder.finish()]);
+    const want = [forward(x.values, [6, 4]).y, backward(dy.values, x.values, [6, 4]).dx];
+    for (const [i, each] of out.entries()) {
+      expect(await each.read()).toBeAllclose(want[i % 2]!, i % 2 ? GRADIENTS : Y);
+    }
+    bn.eval();
+    expect(() => bn.observe(x.tensor)).toThrow(ContextError);
+    const y = bn.forward(x.tensor);
+    for (const each of [bn, y, ...out]) each.destroy();
+  });
+});
+
+describe("re-estimation", () => {
+  test("every value counts the same, whatever its batch", async () => {
+    const bn = new BatchNorm2d(device, 3);
+    bn.eval();
+    const sizes = [5, 1, 7, ...Array<number>(30).fill(2)];
+    const xs = sizes.map((size) => put2(size * 12, [size, 3, 2, 2], 4, 3));
+    const all = Float64Array.from(xs.flatMap(({ values }) => [...values]));
+    const whole = statistics(all, [all.length / 12, 3, 2, 2]);
+    const seen: number[] = [];
+    const counts = await reestimate(
+      bn,
+      xs,
+      (x) => {
+        bn.forward(x.tensor).destroy();
+      },
+      { onProgress: (done) => seen.push(done) },
+    );
+    expect(counts).toEqual([whole.count]);
+    expect(seen).toEqual(sizes.map((_, i) => i + 1));
+    const dict = await bn.stateDict();
+    expect(dict.running_mean).toBeAllclose(whole.mean, { atol: 1e-6 * 3 });
+    const variance = whole.m2.map((sum) => sum / (whole.count - 1));
+    expect(dict.running_var).toBeAllclose(variance, { rtol: 4e-6 });
+    expect(dict.num_batches_tracked).toBe(0n);
+    expect(bn.training).toBe(false);
+    expect(Object.keys(bn)).not.toContain("forward");
+    bn.destroy();
+  });
+
+  test("two layers, asynchronous batches, a mask and an encoder", async () => {
+    const first = new ExtendedBatchNorm(device, 3);
+    const second = new BatchNorm1d(device, 3, { runningVariance: "population" });
+    const xs = [6, 4].map((size) => ({ size, ...put2(size * 3, [size, 3], -2, 2) }));
+    const masks = xs.map(({ size }) => Float32Array.from({ length: size }, (_, i) => i % 2));
+    async function* batches() {
+      for (const each of xs) yield await Promise.resolve(each);
+    }
+    await reestimate([first, second], batches(), ({ tensor: x, size }, index) => {
+      const encoder = device.createCommandEncoder();
+      const y = first.forward(x, { mask: put(masks[index]!, [size]), encoder });
+      second.forward(y, { encoder });
+      device.queue.submit([encoder.finish()]);
+    });
+    const kept = xs.flatMap(({ values, size }, b) =>
+      Array.from({ length: size }, (_, i) =>
+        masks[b]![i] ? [...values.subarray(3 * i, 3 * i + 3)] : [],
+      ).flat(),
+    );
+    const whole = statistics(kept, [kept.length / 3, 3]);
+    expect(await first.runningMean!.read()).toBeAllclose(whole.mean, Y);
+    const ys = xs.map(
+      ({ values, size }, b) => statisticsForward(values, [size, 3], { mask: masks[b] }).y,
+    );
+    const next = statistics(Float64Array.from(ys.flatMap((y) => [...y])), [10, 3]);
+    expect(await second.runningMean!.read()).toBeAllclose(next.mean, Y);
+    expect(await second.runningVar!.read()).toBeAllclose(
+      next.m2.map((m2) => m2 / 10),
+      Y,
+    );
+    first.destroy();
+    second.destroy();
+  });
+
+  test("what fails or is aborted leaves everything as it was", async () => {
+    const bn = new BatchNorm1d(device, 4);
+    const x = put2(32, [8, 4], 3);
+    bn.forward(x.tensor).destroy();
+    const before = await bn.stateDict();
+    const run = () => bn.forward(x.tensor).destroy();
+    await expect(
+      reestimate(bn, [1, 2], (index) => {
+        run();
+        if (index === 2) throw new Error("no more");
+      }),
+    ).rejects.toThrow("no more");
+    expect(await bn.stateDict()).toEqual(before);
+    const abort = new AbortController();
+    const onProgress = () => abort.abort(new Error("stop"));
+    const { signal } = abort;
+    await expect(reestimate(bn, [1, 2, 3], run, { onProgress, signal })).rejects.toThrow("stop");
+    expect(await bn.stateDict()).toEqual(before);
+    await expect(reestimate(bn, [], run)).rejects.toThrow(OptionError);
+    const untracked = new BatchNorm1d(device, 4, { trackRunningStats: false });
+    await expect(reestimate(untracked, [1], run)).rejects.toThrow(OptionError);
+    bn.destroy();
+    untracked.destroy();
+  });
+
+  test("interpolates between old and new statistics", async () => {
+    const a = {
+      weight: Float32Array.of(1, 2),
+      running_mean: Float32Array.of(0, 4),
+      running_var: Float32Array.of(1, 1),
+    };
+    const b = { running_mean: Float32Array.of(2, 0), running_var: Float32Array.of(3, 5) };
+    expect(interpolate(a, b, 0.25)).toEqual({
+      weight: a.weight,
+      running_mean: Float32Array.of(0.5, 3),
+      running_var: Float32Array.of(1.5, 2),
+    });
+    expect(interpolate(a, b, 0)).toEqual(a);
+    expect(() => interpolate(a, b, 2)).toThrow(OptionError);
+    expect(() => interpolate(a, { running_mean: Float32Array.of(1) }, 0.5)).toThrow(ShapeError);
+  });
+
+  test("an accumulator begins anew after reset, and of nothing has count 0", async () => {
+    const all = new StatisticsAccumulator(device, 4);
+    const [first, second] = [put2(12, [3, 4]), put2(20, [5, 4])];
+    const read = async () => (await readStatistics(device, all.total(), { channels: 4 }))[0]!;
+    expect([...(await read()).count]).toEqual([0, 0, 0, 0]);
+    all.add(first.tensor);
+    expect((await read()).count[0]).toBe(3);
+    all.add(second.tensor);
+    expect((await read()).count[0]).toBe(8);
+    all.reset();
+    all.add(second.tensor);
+    const { count, mean } = await read();
+    expect(count[0]).toBe(5);
+    expect(mean).toBeAllclose(statistics(second.values, [5, 4]).mean, Y);
+    all.destroy();
+    for (const each of made.splice(0)) each.destroy();
+  });
+});
