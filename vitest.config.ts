@@ -66,6 +66,8 @@ export default defineConfig({
             "@tensorflow/tfjs",
             "@tensorflow/tfjs-backend-webgpu",
           ],
+          // They look for their WebAssembly beside themselves.
+          exclude: ["onnxruntime-web", "onnxruntime-web/webgpu"],
         },
         test: {
           name: "browser",

@@ -2,6 +2,7 @@
  * The committed files of test/fixtures/files as bytes, in Node and in a browser alike, and what PyTorch and ONNX made of
  * them.
  */
+import conv from "../fixtures/files/conv.onnx?inline";
 import dtypes from "../fixtures/files/dtypes.safetensors?inline";
 import dynamo from "../fixtures/files/dynamo.onnx?inline";
 import expectedText from "../fixtures/files/expected.json?raw";
@@ -9,9 +10,11 @@ import external from "../fixtures/files/external.onnx?inline";
 import externalData from "../fixtures/files/external.onnx.data?inline";
 import foldText from "../fixtures/files/fold.json?raw";
 import forms from "../fixtures/files/forms.onnx?inline";
+import head from "../fixtures/files/head.onnx?inline";
 import model from "../fixtures/files/model.safetensors?inline";
 import modelOnnx from "../fixtures/files/model.onnx?inline";
 import ours from "../fixtures/files/ours.safetensors?inline";
+import pipelineText from "../fixtures/files/pipeline.json?raw";
 import plain from "../fixtures/files/plain.onnx?inline";
 
 function bytesOf(dataUrl: string): Uint8Array<ArrayBuffer> {
@@ -31,6 +34,8 @@ export const files = Object.fromEntries(
     "external.onnx.data": externalData,
     "forms.onnx": forms,
     "plain.onnx": plain,
+    "conv.onnx": conv,
+    "head.onnx": head,
   }).map(([name, url]) => [name, () => bytesOf(url)]),
 ) as Record<string, () => Uint8Array<ArrayBuffer>>;
 
@@ -97,3 +102,23 @@ export const expected = JSON.parse(expectedText) as {
 
 export const foldFixtures = (JSON.parse(foldText) as { readonly cases: readonly FoldFixture[] })
   .cases;
+
+/** What PyTorch makes of conv.onnx, a batch norm and head.onnx. */
+const {
+  conv: convs,
+  head: heads,
+  bn: bns,
+  anew,
+  images,
+} = JSON.parse(pipelineText) as {
+  readonly conv: readonly { weight: number[]; bias: number[]; weightShape: number[] }[];
+  readonly head: readonly { weight: number[]; bias: number[] }[];
+  readonly bn: readonly FoldFixture["bn"][];
+  readonly anew: readonly {
+    running_mean: number[];
+    running_var: number[];
+    num_batches_tracked: number;
+  }[];
+  readonly images: readonly { x: number[]; scores: number[]; scoresAnew: number[] }[];
+};
+export const pipeline = { conv: convs[0]!, head: heads[0]!, bn: bns[0]!, anew: anew[0]!, images };

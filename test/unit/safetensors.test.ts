@@ -33,7 +33,7 @@ describe("a file of PyTorch", () => {
   const file = readSafetensors(files["model.safetensors"]!());
 
   test("tells its tensors, shapes and notes", () => {
-    expect(file.metadata).toEqual({ format: "pt", note: "ü" });
+    expect(file.metadata).toEqual({ note: "ü" });
     const weight = file.get("layer1.0.conv1.weight")!;
     expect([weight.dtype, weight.shape, weight.data.length]).toEqual(["F32", [5, 3, 3, 3], 135]);
     expect([...file.keys()]).toContain("norm.weight");
