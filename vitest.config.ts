@@ -60,6 +60,7 @@ export default defineConfig({
           include: [
             "fast-check",
             "@nats-io/nats-core",
+            "typegpu",
             "@tensorflow/tfjs-core",
             "@tensorflow/tfjs-core/dist/register_all_gradients.js",
             "@tensorflow/tfjs-backend-cpu",

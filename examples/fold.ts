@@ -1,0 +1,20 @@
+/** For inference: a Batch Normalization becomes part of the convolution before it. */
+import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
+import { foldIntoConv } from "webgpu-batchnorm/fold";
+import { findBatchNorms } from "webgpu-batchnorm/files";
+
+/** Folds `PREFIX.bn1` into `PREFIX.conv1`, and gives a file without it. */
+export function foldBlock(bytes: Uint8Array, prefix: string): Uint8Array<ArrayBuffer> {
+  const file = readSafetensors(bytes);
+  const bn = findBatchNorms(file).find((each) => each.prefix === `${prefix}.bn1.`)!;
+  const weight = file.get(`${prefix}.conv1.weight`)!; // [O, I, H, W]
+
+  const folded = foldIntoConv({ weight, layout: "OIHW" }, { ...bn.state, eps: 1e-5 });
+
+  const rest = [...file].filter(([name]) => !name.startsWith(bn.prefix));
+  return writeSafetensors({
+    ...Object.fromEntries(rest),
+    [`${prefix}.conv1.weight`]: folded.weight,
+    [`${prefix}.conv1.bias`]: folded.bias,
+  });
+}

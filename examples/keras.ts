@@ -1,0 +1,33 @@
+/** A BatchNormalization layer of TensorFlow.js, or of Keras, as a module and back. */
+import type * as tf from "@tensorflow/tfjs";
+import { BatchNorm2d } from "webgpu-batchnorm";
+import { fromKeras, toKeras } from "webgpu-batchnorm/files";
+
+/** The part of a layer's configuration that a module needs. */
+export interface KerasConfig {
+  readonly epsilon: number;
+  readonly momentum: number;
+}
+
+export async function fromLayer(
+  device: GPUDevice,
+  layer: tf.layers.Layer,
+  config: KerasConfig,
+): Promise<BatchNorm2d> {
+  const weights = await Promise.all(layer.getWeights().map((each) => each.data()));
+  const state = fromKeras(weights); // gamma, beta, moving mean, moving variance
+  const bn = new BatchNorm2d(device, state.running_mean.length, {
+    layout: "channels-last",
+    eps: config.epsilon,
+    momentum: 1 - config.momentum,
+    runningVariance: "population",
+    singleValue: "zero",
+  });
+  bn.loadStateDict({ ...state });
+  return bn;
+}
+
+/** The module's weights, ready for `layer.setWeights`. */
+export async function weightsOf(bn: BatchNorm2d): Promise<ArrayLike<number>[]> {
+  return toKeras(await bn.stateDict());
+}

@@ -1,0 +1,23 @@
+/** The BatchNormalization nodes of an .onnx model as modules. */
+import { BatchNorm2d } from "webgpu-batchnorm";
+import { findBatchNorms, readOnnx } from "webgpu-batchnorm/files";
+
+/** Modules in evaluation, by the names of their nodes. */
+export function fromOnnx(
+  device: GPUDevice,
+  model: Uint8Array,
+  external?: Record<string, Uint8Array>,
+): Map<string, BatchNorm2d> {
+  const file = readOnnx(model, external ? { external } : {});
+  return new Map(
+    findBatchNorms(file).map(({ prefix, channels, state, eps, momentum }) => {
+      const bn = new BatchNorm2d(device, channels, {
+        eps: eps!,
+        momentum: momentum!, // already the weight of the new batch
+        runningVariance: "population",
+      });
+      bn.loadStateDict(state);
+      return [prefix, bn.eval()];
+    }),
+  );
+}
