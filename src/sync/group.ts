@@ -328,7 +328,6 @@ export class Group implements Communicator {
     this.#interrupted = false;
     if (this.#phase === "over") return;
     if (this.#phase === "meeting") return this.#hello(null);
-    for (const chunks of this.#kept.values()) for (const chunk of chunks) this.#post(chunk, null);
     for (const call of this.#calls.values()) call.retryAt = this.clock.now();
     if (this.#phase === "closing") this.#leave(0, "");
   }
