@@ -5,6 +5,7 @@ import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import {
+  ALONE,
   Draft,
   exclude,
   requireCount,
@@ -206,7 +207,7 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     steps.push(
       draft.channels(
         { kernel: "gradient_parameters", renorm },
-        { dGamma, dBeta, ...(given ? { team: 1 } : {}) },
+        { dGamma, dBeta, ...(given ? ALONE : {}) },
         { ...from, extra: ghosts, grid: gridOf(Math.ceil(groups / ghosts / teams), limits) },
       ),
     );

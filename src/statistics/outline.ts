@@ -135,7 +135,7 @@ export class Draft {
   alone(choice: Choice, fields: Partial<Variant> = {}, rest: Partial<Step> = {}): Step {
     const { dispatch, groups, limits } = this.mapping;
     const grid = gridOf(Math.ceil(groups / dispatch.workgroupSize), limits);
-    return this.channels(choice, { ...fields, team: 1 }, { grid, ...rest });
+    return this.channels(choice, { ...fields, ...ALONE }, { grid, ...rest });
   }
 
   /** A dispatch with a team for each channel group of each ghost. */
@@ -238,6 +238,9 @@ function ghostValue(
   if (ghost.channels > 1 || last % elementsPerValue(value) === 0) return value;
   return dtype === "f32" ? "scalar" : last % 2 === 0 ? "row2" : "half";
 }
+
+/** A team of one invocation. */
+export const ALONE: Partial<Variant> = { team: 1, subgroup: 0 };
 
 const boxOf = (outer: number, channels: number, inner: number): Extent =>
   Object.freeze({ outer, channels, inner, count: outer * inner, size: outer * channels * inner });
