@@ -63,7 +63,7 @@ describe.each([
   };
 
   beforeAll(async () => {
-    ort = (await load());
+    ort = await load();
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = 1;
     const options = {
