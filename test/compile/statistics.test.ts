@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { isWritable, sourceOf, specOf, type ValueKind, type Variant } from "../../src/kernels.js";
+import type { ValueKind, Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import type { Dtype } from "../../src/descriptor.js";
 import { extensionOf, type Choice } from "../../src/statistics/kernels.js";
-import { openNullDevice } from "../support/null-device.js";
+import { faultOf, openNullDevice } from "../support/null-device.js";
 import { ACTIVATIONS } from "../support/variants.js";
 
 let device: GPUDevice;
@@ -97,31 +97,8 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
       const seen = new Set<string>();
       for (const variant of variantsOf(kernel, dtype)) {
         seen.add(JSON.stringify(variant));
-        const { bindings } = specOf(variant);
-        if (bindings.length > 8) failures.push(`${bindings.length} storage buffers`);
-        const source = sourceOf(variant);
-        device.pushErrorScope("validation");
-        const module = device.createShaderModule({ code: source.code });
-        const layout = device.createBindGroupLayout({
-          entries: [
-            { binding: 0, visibility: 4, buffer: { type: "uniform" } },
-            ...bindings.map((binding, index) => ({
-              binding: index + 1,
-              visibility: 4,
-              buffer: {
-                type: isWritable(binding, variant)
-                  ? ("storage" as const)
-                  : ("read-only-storage" as const),
-              },
-            })),
-          ],
-        });
-        device.createComputePipeline({
-          layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-          compute: { module, entryPoint: "main" },
-        });
-        const error = await device.popErrorScope();
-        if (error) failures.push(`${JSON.stringify(variant)}: ${error.message}`);
+        const fault = await faultOf(device, variant);
+        if (fault) failures.push(fault);
       }
       expect(seen.size).toBeGreaterThan(3);
       expect(failures.slice(0, 2)).toEqual([]);

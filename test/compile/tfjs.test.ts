@@ -1,8 +1,8 @@
 import { beforeAll, expect, test } from "vitest";
-import { isWritable, sourceOf, specOf, type ValueKind, type Variant } from "../../src/kernels.js";
+import type { ValueKind, Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import { bridge, type BridgeKernel } from "../../src/tfjs/kernels.js";
-import { openNullDevice } from "../support/null-device.js";
+import { faultOf, openNullDevice } from "../support/null-device.js";
 
 let device: GPUDevice;
 beforeAll(async () => {
@@ -35,30 +35,8 @@ test.each(["inference", "gradient", "parameters", "averages", "moving"] as Bridg
                 affine,
                 shared,
               } as Variant;
-              const { bindings } = specOf(variant);
-              if (bindings.length > 8) failures.push(`${bindings.length} storage buffers`);
-              device.pushErrorScope("validation");
-              const module = device.createShaderModule({ code: sourceOf(variant).code });
-              const layout = device.createBindGroupLayout({
-                entries: [
-                  { binding: 0, visibility: 4, buffer: { type: "uniform" } },
-                  ...bindings.map((binding, index) => ({
-                    binding: index + 1,
-                    visibility: 4,
-                    buffer: {
-                      type: isWritable(binding, variant)
-                        ? ("storage" as const)
-                        : ("read-only-storage" as const),
-                    },
-                  })),
-                ],
-              });
-              device.createComputePipeline({
-                layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-                compute: { module, entryPoint: "main" },
-              });
-              const error = await device.popErrorScope();
-              if (error) failures.push(`${value} ${team}: ${error.message}`);
+              const fault = await faultOf(device, variant);
+              if (fault) failures.push(fault);
             }
     expect(failures.slice(0, 2)).toEqual([]);
   },

@@ -1,4 +1,5 @@
 import { create } from "webgpu";
+import { isWritable, labelOf, sourceOf, specOf, type Variant } from "../../src/kernels.js";
 
 // Kept for as long as the process lives: Dawn aborts when an instance in use is collected.
 const gpu = create(["backend=null"]);
@@ -9,4 +10,33 @@ export async function openNullDevice(): Promise<GPUDevice> {
   if (!adapter) throw new Error("Dawn's null backend gave no adapter");
   const features = [...adapter.features] as GPUFeatureName[];
   return adapter.requestDevice({ requiredFeatures: features });
+}
+
+/** What is wrong with a variant on a device: it does not compile, or binds more than WebGPU's default allows. */
+export async function faultOf(device: GPUDevice, variant: Variant): Promise<string | null> {
+  const { bindings } = specOf(variant);
+  const fault = (what: string): string => `${labelOf(variant)} ${JSON.stringify(variant)}: ${what}`;
+  if (bindings.length > 8) return fault(`${bindings.length} storage buffers`);
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code: sourceOf(variant).code });
+  const layout = device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility: 4, buffer: { type: "uniform" } },
+      ...bindings.map((binding, index) => ({
+        binding: index + 1,
+        visibility: 4,
+        buffer: {
+          type: isWritable(binding, variant)
+            ? ("storage" as const)
+            : ("read-only-storage" as const),
+        },
+      })),
+    ],
+  });
+  device.createComputePipeline({
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+    compute: { module, entryPoint: "main" },
+  });
+  const error = await device.popErrorScope();
+  return error ? fault(error.message) : null;
 }
