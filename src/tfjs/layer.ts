@@ -10,7 +10,8 @@ interface Weight {
 
 /** What of tf.layers' BatchNormalization is worked with. */
 interface Layer {
-  readonly axis: number;
+  /** A list of one in models that Keras has saved. */
+  readonly axis: number | readonly [number];
   readonly momentum: number;
   readonly epsilon: number;
   readonly trainable: boolean;
@@ -41,16 +42,17 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
   const stock = prototype.call;
   prototype.call = function (inputs, kwargs) {
     const x = Array.isArray(inputs) ? inputs[0]! : inputs;
-    if (!currentBackend(tf) || x.dtype !== "float32" || x.rank < 2) {
+    const axis = Number(this.axis);
+    if (!currentBackend(tf) || x.dtype !== "float32" || x.rank < 2 || Number.isNaN(axis)) {
       return stock.call(this, inputs, kwargs);
     }
-    const { axis, epsilon: eps } = this;
+    const eps = this.epsilon;
     const gamma = this.gamma?.read() ?? null;
     const beta = this.beta?.read() ?? null;
     return tf.tidy(() => {
       const mean = this.movingMean.read();
       const variance = this.movingVariance.read();
-      if (kwargs["training"] !== true || isFrozen(this)) {
+      if (!kwargs["training"] || isFrozen(this)) {
         const isLast = axis === -1 || axis === x.rank - 1;
         const shape = broadcastShape(x.shape, axis);
         const spread = (of: Tensor): Tensor => (isLast ? of : tf.reshape(of, shape));

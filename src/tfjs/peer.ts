@@ -58,6 +58,7 @@ interface TensorData {
 /** The members of TensorFlow.js's WebGPU backend by which its own kernels allocate and record. */
 export interface Backend {
   readonly device: GPUDevice;
+  readonly disposed: boolean;
   readonly tensorMap: { get(id: object): TensorData };
   readonly commandQueueOwnedIds: WeakSet<object>;
   readonly supportTimestampQuery: boolean;

@@ -87,7 +87,7 @@ export function plansOf(backend: Backend): Plans {
   if (!found) {
     found = new Plans(backend);
     plans.set(backend, found);
-    known.push(found);
+    known = [...known.filter((each) => !each.backend.disposed), found];
   }
   return found;
 }

@@ -176,3 +176,12 @@ test("unregister leaves the registry as it was, and register may be called again
   expect((Object.getPrototypeOf(probe) as { call: unknown }).call).toBe(call);
   unregister(tf);
 });
+
+test("register tells what is missing", async () => {
+  const without = { ...tf, getKernel: () => undefined } as unknown as TF;
+  await expect(register(without)).rejects.toThrow('import "@tensorflow/tfjs-backend-webgpu" first');
+  const other = { ...tf, engine: () => ({ backend: {} }) } as unknown as TF;
+  await expect(register(other)).rejects.toThrow("use @tensorflow/tfjs-backend-webgpu 4.22");
+  unregister(tf);
+  expect(batchNorm(tf.ones([2, 2]), tf.zeros([2]), tf.ones([2])).shape).toEqual([2, 2]);
+});

@@ -99,7 +99,7 @@ function byHand(
   shape: readonly number[],
   { axis = -1, scale = true, center = true, momentum = 0.99, epsilon = 1e-3 }: NonNullable<Config>,
 ): number[][] {
-  const at = axis < 0 ? axis + shape.length : axis;
+  const at = Number(axis) < 0 ? Number(axis) + shape.length : Number(axis);
   const channels = shape[at]!;
   const inner = sizeOf(shape.slice(at + 1));
   const size = sizeOf(shape);
@@ -156,6 +156,9 @@ describe("what the stock layer cannot train", () => {
     [[3, 4, 2, 3, 2], { axis: 1, momentum: 0.7 }],
     [[3, 6, 4, 5], { axis: 1, scale: false }],
     [[3, 4, 6, 5], { axis: -2 }],
+    // As Keras writes it into the models it saves.
+    [[3, 4, 6, 5], { axis: [1] as unknown as number }],
+    [[3, 4, 5], { axis: [2] as unknown as number }],
   ] as [number[], NonNullable<Config>][])("%j %j", async (shape, config) => {
     await register(tf);
     const found = await train(shape, config);
