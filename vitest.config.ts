@@ -91,6 +91,8 @@ export default defineConfig({
       {
         test: {
           name: "package",
+          // Each packs the same folder.
+          fileParallelism: false,
           include: ["test/package/**/*.test.ts"],
           environment: "node",
           maxWorkers,

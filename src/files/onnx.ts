@@ -87,7 +87,7 @@ class Scope {
  * ```ts
  * import { findBatchNorms, readOnnx } from "webgpu-batchnorm/files";
  * declare const bytes: ArrayBuffer; // await (await fetch("model.onnx")).arrayBuffer()
- * for (const { name, channels, eps } of findBatchNorms(readOnnx(bytes))) console.log(name, channels, eps);
+ * for (const { prefix, channels, eps } of findBatchNorms(readOnnx(bytes))) console.log(prefix, channels, eps);
  * ```
  * @see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
