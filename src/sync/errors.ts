@@ -9,8 +9,10 @@ export class CommunicatorError extends BatchNormError {
 export class PeerTimeoutError extends CommunicatorError {
   override name = "PeerTimeoutError";
 
+  /** @internal */
   constructor(
     message: string,
+    /** Those that were missing. */
     readonly ranks: readonly number[],
   ) {
     super(message);
@@ -21,8 +23,10 @@ export class PeerTimeoutError extends CommunicatorError {
 export class PeerLostError extends CommunicatorError {
   override name = "PeerLostError";
 
+  /** @internal */
   constructor(
     message: string,
+    /** The one that is lost. */
     readonly rank: number,
   ) {
     super(message);

@@ -69,7 +69,7 @@ describe.skipIf(!here)("over a real nats-server", () => {
   });
 
   test("a process that is killed is named on all others within the limit", async () => {
-    await meet(3000);
+    await meet(5000);
     await expectRound(reduce(0), 0);
     ranks[2]!.signal("SIGKILL");
     const start = performance.now();
@@ -79,7 +79,7 @@ describe.skipIf(!here)("over a real nats-server", () => {
     for (const answer of await Promise.all(survivors)) {
       expect(answer).toMatchObject({ error: "PeerTimeoutError", ranks: [2] });
     }
-    expect(performance.now() - start).toBeLessThan(3000 + 1500);
+    expect(performance.now() - start).toBeLessThan(5000 + 4000);
     // Broken for good, and at once.
     const again = await ranks[0]!.tell({ do: "reduce", round: 2, length: 5 });
     expect(again).toMatchObject({ error: "PeerTimeoutError", ranks: [2] });
@@ -97,7 +97,7 @@ describe.skipIf(!here)("over a real nats-server", () => {
   });
 
   test("a process that is stopped for too long ends all, itself included", async () => {
-    await meet(2000);
+    await meet(4000);
     ranks[1]!.signal("SIGSTOP");
     const pending = [0, 2, 3].map((rank) =>
       ranks[rank]!.tell({ do: "reduce", round: 0, length: 5 }),
@@ -146,7 +146,7 @@ describe.skipIf(!here)("over a real nats-server", () => {
     try {
       for (const answer of await reduce(0))
         expect(answer).toMatchObject({ error: "PeerTimeoutError" });
-      expect(performance.now() - start).toBeLessThan(2000 + 1500);
+      expect(performance.now() - start).toBeLessThan(2000 + 4000);
     } finally {
       await server.start();
     }
@@ -165,7 +165,7 @@ describe.skipIf(!here)("over a real nats-server", () => {
     for (const answer of await Promise.all(survivors)) {
       expect(answer).toMatchObject({ error: "PeerLostError", ranks: [0] });
     }
-    expect(performance.now() - start).toBeLessThan(8000);
+    expect(performance.now() - start).toBeLessThan(11_000);
     expect(await returned).toMatchObject({ error: "PeerTimeoutError", ranks: [1, 2, 3] });
     await again.end();
   });
