@@ -52,7 +52,7 @@ try {
       const [first] = await Promise.all(all);
       const got = JSON.parse(first!) as Measured;
       ({ adapter } = got);
-      const share = `${((100 * got.roundsMs) / got.synchronisedMs).toFixed(0)} %`;
+      const share = `${((100 * got.roundsMs) / got.synchronisedMs).toFixed(1)} %`;
       rows.push(
         `| [${shape.join(", ")}] | ${size} | ${[got.plainMs, got.synchronisedMs, got.waitedMs, got.roundsMs].map(ms).join(" | ")} | ${share} |`,
       );

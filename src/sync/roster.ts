@@ -24,11 +24,13 @@ export interface Peer {
  */
 export class Roster {
   readonly peers: readonly Peer[];
+  /** All but this rank. */
+  readonly others: readonly Peer[];
   #session = 0n;
 
   constructor(
-    readonly rank: number,
-    readonly size: number,
+    rank: number,
+    size: number,
     readonly id: bigint,
   ) {
     this.peers = Array.from({ length: size }, (_, each) => ({
@@ -41,17 +43,13 @@ export class Roster {
       left: false,
       suspect: null,
     }));
+    this.others = this.peers.filter((peer) => peer.rank !== rank);
     this.#update();
   }
 
   /** Of the ids as far as they are known; 0 while one is missing. */
   get session(): bigint {
     return this.#session;
-  }
-
-  /** All but this rank. */
-  get others(): readonly Peer[] {
-    return this.peers.filter(({ rank }) => rank !== this.rank);
   }
 
   get agreed(): boolean {
