@@ -1,6 +1,7 @@
 /** `batchNormTraining` against the same composed from TensorFlow.js's own operations. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OptionError, ShapeError, type ActivationName } from "webgpu-batchnorm";
+import * as reference from "webgpu-batchnorm/reference";
 import {
   batchNormTraining,
   register,
@@ -173,6 +174,16 @@ test("one value per channel, and a constant channel, give beta and no gradient f
     const dx = tf.grad((of: Tensor) => batchNormTraining(of, gamma, beta).y)(x, tf.onesLike(x));
     expect(await dx.data()).toBeAllclose(new Float32Array(x.size));
   }
+});
+
+test("a mean of a million deviations costs no accuracy", async () => {
+  const shape = [256, 3];
+  const values = createRandom(5).normals(768, 1e6);
+  const { y, xHat } = reference.forward(values, shape, { eps: EPS });
+  const found = batchNormTraining(tf.tensor(values, shape), null, null);
+  // The bound of README's Accuracy.
+  const bound = (i: number): number => 2e-6 * Math.max(1, Math.abs(xHat[i]!)) + 2 ** -22;
+  expect(await found.y.data()).toBeAllclose(y, { atol: bound });
 });
 
 test("a gradient that is differentiated again", async () => {
