@@ -239,9 +239,6 @@ function ghostValue(
   return dtype === "f32" ? "scalar" : last % 2 === 0 ? "row2" : "half";
 }
 
-/** A team of one invocation. */
-export const ALONE: Partial<Variant> = { team: 1, subgroup: 0 };
-
 const boxOf = (outer: number, channels: number, inner: number): Extent =>
   Object.freeze({ outer, channels, inner, count: outer * inner, size: outer * channels * inner });
 
