@@ -254,3 +254,6 @@ const PLACES: Readonly<Record<Choice["kernel"], KernelName>> = {
   gradient_input: "backward_input",
   gradient_parameters: "backward_parameters",
 };
+
+/** A team of one invocation. */
+export const ALONE: Partial<Variant> = { team: 1, subgroup: 0 };
