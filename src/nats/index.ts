@@ -7,7 +7,8 @@ import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
 import { complain, OptionError } from "../errors.js";
 import type { Communicator } from "../sync/communicator.js";
 import { TransportError } from "../sync/errors.js";
-import { createCommunicator, type GroupOptions } from "../sync/group.js";
+import { createCommunicator } from "../sync/group.js";
+import type { GroupOptions } from "../sync/options.js";
 import type { Transport } from "../sync/transport.js";
 
 /** Options of {@link createNatsCommunicator}. */

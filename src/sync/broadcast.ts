@@ -1,5 +1,6 @@
 import type { Communicator } from "./communicator.js";
-import { createCommunicator, type GroupOptions } from "./group.js";
+import { createCommunicator } from "./group.js";
+import type { GroupOptions } from "./options.js";
 import type { Transport } from "./transport.js";
 
 /** Options of {@link createBroadcastCommunicator}. */

@@ -1,15 +1,6 @@
 import { complain, OptionError } from "../errors.js";
 import type { AllReduceOptions, Communicator, Merge } from "./communicator.js";
 import {
-  CommunicatorClosedError,
-  CommunicatorError,
-  GroupError,
-  PartMismatchError,
-  PeerLostError,
-  PeerTimeoutError,
-  TransportError,
-} from "./errors.js";
-import {
   ALL,
   decode,
   encode,
@@ -19,21 +10,11 @@ import {
   randomId,
   type Message,
 } from "./message.js";
+import { requireGroup, type GroupOptions } from "./options.js";
+import * as reasons from "./reasons.js";
 import { Roster, type Peer } from "./roster.js";
 import { MOST_BYTES, Round } from "./round.js";
 import { systemClock, type Clock, type Transport } from "./transport.js";
-
-/** What every communicator is made with. */
-export interface GroupOptions {
-  /** This rank, 0 to `size - 1`; each taken once. */
-  rank: number;
-  /** Ranks of the group, the same on all of them. */
-  size: number;
-  /** Milliseconds until a meeting or a round that misses somebody is given up. Default 30 000. */
-  timeout?: number;
-  /** Gives up the meeting. */
-  signal?: AbortSignal;
-}
 
 /** Calls of one rank that may wait at a time, and rounds that another may be ahead. */
 export const MOST_PENDING = 256;
@@ -56,31 +37,6 @@ interface Call {
   excused: boolean;
   retryAt: number;
   retryDelay: number;
-}
-
-/** How a rank can leave, by its code in the message. */
-const FAILURES = ["done", "left", "timeout", "lost", "mismatch", "group"] as const;
-type Failure = (typeof FAILURES)[number];
-
-function failureOf(error: Error): Failure {
-  if (error instanceof PeerTimeoutError) return "timeout";
-  if (error instanceof PeerLostError) return "lost";
-  if (error instanceof PartMismatchError) return "mismatch";
-  if (error instanceof GroupError) return "group";
-  return "left";
-}
-
-/** What a failure of another rank is to this one: the same where it concerns the group, else a lost peer. */
-function errorOf(
-  failure: Failure,
-  message: string,
-  ranks: readonly number[],
-  teller: number,
-): CommunicatorError {
-  if (failure === "timeout") return new PeerTimeoutError(message, ranks);
-  if (failure === "mismatch") return new PartMismatchError(message);
-  if (failure === "group") return new GroupError(message);
-  return new PeerLostError(message, failure === "lost" ? (ranks[0] ?? teller) : teller);
 }
 
 /**
@@ -240,11 +196,8 @@ export class Group implements Communicator {
   async #close(): Promise<void> {
     if (this.#phase === "over") return this.#stopped;
     const running = this.#phase === "running";
-    const error = new CommunicatorClosedError(
-      complain("communicator", "an open one", "a closed one", "create it anew"),
-    );
-    this.#end(error, "closing");
-    this.#leave(0, "");
+    this.#end(reasons.closed(), "closing");
+    this.#leave();
     if (running) await this.#linger();
     this.#phase = "over";
     this.#stopped = this.transport.close();
@@ -265,7 +218,7 @@ export class Group implements Communicator {
           resolve();
         };
       });
-      if (this.#behind.length > 0) this.#leave(0, "");
+      if (this.#behind.length > 0) this.#leave();
     }
   }
 
@@ -278,11 +231,7 @@ export class Group implements Communicator {
   #fail(error: Error, tell = true): void {
     if (this.#failure) return;
     this.#end(error, "over");
-    if (tell) {
-      const ranks = error instanceof PeerTimeoutError ? error.ranks : [];
-      const about = error instanceof PeerLostError ? [error.rank] : ranks;
-      this.#leave(FAILURES.indexOf(failureOf(error)), error.message, about);
-    }
+    if (tell) this.#leave();
     this.#stopped = this.transport.close().catch(() => undefined);
   }
 
@@ -303,33 +252,21 @@ export class Group implements Communicator {
     if (round === null) this.#settle.reject(reason);
     else this.#calls.get(round)?.reject(reason);
     const where = round === null ? "the meeting" : `round ${round}`;
-    const message = complain(
-      "allReduce",
-      "a group that goes on",
-      `${what} in ${where}`,
-      "create it anew",
-    );
-    this.#fail(new CommunicatorError(message, { cause: reason }));
+    this.#fail(reasons.abandoned(what, where, reason));
   }
 
   #lost(error: Error): void {
     if (this.#phase === "over") return;
     if (this.#phase === "closing") return this.#lingered?.();
-    this.#fail(
-      new TransportError(
-        complain("communicator", "a connection", `"${error.message}"`, "create it anew"),
-        { cause: error },
-      ),
-      false,
-    );
+    this.#fail(reasons.disconnected(error), false);
   }
 
   #restored(): void {
     this.#interrupted = false;
     if (this.#phase === "over") return;
     if (this.#phase === "meeting") return this.#hello(null);
-    for (const call of this.#calls.values()) call.retryAt = this.clock.now();
-    if (this.#phase === "closing") this.#leave(0, "");
+    this.#hurry();
+    if (this.#phase === "closing") this.#leave();
   }
 
   // Sending
@@ -367,9 +304,9 @@ export class Group implements Communicator {
     this.#send(Kind.hello, to, 0, { code: this.size });
   }
 
-  #leave(code: number, text: string, ranks: readonly number[] = []): void {
-    const payload = new Uint8Array(new Uint32Array(ranks).buffer);
-    this.#send(Kind.leave, null, 0, { code, text: text.slice(0, 2000), payload });
+  /** Tells the others why this rank is no more with them. */
+  #leave(): void {
+    this.#send(Kind.leave, null, 0, reasons.farewell(this.#failure!));
   }
 
   #chunks(
@@ -396,7 +333,8 @@ export class Group implements Communicator {
     if (this.#phase === "over" || id === this.#roster.id) return;
     if (to !== ALL && to !== this.rank) return;
     if (kind === Kind.hello) return this.#onHello(message);
-    if (kind === Kind.taken && message.other === this.#roster.id) return this.#onTaken();
+    if (kind === Kind.taken && message.other === this.#roster.id && this.#phase === "meeting")
+      return this.#fail(reasons.rankTaken(rank));
     const peer = this.#roster.peers[rank];
     if (!peer || rank === this.rank || peer.id !== id) return;
     if (kind === Kind.leave && this.#phase === "meeting") return this.#onLeave(peer, message);
@@ -436,15 +374,12 @@ export class Group implements Communicator {
     const meeting = this.#phase === "meeting";
     if (code !== this.size || rank >= this.size) {
       if (!meeting) return this.#hello(null);
-      const remedy = "start every rank with the same size, or in a group of another name";
       this.#hello(null);
-      return this.#fail(
-        new GroupError(complain("group", `size ${this.size}`, `rank ${rank} of ${code}`, remedy)),
-      );
+      return this.#fail(reasons.sizesDiffer(this.size, message));
     }
     if (rank === this.rank) {
       this.#send(Kind.taken, null, 0, { other: id });
-      if (meeting) this.#fail(this.#conflict());
+      if (meeting) this.#fail(reasons.rankTaken(rank));
       return;
     }
     const peer = this.#roster.peers[rank]!;
@@ -464,15 +399,6 @@ export class Group implements Communicator {
     peer.session = session;
     peer.heard = this.clock.now();
     this.#agree();
-  }
-
-  #conflict(): GroupError {
-    const remedy = "give every process a rank of its own, or its own group name";
-    return new GroupError(complain("group", `one process with rank ${this.rank}`, "two", remedy));
-  }
-
-  #onTaken(): void {
-    if (this.#phase === "meeting") this.#fail(this.#conflict());
   }
 
   /** Somebody else claims a rank of this session: either a stranger, or that rank's process has been restarted. */
@@ -497,18 +423,8 @@ export class Group implements Communicator {
     this.#look(round);
   }
 
-  #contradicted({ rank, round, text }: Message, received: string): void {
-    if (this.#phase !== "running") return;
-    this.#fail(
-      new PartMismatchError(
-        complain(
-          `allReduce: round ${round} "${text}"`,
-          `one part of rank ${rank}`,
-          received,
-          "do not share a rank between processes",
-        ),
-      ),
-    );
+  #contradicted(message: Message, what: string): void {
+    if (this.#phase === "running") this.#fail(reasons.contradicted(message, what));
   }
 
   #onWant(peer: Peer, round: number): void {
@@ -517,27 +433,20 @@ export class Group implements Communicator {
     for (const chunk of chunks) this.#post(chunk, peer.rank);
   }
 
-  #onLeave(peer: Peer, { code, text, payload }: Message): void {
-    if (code === 0) {
+  #onLeave(peer: Peer, message: Message): void {
+    if (message.code === 0) {
       if (this.#phase === "meeting") return this.#roster.seat(peer, null);
       peer.left = true;
       if (this.#phase === "running") this.#send(Kind.status, peer.rank);
-      for (const [round, call] of this.#calls) {
-        call.retryAt = this.clock.now();
-        if (this.#deserted(round)) return;
-      }
+      this.#hurry();
+      for (const round of this.#calls.keys()) if (this.#deserted(round)) return;
       return;
     }
     if (this.#phase === "closing") {
       peer.left = true;
       return;
     }
-    const failed = FAILURES[code] ?? "left";
-    const message = `rank ${peer.rank} gave up: ${text}`;
-    this.#fail(
-      errorOf(failed, message, [...new Uint32Array(Uint8Array.from(payload).buffer)], peer.rank),
-      false,
-    );
+    this.#fail(reasons.received(message), false);
   }
 
   // Rounds
@@ -552,17 +461,7 @@ export class Group implements Communicator {
   #deserted(round: number): boolean {
     const gone = this.#roster.others.find(({ left, next }) => left && next <= round);
     if (!gone) return false;
-    this.#fail(
-      new PeerLostError(
-        complain(
-          `allReduce: round ${round}${this.#tagOf(round)}`,
-          "a part of every rank",
-          `a goodbye of rank ${gone.rank} after ${gone.next} rounds`,
-          "let all ranks take the same number of steps",
-        ),
-        gone.rank,
-      ),
-    );
+    this.#fail(reasons.deserted(this.#nameOf(round), gone));
     return true;
   }
 
@@ -572,18 +471,7 @@ export class Group implements Communicator {
     if (!call || this.#phase !== "running") return;
     const collected = this.#round(round);
     const mismatch = collected.mismatch(this.rank);
-    if (mismatch) {
-      return this.#fail(
-        new PartMismatchError(
-          complain(
-            `allReduce: round ${round}`,
-            `${mismatch.expected} as on rank ${this.rank}`,
-            `${mismatch.received} on rank ${mismatch.rank}`,
-            "call the same layers in the same order on every rank",
-          ),
-        ),
-      );
-    }
+    if (mismatch) return this.#fail(reasons.mismatched(round, this.rank, mismatch));
     if (collected.missing.length > 0) {
       this.#deserted(round);
       return;
@@ -602,12 +490,18 @@ export class Group implements Communicator {
     }
   }
 
-  #tagOf(round: number): string {
+  #nameOf(round: number): string {
     const tag = this.#calls.get(round)?.tag;
-    return tag ? ` "${tag}"` : "";
+    return `allReduce: round ${round}${tag ? ` "${tag}"` : ""}`;
   }
 
   // Time
+
+  /** Has what is missing asked for with the next tick. */
+  #hurry(): void {
+    for (const call of this.#calls.values())
+      if (call.retryAt < Infinity) call.retryAt = this.clock.now();
+  }
 
   get #waiting(): boolean {
     const { others } = this.#roster;
@@ -651,7 +545,7 @@ export class Group implements Communicator {
     for (const peer of this.#roster.others) {
       if (peer.suspect === null) continue;
       if (stalled) peer.suspect = now;
-      if (now - peer.suspect >= this.#timeout / 4) return this.#restarted(peer);
+      if (now - peer.suspect >= this.#timeout / 4) return this.#fail(reasons.restarted(peer));
       this.#send(Kind.ping, peer.rank);
     }
     for (const [round, call] of this.#calls) {
@@ -659,7 +553,7 @@ export class Group implements Communicator {
         call.excused = true;
         call.deadline = Math.max(call.deadline, grace);
       }
-      if (now >= call.deadline) return this.#overdue(round, now);
+      if (now >= call.deadline) return this.#overdue(round);
       if (now < call.retryAt) continue;
       call.retryAt = now + call.retryDelay;
       call.retryDelay = Math.min(LAST_RETRY, 2 * call.retryDelay);
@@ -668,76 +562,23 @@ export class Group implements Communicator {
   }
 
   #unmet(): void {
-    const ranks = this.#roster.others
-      .filter(({ id, session }) => id === null || session !== this.#roster.session)
-      .map(({ rank }) => rank);
-    this.#giveUp("group", `all ${this.size} ranks`, ranks, "start them all, with one group name");
+    const { others, session } = this.#roster;
+    const missing = others.filter((peer) => peer.id === null || peer.session !== session);
+    const remedy = "start them all, with one group name";
+    this.#giveUp({ subject: "group", expected: `all ${this.size} ranks`, remedy }, missing);
   }
 
-  #overdue(round: number, now: number): void {
-    const subject = `allReduce: round ${round}${this.#tagOf(round)}`;
+  #overdue(round: number): void {
+    const missing = this.#round(round).missing.map((rank) => this.#roster.peers[rank]!);
     const remedy = "see what became of them, or raise timeout";
-    this.#giveUp(subject, "a part of every rank", this.#round(round).missing, remedy, now);
+    const subject = this.#nameOf(round);
+    this.#giveUp({ subject, expected: "a part of every rank", remedy }, missing);
   }
 
-  #giveUp(
-    subject: string,
-    expected: string,
-    ranks: readonly number[],
-    remedy: string,
-    now = this.clock.now(),
-  ): void {
-    const about = ranks.map((rank) => `rank ${rank} (${this.#whereabouts(rank, now)})`).join(", ");
-    const cut = this.#interrupted ? " (the connection is interrupted)" : "";
-    const message = complain(
-      subject,
-      `${expected} within ${this.#timeout} ms`,
-      `nothing of ${about}${cut}`,
-      remedy,
-    );
-    this.#fail(new PeerTimeoutError(message, ranks));
-  }
-
-  #whereabouts(rank: number, now: number): string {
-    const { heard, next } = this.#roster.peers[rank]!;
-    if (heard === null) return "never heard";
-    const ago = `heard ${((now - heard) / 1000).toFixed(1)} s ago`;
-    return this.#phase === "running" ? `${ago}, has taken part in ${next} rounds` : ago;
-  }
-
-  #restarted(peer: Peer): void {
-    this.#fail(
-      new PeerLostError(
-        complain(
-          "communicator",
-          `the process that was rank ${peer.rank}`,
-          "another one in its place, and no sign of the first",
-          "create the communicators of all ranks anew after a restart",
-        ),
-        peer.rank,
-      ),
-    );
-  }
-}
-
-/** @throws OptionError where these are no numbers of a group. */
-export function requireGroup(rank: number, size: number, timeout = 1): void {
-  const whole = (value: number, least: number): boolean =>
-    Number.isSafeInteger(value) && value >= least && value < 2 ** 31;
-  if (!whole(size, 1) || !whole(rank, 0) || rank >= size) {
-    throw new OptionError(
-      complain(
-        "communicator",
-        "size >= 1 and 0 <= rank < size",
-        `rank ${rank} of ${size}`,
-        "count ranks from 0",
-      ),
-    );
-  }
-  if (!(timeout > 0 && timeout < 2 ** 31)) {
-    throw new OptionError(
-      complain("communicator: timeout", "milliseconds > 0", String(timeout), "30000 is usual"),
-    );
+  #giveUp(what: Parameters<typeof reasons.overdue>[0], missing: readonly Peer[]): void {
+    const now = this.clock.now();
+    const [timeout, interrupted] = [this.#timeout, this.#interrupted];
+    this.#fail(reasons.overdue(what, missing, { now, timeout, interrupted }));
   }
 }
 

@@ -8,7 +8,7 @@ export { createLocalCommunicators } from "./local.js";
 export { createBroadcastCommunicator } from "./broadcast.js";
 export type { BroadcastOptions } from "./broadcast.js";
 export { createCommunicator } from "./group.js";
-export type { GroupOptions } from "./group.js";
+export type { GroupOptions } from "./options.js";
 export type { Transport, TransportEvents } from "./transport.js";
 export { SyncBatchNorm, SyncContext } from "./sync-batchnorm.js";
 export type {

@@ -1,6 +1,7 @@
 import type { Communicator } from "./communicator.js";
-import { Group, requireGroup, type GroupOptions } from "./group.js";
+import { Group } from "./group.js";
 import { randomId } from "./message.js";
+import { requireGroup, type GroupOptions } from "./options.js";
 import type { Transport, TransportEvents } from "./transport.js";
 
 /**

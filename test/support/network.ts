@@ -1,4 +1,5 @@
-import { Group, type GroupOptions } from "../../src/sync/group.js";
+import { Group } from "../../src/sync/group.js";
+import type { GroupOptions } from "../../src/sync/options.js";
 import type { Clock, Transport, TransportEvents } from "../../src/sync/transport.js";
 import { createRandom } from "./random.js";
 
