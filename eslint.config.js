@@ -2,7 +2,17 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/", "build/", ".scratch/", ".gpu/", "scripts/*.mjs", "eslint.config.js"] },
+  {
+    ignores: [
+      "dist/",
+      "build/",
+      ".scratch/",
+      ".gpu/",
+      "scripts/*.mjs",
+      "examples/*.mjs",
+      "eslint.config.js",
+    ],
+  },
   tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: {

@@ -18,6 +18,7 @@ export interface OrtTensor {
 
 /** What is used of ONNX Runtime: the class `Tensor` of whichever of its builds is at work. */
 export interface OrtTensorClass<T> {
+  /** A tensor over a buffer that stays its owner's. */
   fromGpuBuffer(
     buffer: never,
     options: {

@@ -12,7 +12,7 @@ import { destroyPlans } from "./plans.js";
 import { train } from "./training.js";
 import { viewAlong } from "./view.js";
 
-export type { Layers, TensorFlow } from "./peer.js";
+export type { Layers, Tensor, TensorFlow } from "./peer.js";
 
 interface Registration {
   readonly tf: TensorFlow;

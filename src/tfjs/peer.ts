@@ -1,12 +1,14 @@
 import type * as core from "@tensorflow/tfjs-core";
 import { BatchNormError, complain } from "../errors.js";
 
+/** A tensor of TensorFlow.js. */
 export type Tensor = core.Tensor;
 export type TensorInfo = core.TensorInfo;
 
 /** What of `tf.layers` is looked at: the class of its layer is found through it. */
 export interface Layers {
   // The real type takes more; nothing of it is needed here.
+  /** Makes a layer. */
   batchNormalization(config?: { name?: string }): object;
 }
 
