@@ -208,11 +208,12 @@ export function bounds(call: BeyondCall, outputs: BeyondOutputs): Bounded[] {
   add("dx", outputs.dx, gradients.dx, (i, value) => {
     const e = entry(i);
     const factor = gammaAt(channel(i)) * Math.max(want.r[e]!, 2 ** -20) * want.invStd[e]!;
-    const mask = (call.mask ? size / channels / Math.max(1, want.counts[0]!) : 1) * 1;
+    // With a mask the sums run over all positions and M counts some: their shares of dx grow by that.
+    const share = call.mask ? size / channels / Math.max(1, want.counts[0]!) : 1;
     const most = gradients.maxAbsDz[channel(i)]!;
     const ghostCount = want.counts[Math.floor(i / ghostSize)]! || 1;
     const means = (sumError[channel(i)]! * (1 + Math.abs(want.xHat[i]!) * 4)) / ghostCount;
-    const spread = mask * (1 + Math.abs(want.xHat[i]!));
+    const spread = share * (1 + Math.abs(want.xHat[i]!));
     return (
       factor * (GRADIENT * most * spread + dzError(i) + means + rError(e) * most * spread) +
       stored(value)
