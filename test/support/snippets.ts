@@ -9,14 +9,23 @@ export interface Snippet {
   readonly code: string;
 }
 
-/** The `ts` blocks of a Markdown page, in order. A block that ends in `no-run` is text only. */
+const examples = readdirSync(`${root}examples`)
+  .map((name) => readFileSync(`${root}examples/${name}`, "utf8"))
+  .join("\n");
+
+/**
+ * The `ts` blocks of a Markdown page, in order, but for those that run elsewhere: word for word in an example, or,
+ * marked `no-run`, in a test of their own.
+ */
 export function snippetsOf(page: string): Snippet[] {
   const text = readFileSync(`${root}${page}`, "utf8");
   const blocks = text.matchAll(
     /(?:<!-- setup\n([\s\S]*?)-->\s*)?^```ts( no-run)?\n([\s\S]*?)^```/gm,
   );
-  return [...blocks].flatMap(([, setup = "", skipped, code], index) =>
-    skipped ? [] : [{ name: `${page}:${index}`, code: `${setup}\n${code}` }],
+  return [...blocks].flatMap(([, setup = "", elsewhere, code = ""], index) =>
+    elsewhere || examples.includes(code.trimEnd())
+      ? []
+      : [{ name: `${page}:${index}`, code: `${setup}\n${code}` }],
   );
 }
 

@@ -13,7 +13,7 @@ afterAll(() => {
 });
 
 test("docs/tensorflow.md", async () => {
-  const blocks = [...page.matchAll(/^```ts\n([^]*?)^```/gm)].map(([, code]) => code!);
+  const blocks = [...page.matchAll(/^```ts no-run\n([^]*?)^```/gm)].map(([, code]) => code!);
   expect(blocks).toHaveLength(2);
   const known = { tf, register, batchNormTraining };
   const body = blocks.join("\n").replace(/^import .*;$/gm, "");
