@@ -62,9 +62,6 @@ afterAll(async () => {
 
 const subpaths = Object.keys(manifest.exports).filter((each) => each !== "./package.json");
 
-/** Exports that import a peer at once, by the beginning of its name. */
-const PEERS = { "@tensorflow/": ["./tfjs"] };
-
 /** Trains a step, saves and loads, and folds: by every subpath that needs no peer. Gives its outputs as text. */
 const PROGRAM = `
 import { BatchNorm2d, tensor } from "webgpu-batchnorm";
@@ -96,47 +93,24 @@ export async function program(device) {
 const OUTPUT = '{"pass":true,"count":"1","mean":3,"folded":3}';
 
 describe("in Node", () => {
-  test("every export resolves to a file that is there, and misses nothing but its own peer", async () => {
+  test("every export resolves to a file that is there, and loads without any peer", async () => {
     const own = await project("exports", {
       "main.mjs": `
         for (const subpath of ${JSON.stringify(subpaths)}) {
-          const found = await import("webgpu-batchnorm" + subpath.slice(1)).then(
-            (module) => Object.keys(module).length + " exports",
-            (error) => error.code + " " + /package '([^']*)'/.exec(error.message)?.[1]);
-          console.log(subpath + ": " + found);
+          const module = await import("webgpu-batchnorm" + subpath.slice(1));
+          console.log(subpath, Object.keys(module).length);
         }
         const { requestDevice } = await import("webgpu-batchnorm/node");
         await requestDevice().catch((error) => console.log(error.name, error.message));`,
     });
     const { stdout } = await run("node", ["main.mjs"], { cwd: own });
     const lines = stdout.trim().split("\n");
-    expect(lines.pop()).toMatch(/^AdapterError requestDevice: .*npm install --save-dev webgpu/);
-    const found = new Map(lines.map((line) => line.split(": ") as [string, string]));
-    expect([...found.keys()]).toEqual(subpaths);
-    for (const [subpath, what] of found) {
-      const peer = Object.entries(PEERS).find(([, paths]) => paths.includes(subpath))?.[0];
-      if (peer) expect(what, subpath).toMatch(new RegExp(`^ERR_MODULE_NOT_FOUND ${peer}`));
-      else expect(what, subpath).toMatch(/^[1-9]\d* exports$/);
-    }
+    expect(lines.slice(0, -1).map((line) => line.split(" ")[0])).toEqual(subpaths);
+    for (const line of lines.slice(0, -1))
+      expect(Number(line.split(" ")[1]), line).toBeGreaterThan(0);
+    expect(lines.at(-1)).toMatch(/^AdapterError requestDevice: .*npm install --save-dev webgpu/);
     const names = await readdir(join(own, "node_modules"));
     expect(names.filter((name) => !name.startsWith("."))).toEqual(["webgpu-batchnorm"]);
-  });
-
-  test("with its peer at hand every other export loads too", async () => {
-    const all = Object.values(PEERS).flat();
-    const own = await project(
-      "peers",
-      {
-        "main.mjs": `
-          for (const subpath of ${JSON.stringify(all)}) {
-            const module = await import("webgpu-batchnorm" + subpath.slice(1));
-            console.log(subpath, Object.keys(module).length > 0);
-          }`,
-      },
-      Object.keys(manifest.peerDependencies),
-    );
-    const { stdout } = await run("node", ["main.mjs"], { cwd: own });
-    expect(stdout.trim().split("\n")).toEqual(all.map((subpath) => `${subpath} true`));
   });
 
   test("it runs on Dawn", async () => {
