@@ -45,3 +45,25 @@ export function packDigits(files: readonly ArrayLike<number>[]): Digits {
 export function takeDigits(digits: Digits, from: number, to: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(digits.pixels.subarray(from * PIXELS, to * PIXELS));
 }
+
+/** The last so many are never trained on. */
+export const HELD_OUT = 1000;
+
+/** Labels, then pixels: what {@link digitsFromBytes} reads. */
+export function bytesOfDigits({ labels, pixels }: Digits): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(labels.length + pixels.length);
+  bytes.set(labels);
+  bytes.set(pixels, labels.length);
+  return bytes;
+}
+
+/** @throws Error where the bytes are no whole number of digits. */
+export function digitsFromBytes(bytes: Uint8Array): Digits {
+  const count = bytes.length / (PIXELS + 1);
+  if (!Number.isInteger(count)) {
+    throw new Error(
+      `digits: expected ${PIXELS + 1} bytes each, got ${bytes.length}; load the file anew`,
+    );
+  }
+  return { count, labels: bytes.subarray(0, count), pixels: bytes.subarray(count) };
+}
