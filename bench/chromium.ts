@@ -26,7 +26,7 @@ const page: InlineConfig = {
   resolve: {
     alias: [
       { find: /^webgpu-batchnorm$/, replacement: join(root, "src/index.ts") },
-      { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${join(root, "src")}/$1.ts` },
+      { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${join(root, "src")}/$1` },
     ],
   },
   build: {

@@ -22,6 +22,8 @@ export interface MeasureOptions {
   readonly mostRepeats: number;
   /** What took longer than this once is not run again: that once is its sample. */
   readonly patienceMs: number;
+  /** Called before each sample, outside of its time: a page lives on, and what it throws ends the measurement. */
+  readonly pause?: () => Promise<void>;
 }
 
 export function quantile(values: readonly number[], at: number): number {
@@ -58,11 +60,13 @@ export interface Subject {
 /** How often to repeat so that a sample takes about `sampleMs`. */
 async function calibrate(
   { prepared, onceMs }: Subject,
-  { sampleMs, mostRepeats }: MeasureOptions,
+  { sampleMs, mostRepeats, pause }: MeasureOptions,
 ): Promise<number> {
   // The better of two: a stall of the machine would otherwise pass for slowness, and end with one repeat a sample.
-  const quicker = async (count: number): Promise<number> =>
-    Math.min(await time(prepared, count), await time(prepared, count));
+  const quicker = async (count: number): Promise<number> => {
+    await pause?.();
+    return Math.min(await time(prepared, count), await time(prepared, count));
+  };
   let repeats = 1;
   let each = onceMs < 4 * sampleMs ? Math.min(onceMs, await quicker(1)) : onceMs;
   while (each * repeats < sampleMs && repeats < mostRepeats) {
@@ -105,6 +109,7 @@ export async function measure(
     for (let turn = 0; turn < plan.length; turn++) {
       const { prepared, repeats, rounds, wall, device } = plan[(round + turn) % plan.length]!;
       if (round >= rounds) continue;
+      await options.pause?.();
       wall.push(await time(prepared, repeats));
       // Every other round: they are no other work, and half as many will do.
       if (prepared.timestamped && round % 2 === 0)

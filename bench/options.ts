@@ -28,7 +28,7 @@ export interface Options {
   readonly hostCost: boolean;
 }
 
-export const PEERS = ["tensorflow", "jax", "onnxruntime", "cpu"] as const;
+export const PEERS = ["tensorflow", "drop-in", "jax", "onnxruntime", "cpu"] as const;
 
 export const HELP = `npm run bench -- [options]
 

@@ -17,7 +17,7 @@ async function bundle(entry: string, out: string, alone: boolean): Promise<strin
     resolve: {
       alias: [
         { find: /^webgpu-batchnorm$/, replacement: `${root}src/index.ts` },
-        { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${root}src/$1.ts` },
+        { find: /^webgpu-batchnorm\/(\w+)$/, replacement: `${root}src/$1` },
       ],
     },
     ssr: alone ? { noExternal: true, target: "node" } : {},

@@ -11,14 +11,14 @@ import {
 import { expectedOf, judge } from "./check.js";
 import { inputsOf } from "./data.js";
 import { hostCost, type HostCost } from "./host-cost.js";
-import { measure, time, type Timing } from "./measure.js";
+import { measure, time, type MeasureOptions, type Timing } from "./measure.js";
 import { BufferMeter } from "./meter.js";
 import type { Options } from "./options.js";
 import { COPY_COMMAND, copyKernels, ours } from "./ours.js";
 import { CPU } from "./peers/cpu.js";
 import { jax } from "./peers/jax.js";
 import { onnxruntime } from "./peers/onnxruntime.js";
-import { tensorflow } from "./peers/tensorflow.js";
+import { dropIn, tensorflow } from "./peers/tensorflow.js";
 import { WRONG, type Row, type Skipped } from "./results.js";
 
 /** What happens while the suite runs. */
@@ -44,6 +44,7 @@ export async function loadPeers(
 ): Promise<Candidate[]> {
   const loaders: Record<string, (device: GPUDevice) => Promise<Candidate>> = {
     tensorflow,
+    "drop-in": dropIn,
     jax,
     onnxruntime,
     cpu: () => Promise.resolve(CPU),
@@ -99,7 +100,8 @@ export async function runCase(
   meter: BufferMeter,
   each: Case,
   candidates: readonly Candidate[],
-  options: Pick<Options, "rounds" | "sampleMs" | "memory" | "patience">,
+  options: Pick<Options, "rounds" | "sampleMs" | "memory" | "patience"> &
+    Pick<MeasureOptions, "pause">,
   paces: Paces = new Map(),
 ): Promise<{ rows: Row[]; skipped: Skipped[] }> {
   const { name, group, layout, dtype, operation } = each;
@@ -140,6 +142,12 @@ export async function runCase(
   for (const candidate of chosen) {
     let prepared: Prepared | undefined;
     try {
+      await options.pause?.();
+    } catch (error) {
+      for (const each of ready) each.prepared.dispose();
+      throw error;
+    }
+    try {
       meter.mark();
       const right = await guarded(device, async () => {
         prepared = await candidate.prepare(device, each, inputs);
@@ -177,12 +185,18 @@ export async function runCase(
   }
   let timings: Timing[];
   try {
-    const { rounds } = options;
+    const { rounds, pause } = options;
     // On a busy machine a short sample may find a quiet moment and a long one does not: all get about the same length.
     const own = ready.filter(({ candidate }) => candidate.kind === "ours");
     const longest = Math.max(0, ...own.map(({ onceMs }) => onceMs));
     const sampleMs = Math.max(options.sampleMs, Math.min(LONGEST_SAMPLE, longest));
-    timings = await measure(ready, { rounds, sampleMs, patienceMs, mostRepeats: 1024 });
+    timings = await measure(ready, {
+      rounds,
+      sampleMs,
+      patienceMs,
+      mostRepeats: 1024,
+      ...(pause && { pause }),
+    });
   } finally {
     for (const { prepared } of ready) prepared.dispose();
   }

@@ -5,6 +5,8 @@ import { shareDevice } from "../gpu.js";
 
 type Core = typeof import("@tensorflow/tfjs-core");
 type Tensor = import("@tensorflow/tfjs-core").Tensor;
+type KernelConfig = import("@tensorflow/tfjs-core").KernelConfig;
+type GradConfig = import("@tensorflow/tfjs-core").GradConfig;
 
 /** What of the backend is needed to submit what it has recorded and not yet submitted. */
 interface Backend {
@@ -23,18 +25,95 @@ function shapeFor(each: Case): number[] {
     : [batch, first, second * rest[0], rest[1]];
 }
 
+/** What computes `tf.batchNorm`, and its gradient. */
+interface Kernels {
+  readonly kernel: KernelConfig;
+  readonly gradient: GradConfig;
+}
+
+const KERNEL = "FusedBatchNorm";
+const BACKEND = "webgpu";
+
+function kernelsOf(tf: Core): Kernels {
+  return { kernel: tf.getKernel(KERNEL, BACKEND), gradient: tf.getGradient(KERNEL) };
+}
+
+/** Both stand side by side in one process: whichever runs puts its own in place first. */
+function put(tf: Core, { kernel, gradient }: Kernels): void {
+  tf.unregisterKernel(KERNEL, BACKEND);
+  tf.registerKernel(kernel);
+  tf.unregisterGradient(KERNEL);
+  tf.registerGradient(gradient);
+}
+
+let stock: Kernels | null = null;
+
+async function load(device: GPUDevice): Promise<Core> {
+  shareDevice(device);
+  const tf: Core = await import("@tensorflow/tfjs-core");
+  await import("@tensorflow/tfjs-core/dist/register_all_gradients.js");
+  await import("@tensorflow/tfjs-backend-webgpu");
+  await tf.setBackend(BACKEND);
+  await tf.ready();
+  stock ??= kernelsOf(tf);
+  return tf;
+}
+
+/** Training's forward; statistics over all axes but the channel's. */
+type Training = (x: Tensor, gamma: Tensor, beta: Tensor, axis: number) => Tensor;
+
 /**
  * TensorFlow.js's WebGPU backend: inference with `tf.batchNorm`; in training `tf.moments` with it, differentiated by
  * `tf.grads`. With the channel first its batchNorm has no gradient, so that there the same is written as arithmetic.
  * Running statistics, which would be more dispatches, are left out.
  */
 export async function tensorflow(device: GPUDevice): Promise<Candidate> {
-  shareDevice(device);
-  const tf: Core = await import("@tensorflow/tfjs-core");
-  await import("@tensorflow/tfjs-core/dist/register_all_gradients.js");
-  await import("@tensorflow/tfjs-backend-webgpu");
-  await tf.setBackend("webgpu");
-  await tf.ready();
+  const tf = await load(device);
+  return candidateOf(tf, device, "TensorFlow.js", stock!, 24, (x, gamma, beta, axis) => {
+    const axes = x.shape.map((_, i) => i).filter((i) => i !== axis);
+    if (axis === x.rank - 1) {
+      const { mean, variance } = tf.moments(x, axes);
+      return normalize(tf, x, mean, variance, gamma, beta);
+    }
+    const { mean, variance } = tf.moments(x, axes, true);
+    const factor = tf.mul(tf.rsqrt(tf.add(variance, EPS)), gamma);
+    return tf.add(tf.mul(tf.sub(x, mean), factor), beta);
+  });
+}
+
+/** The same with this package's drop-in: `tf.batchNorm` on our kernels, training with `batchNormTraining`. */
+export async function dropIn(device: GPUDevice): Promise<Candidate> {
+  const tf = await load(device);
+  const { batchNormTraining, register } = await import("webgpu-batchnorm/tfjs");
+  put(tf, stock!);
+  await register(tf);
+  const name = "TensorFlow.js, drop-in";
+  return candidateOf(tf, device, name, kernelsOf(tf), 6, (x, gamma, beta, axis) => {
+    const flat = (values: Tensor): Tensor => tf.reshape(values, [values.size]);
+    return batchNormTraining(x, flat(gamma), flat(beta), { eps: EPS, axis }).y;
+  });
+}
+
+function normalize(
+  tf: Core,
+  x: Tensor,
+  mean: Tensor,
+  variance: Tensor,
+  gamma: Tensor,
+  beta: Tensor,
+): Tensor {
+  // The kernel broadcasts; its types name only what it can differentiate.
+  return (tf.batchNorm as (...of: unknown[]) => Tensor)(x, mean, variance, beta, gamma, EPS);
+}
+
+function candidateOf(
+  tf: Core,
+  device: GPUDevice,
+  name: string,
+  kernels: Kernels,
+  holdsInTraining: number,
+  training: Training,
+): Candidate {
   const backend = tf.backend() as unknown as Backend;
 
   const submit = async (): Promise<void> => {
@@ -44,7 +123,7 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
   };
 
   return {
-    name: "TensorFlow.js",
+    name,
     kind: "peer",
     version: `@tensorflow/tfjs-backend-webgpu ${tf.version_core}`,
     refuses: ({ dtype, operation }) =>
@@ -53,12 +132,17 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
         : operation === "backward"
           ? "does a forward with every backward"
           : null,
-    holds: ({ operation }) => (operation === "inference" ? 2 : operation === "forward" ? 5 : 24),
+    holds: ({ operation }) =>
+      operation === "inference"
+        ? 2
+        : operation === "forward"
+          ? Math.min(5, holdsInTraining)
+          : holdsInTraining,
     async prepare(_device, each, inputs: Inputs) {
       const shape = shapeFor(each);
       const last = each.layout === "channels-last" || shape.length === 2;
       const channels = inputs.gamma.length;
-      const axes = shape.map((_, i) => i).filter((i) => (last ? i !== shape.length - 1 : i !== 1));
+      const axis = last ? shape.length - 1 : 1;
       const perChannel = last ? [channels] : shape.map((_, i) => (i === 1 ? channels : 1));
       const made: Tensor[] = [];
       const keep = (values: Float32Array, of: number[]): Tensor => {
@@ -69,29 +153,13 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
       const x = keep(inputs.x, shape);
       const gamma = keep(inputs.gamma, perChannel);
       const beta = keep(inputs.beta, perChannel);
-      const normalize = (
-        value: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-      ): Tensor =>
-        // The kernel broadcasts; its types name only what it can differentiate.
-        (tf.batchNorm as (...of: unknown[]) => Tensor)(value, mean, variance, shift, scale, EPS);
-      const composed = (value: Tensor, scale: Tensor, shift: Tensor): Tensor => {
-        if (last) {
-          const { mean, variance } = tf.moments(value, axes);
-          return normalize(value, mean, variance, scale, shift);
-        }
-        const { mean, variance } = tf.moments(value, axes, true);
-        const factor = tf.mul(tf.rsqrt(tf.add(variance, EPS)), scale);
-        return tf.add(tf.mul(tf.sub(value, mean), factor), shift);
-      };
+      const composed = (value: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+        training(value, scale, shift, axis);
       let step: () => Tensor[];
       if (each.operation === "inference") {
         const mean = keep(inputs.mean, perChannel);
         const variance = keep(inputs.variance, perChannel);
-        step = () => [normalize(x, mean, variance, gamma, beta)];
+        step = () => [normalize(tf, x, mean, variance, gamma, beta)];
       } else if (each.operation === "forward") {
         step = () => [composed(x, gamma, beta)];
       } else {
@@ -104,10 +172,12 @@ export async function tensorflow(device: GPUDevice): Promise<Candidate> {
       }
       return {
         async run(repeats) {
+          put(tf, kernels);
           for (let i = 0; i < repeats; i++) tf.dispose(tf.tidy(step));
           await submit();
         },
         async outputs() {
+          put(tf, kernels);
           const results = tf.tidy(step);
           const [y, dx, dGamma, dBeta] = (await Promise.all(
             results.map((each) => each.data()),
