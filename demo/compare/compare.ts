@@ -1,0 +1,321 @@
+import type { Case } from "../../bench/cases.js";
+import { fileNameOf, type Results } from "../../bench/results.js";
+import { h, rich, table } from "../shell/dom.js";
+import { Figure } from "../shell/figure.js";
+import { localise, t, type Text, type Words } from "../shell/language.js";
+import { openPage } from "../shell/page.js";
+import { Settings } from "../shell/settings.js";
+import { Work, type Job } from "../shell/work.js";
+import { LAYERS, objection, OWN, shapeOf } from "./layers.js";
+import {
+  Bench,
+  CANDIDATES,
+  compareOnCpu,
+  sizesUpTo,
+  type CandidateName,
+  type Comparison,
+} from "./measure.js";
+import {
+  markdown,
+  memoryChart,
+  resultsTable,
+  shown,
+  sizesChart,
+  sizesTable,
+  timesChart,
+  timesHeight,
+} from "./present.js";
+
+const CANDIDATE_NAMES: Readonly<Record<CandidateName, Text>> = {
+  ours: { en: "this library", ko: "이 라이브러리" },
+  cpu: { en: "CPU reference", ko: "CPU 참조 구현" },
+  tensorflow: "TensorFlow.js",
+  "drop-in": { en: "TensorFlow.js with the drop-in", ko: "TensorFlow.js + 드롭인" },
+  onnxruntime: "ONNX Runtime Web",
+  jax: "jax-js",
+};
+
+const OPERATION_NAMES: Readonly<Record<string, Words>> = {
+  inference: { en: "inference", ko: "추론" },
+  forward: { en: "training forward", ko: "학습 순전파" },
+  "forward+backward": { en: "forward + backward", ko: "순전파 + 역전파" },
+};
+
+await openPage(
+  {
+    file: "compare.html",
+    title: { en: "Compare", ko: "비교" },
+    lead: {
+      en: "Batch Normalization of one layer by several programs, on this device, in this page. Each result is checked against float64 before anything is timed; then all take turns, so that a slow moment of the machine meets all of them alike.",
+      ko: "한 층의 배치 정규화를 여러 프로그램이 이 기기, 이 페이지에서 계산합니다. 시간을 재기 전에 먼저 결과를 float64와 대조하고, 그다음에는 번갈아 실행해 기기가 잠시 느려져도 모두 똑같이 겪게 합니다.",
+    },
+  },
+  ({ main, found, trouble }) => {
+    const software = !found.device || found.software;
+    const settings = new Settings(
+      {
+        layer: {
+          kind: "choice",
+          label: { en: "Layer", ko: "층" },
+          values: [...LAYERS.map(({ value }) => value), OWN],
+          names: {
+            ...Object.fromEntries(LAYERS.map(({ value, name }) => [value, name])),
+            [OWN]: { en: "a shape of your own", ko: "직접 적기" },
+          },
+          initial: software ? "256x512" : "16x64x56x56",
+        },
+        shape: {
+          kind: "typed",
+          label: { en: "Shape of your own: N, C, …", ko: "직접 적은 모양: N, C, …" },
+          initial: "32x16x14x14",
+          objection,
+        },
+        operation: {
+          kind: "choice",
+          label: { en: "Operation", ko: "연산" },
+          values: ["inference", "forward", "forward+backward"] as const,
+          names: OPERATION_NAMES,
+          initial: "forward+backward",
+        },
+        dtype: {
+          kind: "choice",
+          label: { en: "Stored as", ko: "저장 형식" },
+          values: ["f32", "f16", "bf16"] as const,
+          initial: "f32",
+        },
+        layout: {
+          kind: "choice",
+          label: { en: "Layout", ko: "배치 순서" },
+          values: ["channels-first", "channels-last"] as const,
+          names: {
+            "channels-first": { en: "channels first", ko: "채널 먼저" },
+            "channels-last": { en: "channels last", ko: "채널 나중" },
+          },
+          initial: "channels-first",
+        },
+        effort: {
+          kind: "choice",
+          label: { en: "Samples of each", ko: "후보마다 표본 수" },
+          values: [5, 9, 21] as const,
+          initial: software ? 5 : 9,
+        },
+        candidates: {
+          kind: "several",
+          label: { en: "Candidates", ko: "후보" },
+          values: CANDIDATES,
+          names: CANDIDATE_NAMES,
+          initial: software ? ["ours", "cpu", "tensorflow", "drop-in"] : CANDIDATES,
+        },
+      },
+      { en: "What is compared", ko: "비교할 것" },
+    );
+    settings.element.querySelector("fieldset:has([name=candidates])")?.classList.add("wide");
+    const { values } = settings;
+    const sizing = new Settings(
+      {
+        upto: {
+          kind: "choice",
+          label: { en: "Sizes up to", ko: "최대 크기" },
+          values: [1, 16, 64, 256] as const,
+          names: { 1: "1 MB", 16: "16 MB", 64: "64 MB", 256: "256 MB" },
+          initial: software ? 1 : 64,
+        },
+      },
+      { en: "Sizes", ko: "크기" },
+    );
+    const own = settings.element.querySelector<HTMLElement>(".field:has([name=shape])")!;
+    const hide = (): void => {
+      own.hidden = values.layer !== OWN;
+    };
+    hide();
+    settings.onChange(hide);
+    const bench = found.device ? new Bench(found.device) : null;
+
+    const caseOf = (shape: readonly number[], name: string): Case => ({
+      name,
+      group: "asked",
+      shape,
+      layout: values.layout,
+      dtype: values.dtype,
+      operation: values.operation,
+    });
+    // One run may take long where WebGPU itself is a program.
+    const effort = (): { rounds: number; sampleMs: number; patience: number } => ({
+      rounds: values.effort,
+      sampleMs: values.effort === 5 ? 10 : 20,
+      patience: software ? 4 : 10,
+    });
+
+    let last: Comparison = { rows: [], skipped: [] };
+    let series: Comparison = { rows: [], skipped: [] };
+
+    const chosenShape = (): number[] => shapeOf(values.layer === OWN ? values.shape : values.layer);
+    const compare = new Work({ en: "Compare", ko: "비교 시작" }, async (job) => {
+      const shape = chosenShape();
+      const each = caseOf(shape, shape.join("x"));
+      last = bench
+        ? await bench.compare(each, values.candidates, effort(), job)
+        : await compareOnCpu(each, effort(), job);
+      show();
+      const left = last.skipped.length;
+      return {
+        en: left > 0 ? `Done; ${left} left out, see below.` : "Done; every result is right.",
+        ko:
+          left > 0
+            ? `끝났습니다. ${left}개는 빠졌습니다. 이유는 아래에 있습니다.`
+            : "끝났습니다. 모든 결과가 맞습니다.",
+      };
+    });
+    const sizes = new Work({ en: "Time over size", ko: "크기별 시간" }, async (job: Job) => {
+      const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
+      const rows: Comparison["rows"][number][] = [];
+      const skipped: Comparison["skipped"][number][] = [];
+      for (const [i, { name, shape }] of shapes.entries()) {
+        const each = caseOf(shape, name);
+        const span = [i / shapes.length, (i + 1) / shapes.length] as const;
+        const result = bench
+          ? await bench.compare(each, values.candidates, effort(), job, span)
+          : await compareOnCpu(each, effort(), job);
+        rows.push(...result.rows);
+        skipped.push(...result.skipped);
+        series = { rows, skipped };
+        over.update();
+        showSkipped();
+      }
+      return { en: "Done.", ko: "끝났습니다." };
+    });
+    trouble.addEventListener("abort", () => {
+      for (const work of [compare, sizes]) work.cancel(trouble.reason as Error);
+    });
+
+    const timing = new Figure({
+      title: {
+        en: "Time: medians, with 10 to 90 % of the samples",
+        ko: "시간: 중앙값과 표본의 10~90 % 구간",
+      },
+      height: () => timesHeight(Math.max(6, shown(last.rows).length)),
+      draw: (width) => (last.rows.length > 0 ? timesChart(last.rows, width) : null),
+      table: () => (last.rows.length > 0 ? resultsTable(last.rows) : null),
+    });
+    const memory = new Figure({
+      title: { en: "Peak memory", ko: "최대 메모리" },
+      height: () => timesHeight(5),
+      draw: (width) => memoryChart(last.rows, width),
+      table: () => (last.rows.length > 0 ? resultsTable(last.rows) : null),
+    });
+    const over = new Figure({
+      title: { en: "Time over size, 64 channels", ko: "크기에 따른 시간, 64채널" },
+      height: 380,
+      draw: (width, height) =>
+        series.rows.length > 0 ? sizesChart(series.rows, width, height - 30) : null,
+      table: () => (series.rows.length > 0 ? sizesTable(series.rows) : null),
+    });
+    const results = h("div", { class: "scroll", id: "results", tabindex: 0 });
+    const leftOut = h("ul", { class: "note", id: "left-out" });
+    const leftOutSizes = h("ul", { class: "note", id: "left-out-sizes" });
+
+    const reasons = ({ skipped }: Comparison): HTMLElement[] => {
+      const seen = new Map<string, string[]>();
+      for (const { candidate, reason, name } of skipped)
+        seen.set(`${candidate}: ${reason}`, [...(seen.get(`${candidate}: ${reason}`) ?? []), name]);
+      return [...seen].map(([text, names]) =>
+        h("li", {}, names.length > 1 ? `${text} (${names.join(", ")})` : text),
+      );
+    };
+    const showSkipped = (): void => {
+      leftOut.replaceChildren(...reasons(last));
+      leftOutSizes.replaceChildren(...reasons(series));
+    };
+    const show = (): void => {
+      timing.update();
+      memory.update();
+      showSkipped();
+      results.replaceChildren(...(last.rows.length > 0 ? [table(resultsTable(last.rows))] : []));
+      for (const button of [download, copy]) button.disabled = last.rows.length === 0;
+    };
+
+    const adapter = found.device ? found.name : "CPU";
+    const report = (): Results => ({
+      adapter,
+      host: "browser",
+      runtime: navigator.userAgent,
+      date: new Date().toISOString().slice(0, 10),
+      peers: [
+        ...new Set(
+          last.rows.filter(({ kind }) => kind === "peer").map(({ candidate }) => candidate),
+        ),
+      ],
+      timing: "wall: submit and wait, all alike; device: timestamp queries where there are some",
+      rows: [...last.rows, ...series.rows],
+      skipped: [...last.skipped, ...series.skipped],
+    });
+    const download = h(
+      "button",
+      {
+        type: "button",
+        disabled: true,
+        click: () => {
+          const url = URL.createObjectURL(
+            new Blob([JSON.stringify(report(), null, 2)], { type: "application/json" }),
+          );
+          h("a", { href: url, download: fileNameOf({ adapter, host: "browser" }) }).click();
+          setTimeout(() => {
+            URL.revokeObjectURL(url);
+          }, 1000);
+        },
+      },
+      { en: "Download JSON", ko: "JSON 내려받기" },
+    );
+    const copied = h("span", { class: "note", role: "status" });
+    const copy = h(
+      "button",
+      {
+        type: "button",
+        disabled: true,
+        click: () => {
+          const text = markdown(last.rows, last.skipped, adapter);
+          void navigator.clipboard.writeText(text).then(
+            () => {
+              copied.textContent = t({ en: "Copied.", ko: "복사했습니다." });
+            },
+            () => {
+              // Without permission the text itself is shown, to be copied by hand.
+              copied.replaceChildren(h("pre", {}, text));
+            },
+          );
+        },
+      },
+      { en: "Copy as Markdown", ko: "마크다운으로 복사" },
+    );
+
+    main.append(
+      h(
+        "section",
+        { class: "card", id: "compare" },
+        settings.element,
+        compare.element,
+        rich(
+          {
+            en: "Left is faster. The dashed line is a plain copy of x on this adapter: nothing that reads and writes x once can be much faster. GB/s counts the bytes that the operation must move at least. The error is the largest difference from float64, of y over 1 + |y|, of gradients over what they sum.",
+            ko: "왼쪽일수록 빠릅니다. 점선은 이 어댑터에서 x를 그대로 복사하는 시간으로, x를 한 번 읽고 쓰는 어떤 것도 이보다 크게 빠를 수 없습니다. GB/s는 그 연산이 적어도 옮겨야 하는 바이트로 셈합니다. 오차는 float64와의 가장 큰 차이로, y는 1 + |y|에, 기울기는 더해진 크기에 견준 값입니다.",
+          },
+          "p",
+        ),
+        timing.element,
+        leftOut,
+        results,
+        h("div", { class: "buttons" }, download, copy, copied),
+        memory.element,
+      ),
+      h(
+        "section",
+        { class: "card", id: "sizes" },
+        sizing.element,
+        sizes.element,
+        over.element,
+        leftOutSizes,
+      ),
+    );
+    localise(results, show);
+  },
+);

@@ -1,0 +1,255 @@
+import * as Plot from "@observablehq/plot";
+import { seeded } from "../../scripts/support/random.js";
+import { batches, samplesOf, trainingCount } from "../engine/digits.js";
+import { Figure } from "../shell/figure.js";
+import { t, type Text, type Words } from "../shell/language.js";
+import { Settings } from "../shell/settings.js";
+import { Work } from "../shell/work.js";
+import { ghosts, renormalised } from "./methods.js";
+import { Network, type Method } from "./network.js";
+import { intro, type View } from "./view.js";
+
+const METHODS = ["plain", "ghost", "renormalised", "accumulated"] as const;
+type MethodName = (typeof METHODS)[number];
+const METHOD_NAMES: Readonly<Record<MethodName, Words>> = {
+  plain: { en: "plain", ko: "그대로" },
+  ghost: { en: "ghosts of that size in a batch of 64", ko: "64개 배치를 그 크기로 나눈 고스트" },
+  renormalised: { en: "renormalised", ko: "배치 재정규화" },
+  accumulated: { en: "accumulated over 8 batches", ko: "배치 8개에 걸쳐 누적" },
+};
+const SHORT: Readonly<Record<MethodName, Words>> = {
+  plain: { en: "plain", ko: "그대로" },
+  ghost: { en: "ghosts", ko: "고스트" },
+  renormalised: { en: "renormalised", ko: "재정규화" },
+  accumulated: { en: "accumulated", ko: "누적" },
+};
+const COLOURS: Readonly<Record<MethodName, string>> = {
+  plain: "var(--off)",
+  ghost: "var(--third)",
+  renormalised: "var(--on)",
+  accumulated: "var(--fourth)",
+};
+const SYMBOLS: Readonly<Record<MethodName, string>> = {
+  plain: "square",
+  ghost: "triangle",
+  renormalised: "circle",
+  accumulated: "diamond",
+};
+const SIZES = [2, 4, 8, 16, 64] as const;
+const WHOLE = 64;
+const MICRO = 8;
+
+/** What came of one training. */
+interface Result {
+  readonly method: MethodName;
+  readonly size: number;
+  /** On held-out digits, with running statistics. */
+  readonly evaluation: number;
+  /** The same, with the statistics of batches of the size that it was trained with. */
+  readonly training: number;
+}
+
+/** How many digits a step takes, and how they are normalised. */
+function plan(method: MethodName, size: number): { batch: number; method?: Method } {
+  switch (method) {
+    case "plain":
+      return { batch: size };
+    case "ghost":
+      return { batch: WHOLE, method: ghosts(size) };
+    case "renormalised":
+      return { batch: size, method: renormalised(3, 5) };
+    case "accumulated":
+      // Merged statistics are those of one batch, exactly; so it is run as one.
+      return { batch: MICRO * size };
+  }
+}
+
+export const batchSize: View = {
+  id: "batch-size",
+  name: { en: "Small batches", ko: "작은 배치" },
+  show(lab) {
+    const settings = new Settings(
+      {
+        methods: {
+          kind: "several",
+          label: { en: "Whose statistics", ko: "누구의 통계로" },
+          values: METHODS,
+          names: METHOD_NAMES,
+          initial: lab.software ? ["plain", "renormalised"] : METHODS,
+        },
+        sizes: {
+          kind: "several",
+          label: { en: "Batch sizes", ko: "배치 크기" },
+          values: SIZES.map(String),
+          initial: lab.software ? ["2", "4", "16"] : SIZES.map(String),
+        },
+        steps: {
+          kind: "choice",
+          label: { en: "Steps", ko: "단계 수" },
+          values: [5, 20, 60, 200, 600] as const,
+          initial: lab.software ? 60 : 600,
+        },
+        rate: {
+          kind: "choice",
+          label: { en: "Learning rate", ko: "학습률" },
+          values: [0.02, 0.05, 0.1, 0.3] as const,
+          initial: 0.1,
+        },
+        width: {
+          kind: "choice",
+          label: { en: "Units a layer", ko: "층마다 유닛 수" },
+          values: [16, 32, 100] as const,
+          initial: lab.software ? 32 : 100,
+        },
+      },
+      { en: "The trainings", ko: "학습" },
+    );
+    for (const name of ["methods", "sizes"])
+      settings.element.querySelector(`fieldset:has([name=${name}])`)?.classList.add("wide");
+    const { values } = settings;
+    let results: Result[] = [];
+    const work = new Work({ en: "Train", ko: "학습 시작" }, async (job) => {
+      const digits = await lab.digits();
+      const engine = await lab.engine();
+      const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 8000), 14);
+      const held = samplesOf(digits, trainingCount(digits), digits.count, 14);
+      results = [];
+      const all = SIZES.filter((size) => values.sizes.includes(String(size))).flatMap((size) =>
+        METHODS.filter(
+          (method) => values.methods.includes(method) && !(method === "ghost" && size === WHOLE),
+        ).map((method) => ({ size, method })),
+      );
+      const { steps, rate, width } = values;
+      for (const [i, { size, method }] of all.entries()) {
+        const { batch, method: normalise } = plan(method, size);
+        const network = new Network(engine, {
+          inputs: samples.inputs,
+          depth: 2,
+          width,
+          activation: "relu",
+          initialisation: "he",
+          batchNorm: true,
+          order: "before",
+          seed: 7,
+          ...(normalise && { method: normalise }),
+        });
+        try {
+          const source = batches(samples, batch, seeded(8));
+          for (let step = 0; step < steps; step++) {
+            await job.breathe();
+            const { x, labels } = source.next().value;
+            await network.step(x, labels, { rate, momentum: 0.1 });
+            job.progress((i + (step + 1) / steps) / all.length, {
+              en: `${SHORT[method].en}, batch ${size}: step ${step + 1} of ${steps}`,
+              ko: `${SHORT[method].ko}, 배치 ${size}: ${steps}단계 중 ${step + 1}단계`,
+            });
+          }
+          const evaluation = await network.accuracy(held.x, held.labels, { batch: 200 });
+          await job.breathe();
+          // A batch of two takes as long as one of 200; so many will do.
+          const part = Math.min(held.count, size * 32);
+          const plainly = await network.accuracy(
+            held.x.subarray(0, part * held.inputs),
+            held.labels.subarray(0, part),
+            { training: true, batch: method === "ghost" ? WHOLE : size },
+          );
+          results.push({ method, size, evaluation, training: plainly });
+        } finally {
+          network.dispose();
+        }
+        figure.update();
+      }
+      return { en: "Done.", ko: "끝났습니다." };
+    });
+    const figure: Figure = new Figure({
+      title: {
+        en: "Right on 1,000 held-out digits, in evaluation mode",
+        ko: "따로 둔 숫자 1,000개를 맞힌 비율, 평가 모드",
+      },
+      height: 360,
+      draw: (width, height) => {
+        if (results.length === 0) return null;
+        const at = (each: Result): number => Math.log2(each.size);
+        const shown = [...new Set(results.map(({ method }) => method))];
+        const name = (each: Result): string => t(SHORT[each.method]);
+        const names = shown.map((method) => t(SHORT[method]));
+        return Plot.plot({
+          width,
+          height: height - 40,
+          marginLeft: 46,
+          marginRight: 20,
+          marginBottom: 42,
+          style: { fontSize: "13px" },
+          x: {
+            ticks: SIZES.map((size) => Math.log2(size)),
+            domain: [0.7, 6.3],
+            tickFormat: (v: number) => String(2 ** v),
+            label: t({ en: "batch size →", ko: "배치 크기 →" }),
+          },
+          y: { label: t({ en: "↑ right, %", ko: "↑ 맞힌 비율, %" }), percent: true, grid: true },
+          color: { domain: names, range: shown.map((method) => COLOURS[method]) },
+          symbol: { domain: names, range: shown.map((method) => SYMBOLS[method]), legend: true },
+          marks: [
+            Plot.line(
+              results.filter(({ method }) => method === "plain"),
+              { x: at, y: "training", stroke: name, strokeDasharray: "4 4", sort: "size" },
+            ),
+            Plot.line(results, {
+              x: at,
+              y: "evaluation",
+              z: name,
+              stroke: name,
+              strokeWidth: 2,
+              sort: "size",
+            }),
+            Plot.dot(results, {
+              x: at,
+              y: "evaluation",
+              stroke: name,
+              fill: name,
+              symbol: name,
+              r: 4.5,
+            }),
+          ],
+        });
+      },
+      table: () => {
+        const head: Text[] = [
+          { en: "Batch size", ko: "배치 크기" },
+          { en: "Statistics", ko: "통계" },
+          { en: "Evaluation mode", ko: "평가 모드" },
+          { en: "Training mode", ko: "학습 모드" },
+          { en: "Gap", ko: "차이" },
+        ];
+        return results.length === 0
+          ? null
+          : {
+              caption: { en: "Right on held-out digits", ko: "따로 둔 숫자를 맞힌 비율" },
+              head,
+              rows: results.map(({ size, method, evaluation, training }) => [
+                String(size),
+                SHORT[method],
+                `${(100 * evaluation).toFixed(1)} %`,
+                `${(100 * training).toFixed(1)} %`,
+                `${(100 * (evaluation - training)).toFixed(1).replace("-", "−")}`,
+              ]),
+            };
+      },
+    });
+    return {
+      element: intro(
+        { en: "What of small batches?", ko: "배치가 작으면?" },
+        {
+          en: "With two or four digits in a batch its mean and variance are hardly more than noise: accuracy falls, and training mode (dashed) and evaluation mode part. Every remedy is a choice of whose statistics to use: ghosts go the other way and split a batch of 64 into small ones; renormalisation leads the batch's statistics to the running ones; accumulation takes the statistics of eight batches together.",
+          ko: "배치에 숫자가 둘이나 넷뿐이면 평균과 분산은 거의 잡음입니다. 정확도가 떨어지고, 학습 모드(점선)와 평가 모드가 벌어집니다. 해결책은 모두 누구의 통계를 쓸지 고르는 일입니다. 고스트는 거꾸로 64개 배치를 작은 배치로 나누고, 재정규화는 배치의 통계를 이동 통계 쪽으로 옮기고, 누적은 배치 여덟 개의 통계를 한데 모읍니다.",
+        },
+        "renormalised: <i>y</i> = γ (<i>x̂ r</i> + <i>d</i>) + β, &nbsp; <i>r</i> = clip(σ<sub>B</sub>/σ), &nbsp; <i>d</i> = clip((mean<sub>B</sub> − mean)/σ)",
+        settings.element,
+        work.element,
+        figure.element,
+      ),
+      settings,
+      works: [work],
+    };
+  },
+};

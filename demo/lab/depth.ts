@@ -1,0 +1,512 @@
+import * as Plot from "@observablehq/plot";
+import { histogram, summarise } from "../../scripts/support/histogram.js";
+import { digits3 } from "../../scripts/support/format.js";
+import { samplesOf } from "../engine/digits.js";
+import { h } from "../shell/dom.js";
+import { Figure } from "../shell/figure.js";
+import { t, type Words } from "../shell/language.js";
+import { Settings } from "../shell/settings.js";
+import { Work } from "../shell/work.js";
+import { drawNetwork } from "./drawing.js";
+import {
+  ACTIVATIONS,
+  FLAT,
+  INITIALISATIONS,
+  Network,
+  saturatedShare,
+  type Activation,
+} from "./network.js";
+import { RidgeView, Turn } from "./ridges.js";
+import { afterChanges, intro, OFF, ON, type View } from "./view.js";
+
+export const ACTIVATION_NAMES: Readonly<Record<Activation, string>> = {
+  tanh: "tanh",
+  sigmoid: "sigmoid",
+  relu: "ReLU",
+  "leaky-relu": "leaky ReLU",
+  elu: "ELU",
+};
+export const INITIALISATION_NAMES: Readonly<Record<(typeof INITIALISATIONS)[number], Words>> = {
+  small: { en: "small: sd 0.01", ko: "작게: 표준편차 0.01" },
+  large: { en: "large: sd 1", ko: "크게: 표준편차 1" },
+  xavier: { en: "Xavier: sd 1/√n", ko: "Xavier: 표준편차 1/√n" },
+  he: { en: "He: sd √(2/n)", ko: "He: 표준편차 √(2/n)" },
+};
+
+const BINS = 41;
+
+/** What one layer gives out. */
+interface LayerFacts {
+  readonly layer: number;
+  readonly batchNorm: boolean;
+  readonly mean: number;
+  readonly deviation: number;
+  readonly saturated: number;
+  /** Shares per bin; the first and the last take what lies beyond. */
+  readonly shares: readonly number[];
+}
+
+/** Where the histograms reach: what the activation can give, or where nearly all of it lies once normalised. */
+function axisOf(activation: Activation): readonly [number, number] {
+  switch (activation) {
+    case "tanh":
+      return [-1, 1];
+    case "sigmoid":
+      return [0, 1];
+    case "relu":
+      return [0, 4];
+    case "leaky-relu":
+    case "elu":
+      return [-1, 4];
+  }
+}
+
+function factsOf(
+  values: Float32Array,
+  layer: number,
+  batchNorm: boolean,
+  activation: Activation,
+): LayerFacts {
+  const [low, high] = axisOf(activation);
+  const { mean, deviation } = summarise(values);
+  const clipped = values.map((value) => Math.min(high, Math.max(low, value)));
+  const { counts, total } = histogram(clipped, BINS, low, high);
+  return {
+    layer: layer + 1,
+    batchNorm,
+    mean,
+    deviation,
+    saturated: saturatedShare(activation, values),
+    shares: Array.from(counts, (count) => count / total),
+  };
+}
+
+/** Short enough to stand above a small panel. */
+const short = (value: number): string =>
+  (value === 0 || Math.abs(value) >= 0.01
+    ? Number(value.toFixed(2)).toString()
+    : value.toExponential(0)
+  ).replace("-", "−");
+const percent = (share: number): string =>
+  `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+
+export const depth: View = {
+  id: "depth",
+  name: { en: "Through depth", ko: "깊이에 따라" },
+  show(lab) {
+    const settings = new Settings(
+      {
+        activation: {
+          kind: "choice",
+          label: { en: "Activation", ko: "활성화 함수" },
+          values: ACTIVATIONS,
+          names: ACTIVATION_NAMES,
+          initial: "tanh",
+        },
+        init: {
+          kind: "choice",
+          label: { en: "Weights at the start", ko: "초기 가중치" },
+          values: INITIALISATIONS,
+          names: INITIALISATION_NAMES,
+          initial: "small",
+        },
+        depth: {
+          kind: "range",
+          label: { en: "Layers", ko: "층 수" },
+          min: 2,
+          max: 20,
+          step: 1,
+          initial: 10,
+        },
+        width: {
+          kind: "choice",
+          label: { en: "Units a layer", ko: "층마다 유닛 수" },
+          values: [32, 64, 100, 250, 500, 1000] as const,
+          initial: lab.software ? 64 : 500,
+        },
+        samples: {
+          kind: "choice",
+          label: { en: "Digits in the batch", ko: "배치의 숫자 수" },
+          values: [64, 256, 1000] as const,
+          initial: lab.software ? 64 : 1000,
+        },
+        side: {
+          kind: "choice",
+          label: { en: "Pixels", ko: "픽셀" },
+          values: [14, 28] as const,
+          names: { 14: "14 × 14", 28: "28 × 28" },
+          initial: lab.software ? 14 : 28,
+        },
+        order: {
+          kind: "choice",
+          label: { en: "Batch Normalization stands", ko: "배치 정규화의 자리" },
+          values: ["before", "after"] as const,
+          names: {
+            before: { en: "before the activation", ko: "활성화 앞" },
+            after: { en: "after it", ko: "활성화 뒤" },
+          },
+          initial: "before",
+        },
+      },
+      { en: "The network", ko: "신경망" },
+    );
+    const { values } = settings;
+    let facts: LayerFacts[] = [];
+    let shownFor = { activation: values.activation };
+
+    const work = new Work({ en: "Run", ko: "실행" }, async (job) => {
+      const { activation } = values;
+      const digits = await lab.digits();
+      const engine = await lab.engine();
+      const samples = samplesOf(digits, 0, values.samples, values.side);
+      const found: LayerFacts[] = [];
+      const total = 2 * values.depth;
+      for (const batchNorm of [false, true]) {
+        const network = new Network(engine, {
+          inputs: samples.inputs,
+          depth: values.depth,
+          width: values.width,
+          activation,
+          initialisation: values.init,
+          batchNorm,
+          order: values.order,
+          seed: 1,
+        });
+        try {
+          await network.activations(samples.x, samples.count, async (layer, outputs) => {
+            await job.breathe();
+            found.push(factsOf(outputs, layer, batchNorm, activation));
+            job.progress(found.length / total, {
+              en: `Layer ${layer + 1} …`,
+              ko: `${layer + 1}번째 층 …`,
+            });
+          });
+        } finally {
+          network.dispose();
+        }
+      }
+      facts = found;
+      shownFor = { activation };
+      update();
+      const last = (batchNorm: boolean): LayerFacts =>
+        found.filter((each) => each.batchNorm === batchNorm).at(-1)!;
+      const [off, on] = [last(false), last(true)];
+      return {
+        en: `Last layer: deviation ${digits3(off.deviation)} without, ${digits3(on.deviation)} with; saturated ${percent(off.saturated)} and ${percent(on.saturated)}.`,
+        ko: `마지막 층: 표준편차 ${digits3(off.deviation)}(없이), ${digits3(on.deviation)}(함께), 포화 ${percent(off.saturated)}, ${percent(on.saturated)}.`,
+      };
+    });
+
+    const lines = (
+      title: Words,
+      y: (each: LayerFacts) => number,
+      log: boolean,
+      label: Words,
+    ): Figure =>
+      new Figure({
+        title,
+        height: 250,
+        draw: (width, height) => {
+          if (facts.length === 0) return null;
+          const positive = facts.filter((each) => !log || y(each) > 0);
+          return Plot.plot({
+            width,
+            height,
+            marginLeft: 56,
+            marginBottom: 40,
+            marginRight: 86,
+            style: { fontSize: "13px" },
+            x: {
+              label: t({ en: "layer →", ko: "층 →" }),
+              tickFormat: "d",
+              ticks: Math.min(10, values.depth),
+              domain: [1, Math.max(...facts.map(({ layer }) => layer))],
+            },
+            y: {
+              label: t(label),
+              grid: true,
+              ...(log
+                ? {
+                    type: "log",
+                    domain: decades(positive.map(y)),
+                    ticks: 5,
+                    tickFormat: (v: number) => v.toExponential(0),
+                  }
+                : { domain: [0, 100], percent: true }),
+            },
+            marks: [
+              Plot.line(positive, {
+                x: "layer",
+                y,
+                z: "batchNorm",
+                stroke: (each: LayerFacts) => (each.batchNorm ? "var(--on)" : "var(--off)"),
+                strokeWidth: 2,
+              }),
+              Plot.dot(positive, {
+                x: "layer",
+                y,
+                r: 4,
+                fill: (each: LayerFacts) => (each.batchNorm ? "var(--on)" : "var(--off)"),
+                symbol: (each: LayerFacts) => (each.batchNorm ? "circle" : "square"),
+              }),
+              Plot.text(
+                positive.filter(
+                  ({ layer, batchNorm }) =>
+                    layer ===
+                    Math.max(
+                      ...positive
+                        .filter((each) => each.batchNorm === batchNorm)
+                        .map((each) => each.layer),
+                    ),
+                ),
+                {
+                  x: "layer",
+                  y,
+                  dx: 10,
+                  textAnchor: "start",
+                  text: (each: LayerFacts) =>
+                    t(each.batchNorm ? { en: "with", ko: "함께" } : { en: "without", ko: "없이" }),
+                  fill: (each: LayerFacts) => (each.batchNorm ? "var(--on)" : "var(--off)"),
+                },
+              ),
+            ],
+          });
+        },
+        table: () =>
+          facts.length === 0
+            ? null
+            : {
+                caption: title,
+                head: [{ en: "Layer", ko: "층" }, OFF, ON],
+                rows: pairs(facts).map(([off, on]) => [
+                  String(off.layer),
+                  log ? y(off).toExponential(2) : percent(y(off)),
+                  log ? y(on).toExponential(2) : percent(y(on)),
+                ]),
+              },
+      });
+    const deviation = lines(
+      { en: "Standard deviation of the activations", ko: "활성값의 표준편차" },
+      (each) => each.deviation,
+      true,
+      { en: "↑ standard deviation (log)", ko: "↑ 표준편차 (로그)" },
+    );
+    const saturation = lines(
+      { en: "Saturated units", ko: "포화된 유닛" },
+      (each) => each.saturated,
+      false,
+      { en: "↑ share, %", ko: "↑ 비율, %" },
+    );
+
+    const columns = (width: number): number =>
+      width < 480 ? 3 : width < 800 ? 5 : Math.min(10, Math.max(5, values.depth));
+    const rowsOf = (width: number): number => Math.ceil(values.depth / columns(width));
+    const panels = (batchNorm: boolean): Figure =>
+      new Figure({
+        title: batchNorm ? ON : OFF,
+        height: (width) => rowsOf(width) * 118 + 30,
+        draw: (width, height) => {
+          const own = facts.filter((each) => each.batchNorm === batchNorm);
+          if (own.length === 0) return null;
+          const [low, high] = axisOf(shownFor.activation);
+          const step = (high - low) / BINS;
+          const across = columns(width);
+          const bars = own.flatMap((each) => {
+            const most = Math.max(...each.shares);
+            return each.shares.map((share, i) => ({
+              x1: low + i * step,
+              x2: low + (i + 1) * step,
+              y: share / most,
+              fx: (each.layer - 1) % across,
+              fy: Math.floor((each.layer - 1) / across),
+            }));
+          });
+          const facets = own.map((each) => ({
+            ...each,
+            fx: (each.layer - 1) % across,
+            fy: Math.floor((each.layer - 1) / across),
+          }));
+          return Plot.plot({
+            width,
+            height,
+            marginLeft: 4,
+            marginRight: 4,
+            marginTop: 48,
+            marginBottom: 26,
+            style: { fontSize: "11px" },
+            fx: { axis: null, domain: Array.from({ length: across }, (_, i) => i), padding: 0.12 },
+            fy: { axis: null, padding: 0.46 },
+            x: { ticks: [low, (low + high) / 2, high], label: null, tickFormat: short },
+            y: { axis: null, domain: [0, 1] },
+            marks: [
+              Plot.rectY(bars, {
+                fx: "fx",
+                fy: "fy",
+                x1: "x1",
+                x2: "x2",
+                y: "y",
+                fill: batchNorm ? "var(--on)" : "var(--off)",
+              }),
+              Plot.ruleY([0]),
+              Plot.text(facets, {
+                fx: "fx",
+                fy: "fy",
+                frameAnchor: "top-left",
+                dy: -44,
+                lineHeight: 1.25,
+                text: (each: LayerFacts) =>
+                  `${t({ en: "layer", ko: "층" })} ${each.layer}\n${short(each.mean)} ± ${short(each.deviation)}\n${t({ en: "flat", ko: "포화" })} ${percent(each.saturated)}`,
+              }),
+            ],
+          });
+        },
+        table: () => {
+          const own = facts.filter((each) => each.batchNorm === batchNorm);
+          return own.length === 0
+            ? null
+            : {
+                caption: batchNorm ? ON : OFF,
+                head: [
+                  { en: "Layer", ko: "층" },
+                  { en: "Mean", ko: "평균" },
+                  { en: "Standard deviation", ko: "표준편차" },
+                  { en: "Saturated", ko: "포화" },
+                ],
+                rows: own.map((each) => [
+                  String(each.layer),
+                  each.mean.toExponential(2).replace("-", "−"),
+                  each.deviation.toExponential(2),
+                  percent(each.saturated),
+                ]),
+              };
+        },
+      });
+    const small = [panels(false), panels(true)];
+
+    const turn = new Turn();
+    const { device } = lab.found;
+    const ridges = device
+      ? [new RidgeView(device, OFF, turn), new RidgeView(device, ON, turn)]
+      : [];
+    const spin = (around: number, above: number, text: Words): HTMLElement =>
+      h(
+        "button",
+        {
+          type: "button",
+          click: () => {
+            turn.by(around, above);
+          },
+        },
+        text,
+      );
+
+    const drawing = h("div", { class: "drawing" });
+    const update = (): void => {
+      for (const each of [deviation, saturation, ...small]) each.update();
+      drawNetwork(drawing, values);
+      if (facts.length === 0) return;
+      const [low, high] = axisOf(shownFor.activation);
+      ridges.forEach((view, i) => {
+        const own = facts.filter((each) => each.batchNorm === (i === 1));
+        view.show({
+          low,
+          high,
+          colour: i === 1 ? "var(--on)" : "var(--off)",
+          ridges: own.map(({ layer, shares }) => {
+            const most = Math.max(...shares);
+            return { name: String(layer), heights: shares.map((share) => (0.75 * share) / most) };
+          }),
+        });
+      });
+    };
+    drawNetwork(drawing, values);
+    settings.onChange(() => {
+      drawNetwork(drawing, values);
+    });
+    afterChanges(settings, () => void work.start());
+
+    const element = h(
+      "div",
+      {},
+      intro(
+        { en: "Activations through depth", ko: "깊이에 따른 활성값" },
+        {
+          en: `Weights multiply layer after layer. With small ones the activations shrink to nothing, with large ones every tanh ends up in its flat part, where no gradient comes through (<em>flat</em>: less than ${100 * FLAT} % of the largest slope is left). Now switch the weights and compare: with Batch Normalization the layers look alike whatever they start from.`,
+          ko: `가중치는 층을 지날 때마다 거듭 곱해집니다. 작게 시작하면 활성값이 0으로 사라지고, 크게 시작하면 모든 tanh가 평평한 곳으로 몰려 기울기가 흐르지 못합니다(<em>포화</em>: 남은 기울기가 최대의 ${100 * FLAT} % 미만). 초기 가중치를 바꿔 가며 견주어 보세요. 배치 정규화를 넣으면 어디서 시작하든 층들이 서로 비슷해집니다.`,
+        },
+        "<i>h</i><sub>0</sub> = digits, &nbsp; <i>a</i> = <i>h</i><sub>l−1</sub><i>W</i><sub>l</sub>, &nbsp; <i>h</i><sub>l</sub> = φ(BN(<i>a</i>)), &nbsp; BN(<i>a</i>) = γ (<i>a</i> − mean) / √(var + ε) + β",
+        settings.element,
+        work.element,
+        drawing,
+        h("div", { class: "pair" }, deviation.element, saturation.element),
+      ),
+      h(
+        "section",
+        { class: "card" },
+        h("h3", {}, { en: "Every layer's activations", ko: "층마다의 활성값" }),
+        h(
+          "p",
+          { class: "note" },
+          {
+            en: "Each panel is one layer; its bars are scaled to its own highest one, and the outermost ones take what lies beyond. Above it: mean ± standard deviation, and the share of saturated units.",
+            ko: "칸 하나가 한 층입니다. 막대는 그 층의 가장 높은 막대에 맞췄고, 양끝 막대에는 범위를 벗어난 값도 들어 있습니다. 위의 글은 평균 ± 표준편차와 포화된 유닛의 비율입니다.",
+          },
+        ),
+        ...small.map((each) => each.element),
+      ),
+      h(
+        "section",
+        { class: "card" },
+        h("h3", {}, { en: "The same in space", ko: "같은 것을 입체로" }),
+        h(
+          "p",
+          { class: "note" },
+          ridges.length > 0
+            ? {
+                en: "Layer by value by density. Drag to turn, or use the arrow keys.",
+                ko: "층, 값, 밀도의 입체 그림입니다. 끌거나 화살표 키로 돌려 보세요.",
+              }
+            : {
+                en: "This view is drawn with WebGPU, which is missing here; the panels above show the same.",
+                ko: "이 그림은 WebGPU로 그리는데 여기에는 없습니다. 위의 칸들이 같은 내용을 보여 줍니다.",
+              },
+        ),
+        ridges.length > 0
+          ? h(
+              "div",
+              { class: "buttons" },
+              spin(-15, 0, { en: "Turn left", ko: "왼쪽으로" }),
+              spin(15, 0, { en: "Turn right", ko: "오른쪽으로" }),
+              spin(0, 10, { en: "Higher", ko: "위로" }),
+              spin(0, -10, { en: "Lower", ko: "아래로" }),
+            )
+          : null,
+        h("div", { class: "pair" }, ...ridges.map((each) => each.element)),
+      ),
+    );
+    return {
+      element,
+      settings,
+      works: [work],
+      begin: () => void work.start(),
+      end: () => {
+        for (const each of ridges) each.destroy();
+      },
+    };
+  },
+};
+
+/** Whole powers of ten around them, two at least. */
+function decades(values: readonly number[]): [number, number] {
+  const high = Math.ceil(Math.log10(Math.max(...values)));
+  const low = Math.min(high - 2, Math.floor(Math.log10(Math.min(...values))));
+  return [10 ** low, 10 ** high];
+}
+
+function pairs(facts: readonly LayerFacts[]): [LayerFacts, LayerFacts][] {
+  const off = facts.filter(({ batchNorm }) => !batchNorm);
+  return off.flatMap((each): [LayerFacts, LayerFacts][] => {
+    const on = facts.find(({ batchNorm, layer }) => batchNorm && layer === each.layer);
+    return on ? [[each, on]] : [];
+  });
+}

@@ -1,0 +1,104 @@
+import { openEngine, type Engine } from "../engine/engine.js";
+import { loadDigits } from "../engine/digits.js";
+import { read, write } from "../shell/address.js";
+import { h } from "../shell/dom.js";
+import { openPage } from "../shell/page.js";
+import { batchSize } from "./batch-size.js";
+import { convolution } from "./convolution.js";
+import { depth } from "./depth.js";
+import { learned } from "./learned.js";
+import { noise } from "./noise.js";
+import { sameShape } from "./same-shape.js";
+import { sliders } from "./sliders.js";
+import { testTime } from "./test-time.js";
+import { training } from "./training.js";
+import type { Lab, Shown, View } from "./view.js";
+
+const VIEWS: readonly View[] = [
+  depth,
+  training,
+  sliders,
+  learned,
+  sameShape,
+  noise,
+  testTime,
+  batchSize,
+  convolution,
+];
+
+await openPage(
+  {
+    file: "lab.html",
+    title: { en: "Lab", ko: "실험실" },
+    lead: {
+      en: "What the lecture says about Batch Normalization, each claim with an experiment on real handwritten digits that runs now, in this page. Change anything; the address keeps it.",
+      ko: "강의에서 배치 정규화에 대해 하는 말을 하나씩, 실제 손글씨 숫자로 지금 이 페이지에서 실험합니다. 무엇이든 바꿔 보세요. 설정은 주소에 남습니다.",
+    },
+  },
+  ({ main, found, trouble }) => {
+    let engine: Promise<Engine> | null = null;
+    const software = !found.device || found.software;
+    const lab: Lab = {
+      found,
+      software,
+      digits: loadDigits,
+      engine: () => (engine ??= openEngine(found.device, software)),
+    };
+    const panel = h("div", { role: "tabpanel", id: "panel", "aria-labelledby": "" });
+    let shown: Shown | null = null;
+
+    const leave = (): void => {
+      for (const work of shown?.works ?? []) work.cancel();
+      shown?.settings?.forget();
+      shown?.end?.();
+      shown = null;
+    };
+    const enter = (view: View): void => {
+      leave();
+      write({ view: view.id });
+      shown = view.show(lab);
+      panel.replaceChildren(shown.element);
+      panel.setAttribute("aria-labelledby", `tab-${view.id}`);
+      tabs.forEach((tab, i) => {
+        const chosen = VIEWS[i] === view;
+        tab.setAttribute("aria-selected", String(chosen));
+        tab.tabIndex = chosen ? 0 : -1;
+      });
+      shown.begin?.();
+    };
+    const tabs = VIEWS.map((view) =>
+      h(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          id: `tab-${view.id}`,
+          "aria-controls": "panel",
+          click: () => {
+            enter(view);
+          },
+        },
+        view.name,
+      ),
+    );
+    const list = h(
+      "div",
+      { class: "tabs", role: "tablist", "aria-label": { en: "experiments", ko: "실험" } },
+      ...tabs,
+    );
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step === undefined) return;
+      const at = tabs.indexOf(document.activeElement as HTMLButtonElement);
+      const next = (at + step + tabs.length) % tabs.length;
+      tabs[next]!.focus();
+      enter(VIEWS[next]!);
+      event.preventDefault();
+    });
+    main.append(list, panel);
+    trouble.addEventListener("abort", () => {
+      for (const work of shown?.works ?? []) work.cancel(trouble.reason as Error);
+    });
+    enter(VIEWS.find(({ id }) => id === read("view")) ?? depth);
+  },
+);

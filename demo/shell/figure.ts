@@ -1,0 +1,69 @@
+import { append, h, table, type Table } from "./dom.js";
+import { localise, t, type Text } from "./language.js";
+
+export interface FigureOptions {
+  readonly title: Text;
+  /** Kept free for the chart, in pixels, so that nothing jumps; a function of the width where that matters. */
+  readonly height: number | ((width: number) => number);
+  /** Draws at a width; null where there is nothing yet. */
+  draw(width: number, height: number): Element | readonly Element[] | null;
+  /** The same in numbers. */
+  table(): Table | null;
+}
+
+/** A chart with its title, redrawn when width or language change, and its table folded away beneath. */
+export class Figure {
+  readonly element: HTMLElement;
+  readonly #chart: HTMLElement;
+  readonly #cells: HTMLElement;
+  #width = 0;
+
+  constructor(private readonly options: FigureOptions) {
+    this.#chart = h("div", { class: "chart" });
+    this.#cells = h("div", {
+      class: "scroll",
+      tabindex: 0,
+      role: "region",
+      "aria-label": { en: "table", ko: "표" },
+    });
+    this.element = h(
+      "figure",
+      {},
+      h("figcaption", {}, options.title),
+      this.#chart,
+      h("details", {}, h("summary", {}, { en: "As a table", ko: "표로 보기" }), this.#cells),
+    );
+    new ResizeObserver(() => {
+      if (Math.abs(this.#chart.clientWidth - this.#width) > 1) this.#draw();
+    }).observe(this.#chart);
+    localise(this.element, () => {
+      this.update();
+    });
+  }
+
+  /** Draws anew what has changed. */
+  update(): void {
+    this.#draw();
+    const cells = this.options.table();
+    this.#cells.replaceChildren(cells ? table(cells) : h("p", { class: "note" }, NOTHING));
+  }
+
+  #draw(): void {
+    const width = this.#chart.clientWidth;
+    this.#width = width;
+    const { height } = this.options;
+    const pixels = typeof height === "number" ? height : height(Math.max(width, 280));
+    this.#chart.style.minHeight = `${pixels}px`;
+    if (width === 0) return;
+    const drawn = this.options.draw(width, pixels);
+    this.#chart.replaceChildren();
+    if (drawn === null) append(this.#chart, [h("p", { class: "empty" }, NOTHING)]);
+    else append(this.#chart, Array.isArray(drawn) ? (drawn as Element[]) : [drawn as Element]);
+    for (const svg of this.#chart.querySelectorAll("svg")) {
+      if (!svg.hasAttribute("aria-label")) svg.setAttribute("aria-label", t(this.options.title));
+      svg.setAttribute("role", "img");
+    }
+  }
+}
+
+const NOTHING = { en: "Nothing yet.", ko: "아직 결과가 없습니다." };
