@@ -2,8 +2,7 @@
  * `npm start`: Batch Normalization of 10,000 handwritten digits on whatever adapter there is, checked against
  * float64, timed against a plain copy. Exit status 1 where a check fails.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { extentOf } from "../src/descriptor.js";
 import { tensor, type BatchNorm } from "../src/index.js";
@@ -18,7 +17,7 @@ import {
   type Inputs,
   type Verdict,
 } from "./support/check.js";
-import { packDigits, PIXELS, SIDE, takeDigits, type Digits } from "./support/digits.js";
+import { PIXELS, SIDE, takeDigits, type Digits } from "./support/digits.js";
 import { moduleFor, runOnDevice } from "./support/experiment.js";
 import {
   byteText,
@@ -30,7 +29,10 @@ import {
   times,
 } from "./support/format.js";
 import { channelOf, histogram, summarise, type Histogram } from "./support/histogram.js";
+import { loadDigits } from "./support/load-digits.js";
+import { trainBriefly, type BriefTraining } from "./support/brief-training.js";
 import { median } from "./support/median.js";
+import { openNodeEngine } from "./support/node-engine.js";
 import { paint } from "./support/paint.js";
 import { pictureOf, type Panel } from "./support/picture.js";
 import { Progress } from "./support/progress.js";
@@ -74,17 +76,13 @@ function adapterName(device: GPUDevice): string {
   return name.includes("(software)") ? `${name}: no GPU was found` : name;
 }
 
-async function loadDigits(): Promise<Digits> {
-  const folder = dirname(createRequire(import.meta.url).resolve("mnist/package.json"));
-  const files: ArrayLike<number>[] = [];
+async function readDigits(): Promise<Digits> {
   const progress = new Progress("reading", 10);
-  for (let digit = 0; digit < 10; digit++) {
-    const text = await readFile(join(folder, "src", "digits", `${digit}.json`), "utf8");
-    files.push((JSON.parse(text) as { data: number[] }).data);
+  const digits = await loadDigits(() => {
     progress.tick();
-  }
+  });
   progress.end();
-  return packDigits(files);
+  return digits;
 }
 
 /** What one epoch left behind. */
@@ -390,6 +388,51 @@ async function reportTimes(
   );
 }
 
+/** Training with and without, by TensorFlow.js with the drop-in: the demo's network, few steps, the same batches. */
+async function reportTraining(device: GPUDevice, digits: Digits): Promise<void> {
+  const software = describeAdapter(device).includes("(software)");
+  const engine = await openNodeEngine(device, software);
+  const options = {
+    steps: software ? 50 : 280,
+    batch: 32,
+    rate: 0.05,
+    held: software ? 500 : 1000,
+  };
+  const progress = new Progress("training", 2 * options.steps);
+  const results = await trainBriefly(engine, digits, {
+    ...options,
+    tick: () => {
+      progress.tick();
+    },
+  });
+  progress.end();
+  heading(
+    "Training",
+    `two convolutions, ${options.steps} steps of ${options.batch} digits, TensorFlow.js with the drop-in`,
+  );
+  printTable(
+    [
+      { title: "" },
+      right("first loss"),
+      right("last ten"),
+      right(`right of ${options.held} held out`),
+      right("ms a step"),
+    ],
+    results.map(({ batchNorm, firstLoss, lastLoss, accuracy, msPerStep }) => [
+      batchNorm ? "with Batch Normalization" : "without",
+      firstLoss.toFixed(3),
+      lastLoss.toFixed(3),
+      `${(100 * accuracy).toFixed(1)} %`,
+      digits3(msPerStep),
+    ]),
+  );
+  const [without, withBn] = results as [BriefTraining, BriefTraining];
+  const learns = withBn.lastLoss < 0.7 * withBn.firstLoss;
+  say(
+    `  held-out accuracy: ${(100 * withBn.accuracy).toFixed(1)} % with Batch Normalization, ${(100 * without.accuracy).toFixed(1)} % without; it learns: ${passOrFail(learns)}`,
+  );
+}
+
 async function drawPicture(digits: Digits, images: Epoch, features: Epoch): Promise<void> {
   const data = summarise(digits.pixels);
   const panels: Panel[] = [
@@ -428,7 +471,7 @@ device.addEventListener("uncapturederror", ({ error }) => {
   failures += 1;
   say(`  ${paint.red("The device reported:")} ${error.message}`);
 });
-const digits = await loadDigits();
+const digits = await readDigits();
 say();
 say(`  adapter   ${adapterName(device)}`);
 say(`  data      ${grouped(digits.count)} MNIST digits of ${SIDE} × ${SIDE}, 0 to 255`);
@@ -485,6 +528,7 @@ await reportTimes(device, [
   [16, 64, 56, 56],
 ]);
 await drawPicture(digits, images, features);
+await reportTraining(device, digits);
 
 say();
 say(`  picture   ${relative(process.cwd(), PICTURE)}, histograms before and after`);

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { judge, judgeAll, ulp, type Inputs } from "../../scripts/support/check.js";
-import { packDigits, PIXELS, takeDigits } from "../../scripts/support/digits.js";
+import {
+  bytesOfDigits,
+  digitsFromBytes,
+  packDigits,
+  PIXELS,
+  takeDigits,
+} from "../../scripts/support/digits.js";
 import { byteText, digits3, percent, scientific, times } from "../../scripts/support/format.js";
 import { channelOf, histogram, summarise, ticks } from "../../scripts/support/histogram.js";
 import { median } from "../../scripts/support/median.js";
@@ -9,13 +15,7 @@ import { barOf, Progress } from "../../scripts/support/progress.js";
 import { normals, seeded, uniforms } from "../../scripts/support/random.js";
 import { table, widthOf } from "../../scripts/support/table.js";
 import { measure } from "../../scripts/support/timing.js";
-import {
-  objection,
-  parseShape,
-  readSettings,
-  shapeInMemory,
-  writeSettings,
-} from "../../demo/settings.js";
+import { LAYERS, objection, shapeOf } from "../../demo/compare/layers.js";
 import { extentOf } from "../../src/descriptor.js";
 import * as reference from "../../src/reference.js";
 
@@ -145,6 +145,12 @@ describe("digits", () => {
     }
     expect(Array.from(digits.labels).sort()).toEqual([0, 0, 0, 1, 1, 2, 2, 2, 2]);
     expect(Array.from(digits.labels)).not.toEqual([0, 0, 0, 1, 1, 2, 2, 2, 2]);
+  });
+
+  test("survive the way through one file", () => {
+    const digits = packDigits([file(0, 3), file(1, 2)]);
+    expect(digitsFromBytes(bytesOfDigits(digits))).toEqual(digits);
+    expect(() => digitsFromBytes(bytesOfDigits(digits).subarray(1))).toThrow(/785 bytes each/);
   });
 });
 
@@ -276,39 +282,18 @@ describe("picture", () => {
   });
 });
 
-describe("the demo's settings", () => {
-  test("survive the way through the address", () => {
-    const settings = {
-      data: "digits",
-      shape: [128, 784],
-      layout: "channels-last",
-      run: "inference",
-      channel: 407,
-    } as const;
-    expect(readSettings(writeSettings(settings))).toEqual(settings);
-    expect(writeSettings(readSettings(""))).toBe("");
-  });
-
-  test("fall back where the address makes no sense", () => {
-    expect(readSettings("?shape=1,x&run=fly&layout=upside-down&channel=-3")).toEqual(
-      readSettings(""),
-    );
-    expect(readSettings("?shape=4,2&channel=99").channel).toBe(1);
-  });
-
-  test("shapes are read as people write them, and refused in words", () => {
-    expect(["32, 64, 28,28", "[32,64,28,28]", "32x64×28 28"].map(parseShape)).toEqual(
+describe("the demo's shapes", () => {
+  test("are read as people write them, and refused in words", () => {
+    expect(["32x64x28x28", " 32, 64, 28,28 ", "32×64×28×28"].map(shapeOf)).toEqual(
       new Array(3).fill([32, 64, 28, 28]),
     );
-    const objects = (shape: number[], run: "training" | "inference" = "training"): string | null =>
-      objection({ data: "random", shape, run });
-    expect(objects([32, 64])).toBeNull();
-    expect(objects(parseShape("32, b"))).toMatch(/Whole numbers/);
-    expect(objects([5])).toMatch(/Two to five/);
-    expect(objects([0, 5])).toMatch(/at least 1/);
-    expect(objects([1, 5])).toMatch(/more than one value/);
-    expect(objects([1, 5], "inference")).toBeNull();
-    expect(objects([100_000, 1000])).toMatch(/At most/);
-    expect(shapeInMemory({ shape: [2, 3, 4, 5], layout: "channels-last" })).toEqual([2, 4, 5, 3]);
+    for (const { value } of LAYERS) expect(objection(value)).toBeNull();
+    expect(objection("32x64")).toBeNull();
+    const english = (text: string): string => (objection(text) as { en: string }).en;
+    expect(english("5")).toMatch(/Two to five/);
+    expect(english("32, b")).toMatch(/Two to five/);
+    expect(english("0x5")).toMatch(/at least 1/);
+    expect(english("1x5")).toMatch(/more than one value/);
+    expect(english("100000x1000")).toMatch(/At most/);
   });
 });
