@@ -101,6 +101,19 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
         },
       },
+      {
+        resolve: { alias },
+        assetsInclude,
+        test: {
+          name: "demo",
+          include: ["test/demo/**/*.test.ts"],
+          environment: "node",
+          maxWorkers,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          sequence: { groupOrder: 3 },
+        },
+      },
     ],
   },
 });

@@ -1,0 +1,446 @@
+import { readFile } from "node:fs/promises";
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import * as reference from "webgpu-batchnorm/reference";
+import { samplesOf, trainingCount } from "../../demo/engine/digits.js";
+import { featureOf } from "../../demo/lab/feature.js";
+import { deviationOf, saturatedShare } from "../../demo/lab/network.js";
+import type { Digits } from "../../scripts/support/digits.js";
+import { summarise } from "../../scripts/support/histogram.js";
+import { loadDigits } from "../../scripts/support/load-digits.js";
+import { normals } from "../../scripts/support/random.js";
+import { openSite, type OpenPage, type Site } from "../support/site.js";
+
+let site: Site;
+let digits: Digits;
+let opened: OpenPage[] = [];
+
+beforeAll(async () => {
+  [site, digits] = await Promise.all([openSite(), loadDigits()]);
+}, 120_000);
+afterAll(async () => {
+  await site.close();
+});
+// Whatever a test did, no page may have complained.
+afterEach(async () => {
+  const complaints = opened.flatMap((each) => each.complaints);
+  await Promise.all(opened.map(({ page }) => page.context().close()));
+  opened = [];
+  expect(complaints, "the pages' complaints").toEqual([]);
+});
+
+async function open(...of: Parameters<Site["open"]>): Promise<Page> {
+  const each = await site.open(...of);
+  opened.push(each);
+  return each.page;
+}
+
+/** Waits until a piece of work has ended, and says how. */
+async function ended(page: Page, selector = ".work"): Promise<string> {
+  await page.waitForSelector(
+    `${selector}:is([data-state=done],[data-state=failed],[data-state=cancelled])`,
+    { timeout: 120_000 },
+  );
+  return (await page.locator(`${selector} .status`).textContent()) ?? "";
+}
+
+async function run(page: Page, selector = ".work"): Promise<string> {
+  await page.locator(`${selector} .primary`).click();
+  return ended(page, selector);
+}
+
+/** The cells of the nth figure's table, or of any table. */
+async function cells(page: Page, selector: string): Promise<string[][]> {
+  return page
+    .locator(`${selector} tbody tr`)
+    .evaluateAll((rows) =>
+      rows.map((row) => Array.from(row.children, (cell) => cell.textContent ?? "")),
+    );
+}
+const figure = (title: string): string => `figure:has(> figcaption:text-is("${title}"))`;
+const number = (text: string | undefined): number =>
+  Number((text ?? "").replace("−", "-").replace(/[^\d.e+-]/g, ""));
+const fact = async (page: Page, name: string): Promise<number> =>
+  number((await page.locator(`[data-fact="${name}"]`).textContent()) ?? "");
+
+const WITHOUT_GPU = {
+  prepare: (page: Page) =>
+    page.addInitScript(() => {
+      Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined });
+    }),
+};
+
+describe("every page", () => {
+  test.each(["index.html", "compare.html", "lab.html?view=shape", "digits.html"])(
+    "%s stands under a path, in two languages, at 360 pixels, in light and dark",
+    async (address) => {
+      const page = await open(address, {
+        viewport: { width: 360, height: 740 },
+        colorScheme: "dark",
+      });
+      const title = page.locator("h1");
+      const english = await title.textContent();
+      const ground = (): Promise<string> =>
+        page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      const dark = await ground();
+      await page.getByRole("button", { name: "Light" }).click();
+      expect(await ground()).not.toBe(dark);
+      await page.getByRole("button", { name: "한국어" }).click();
+      expect(await title.textContent()).not.toBe(english);
+      expect(page.url()).toContain("lang=ko");
+      expect(await page.evaluate(() => document.documentElement.lang)).toBe("ko");
+      const wider = await page.evaluate(
+        () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+      );
+      expect(wider, "the page scrolls sideways").toBe(false);
+      // Words that were forgotten in one of the languages would be missing here.
+      expect(await page.locator("main").textContent()).toMatch(/[가-힣]{2}/);
+    },
+  );
+
+  test("a machine without WebGPU is told what to do, and the reference runs", async () => {
+    const page = await open("compare.html?layer=own&shape=16x8&operation=inference", WITHOUT_GPU);
+    expect(await page.locator(".notice").textContent()).toMatch(/no WebGPU.*Chrome/s);
+    await run(page, "#compare .work");
+    const rows = await cells(page, "#results");
+    expect(rows.map(([name]) => name)).toEqual(["CPU reference"]);
+    const lab = await open(
+      "lab.html?view=depth&depth=2&width=32&samples=64&init=he&side=14",
+      WITHOUT_GPU,
+    );
+    expect(await ended(lab)).toMatch(/^Last layer: deviation/);
+  });
+
+  test("a lost device stops the work, says so, and a button starts again", async () => {
+    const page = await open("lab.html?view=training&steps=300", {
+      prepare: (each) =>
+        each.addInitScript(`
+          const { requestDevice } = GPUAdapter.prototype;
+          GPUAdapter.prototype.requestDevice = async function (...of) {
+            const device = await requestDevice.apply(this, of);
+            window.lose = () => device.destroy();
+            return device;
+          };
+        `),
+    });
+    await page.locator(".work .primary").click();
+    await page.waitForFunction(() => document.querySelector("progress")!.value > 0, null, {
+      timeout: 60_000,
+    });
+    await page.evaluate(() => (window as unknown as { lose: () => void }).lose());
+    expect(await ended(page)).toBe("The GPU was lost.");
+    expect(await page.locator(".notice").textContent()).toMatch(/The GPU was lost/);
+    // The page itself reports what stopped it.
+    const own = opened[0]!.complaints.splice(0);
+    expect(
+      own.every((each) => /GPU was lost|destroyed|lost/i.test(each)),
+      own.join("\n"),
+    ).toBe(true);
+    await page.getByRole("button", { name: "Start again" }).click();
+    await page.waitForSelector("html.ready:not([data-device])");
+    expect(page.url()).toContain("steps=300");
+    expect(await page.locator(".notice").count()).toBe(0);
+  });
+});
+
+describe("compare", () => {
+  test("checks, times, tells who was left out and why, and gives its numbers away", async () => {
+    const page = await open(
+      "compare.html?layer=own&shape=32x16&operation=forward&candidates=ours,cpu,tensorflow,drop-in,onnxruntime&effort=5",
+    );
+    expect(await run(page, "#compare .work")).toMatch(/^Done; 1 left out/);
+    expect(await page.locator("#left-out").textContent()).toBe(
+      "ONNX Runtime Web: does inference only",
+    );
+    const rows = await cells(page, "#results");
+    expect(rows.map(([name]) => name)).toEqual([
+      "plain copy",
+      "copy command",
+      "webgpu-batchnorm",
+      "CPU reference",
+      "TensorFlow.js",
+      "TensorFlow.js, drop-in",
+    ]);
+    for (const [name, error] of rows.filter(([each]) => /^(webgpu|Tensor)/.test(each!))) {
+      // Plain f32 sums over 32 values: a few units in the last place.
+      expect(number(error), name).toBeGreaterThan(0);
+      expect(number(error), name).toBeLessThan(2e-6);
+    }
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "Download JSON" }).click(),
+    ]);
+    const saved = JSON.parse(await readFile(await download.path(), "utf8")) as {
+      rows: { candidate: string; error?: number }[];
+    };
+    const own = saved.rows.find(({ candidate }) => candidate === "webgpu-batchnorm")!;
+    expect(number(rows[2]![1])).toBeCloseTo(own.error!, 8);
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy as Markdown" }).click();
+    await page.getByText("Copied.").waitFor();
+    const text = await page.evaluate(() => navigator.clipboard.readText());
+    expect(text).toContain(`| webgpu-batchnorm | ${rows[2]![1]} |`);
+  });
+
+  test("draws time over size, and can be cancelled", async () => {
+    const page = await open("compare.html?operation=inference&candidates=ours,cpu&effort=5&upto=1");
+    await run(page, "#sizes .work");
+    const rows = await cells(page, "#sizes figure");
+    expect(rows.map(([size]) => size)).toEqual(
+      ["1 KB", "4 KB", "16 KB", "64 KB", "256 KB", "1024 KB"].map((each) =>
+        each.replace("1024 KB", "1 MB"),
+      ),
+    );
+    await page.locator("#sizes .primary").click();
+    await page.locator("#sizes .primary").click();
+    expect(await ended(page, "#sizes .work")).toBe("Cancelled.");
+    await page.getByText("a shape of your own").count();
+    await page.locator("select[name=layer]").selectOption("own");
+    await page.locator("input[name=shape]").fill("5x");
+    expect(await page.locator("#set-shape-note").textContent()).toMatch(/Two to five/);
+  });
+});
+
+describe("lab", () => {
+  test("activations through depth are those of float64, and the 3-D view turns", async () => {
+    const page = await open("lab.html?view=depth&depth=3&width=32&samples=64&init=small&side=14");
+    await ended(page);
+    const samples = samplesOf(digits, 0, 64, 14);
+    for (const [title, batchNorm] of [
+      ["without Batch Normalization", false],
+      ["with Batch Normalization", true],
+    ] as const) {
+      const rows = await cells(page, figure(title));
+      expect(rows).toHaveLength(3);
+      let h: ArrayLike<number> = samples.x;
+      let inputs = samples.inputs;
+      for (let layer = 0; layer < 3; layer++) {
+        const weights = normals(inputs * 32, 1 + layer, 0, deviationOf("small", inputs));
+        const linear = Float64Array.from({ length: 64 * 32 }, (_, i) => {
+          let sum = 0;
+          for (let k = 0; k < inputs; k++)
+            sum += h[Math.floor(i / 32) * inputs + k]! * weights[k * 32 + (i % 32)]!;
+          return sum;
+        });
+        h = (batchNorm ? reference.forward(linear, [64, 32]).y : linear).map(Math.tanh);
+        inputs = 32;
+        const { deviation } = summarise(h);
+        // Shown with three digits, computed in f32.
+        expect(number(rows[layer]![2]) / deviation).toBeCloseTo(1, 2);
+        expect(Math.abs(number(rows[layer]![3]) - 100 * saturatedShare("tanh", h))).toBeLessThan(
+          0.6,
+        );
+      }
+    }
+    const ridges = page.locator("figure.ridges").first();
+    await page.waitForFunction(
+      () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "28",
+    );
+    await ridges.locator("canvas").focus();
+    await page.keyboard.press("ArrowLeft");
+    await page.waitForFunction(
+      () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "34",
+    );
+    const painted = await ridges.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((value, i) => i % 4 === 3 && value > 0).length;
+    });
+    expect(painted).toBeGreaterThan(1000);
+  });
+
+  test("gamma and beta: the identity comes back, gamma = variance does not", async () => {
+    const page = await open("lab.html?view=sliders&gamma=1&beta=0");
+    await ended(page);
+    const x = featureOf(samplesOf(digits, 0, 2000), 12, 2.4, 1.5);
+    const { mean, varBiased } = reference.forward(x, [2000, 1]);
+    expect(await fact(page, "mean")).toBeCloseTo(mean[0]!, 5);
+    expect(await fact(page, "variance")).toBeCloseTo(varBiased[0]!, 5);
+    const saturated = 100 * saturatedShare("tanh", x.map(Math.tanh));
+    expect(Math.abs((await fact(page, "raw")) - saturated)).toBeLessThan(0.1);
+    expect(await fact(page, "saturated")).toBeLessThan(saturated / 2);
+    await page.locator("#identity").click();
+    await page.waitForFunction(
+      () => Number(document.querySelector('[data-fact="difference"]')!.textContent) < 1e-4,
+    );
+    // The bound of y with xHat up to 5 and gamma near 2, and the rounding of gamma and beta.
+    expect(await fact(page, "difference")).toBeLessThan(2e-6 * 5 * 2 + 1e-6);
+    expect(Math.abs((await fact(page, "saturated")) - saturated)).toBeLessThan(0.2);
+    await page.locator("#variance").click();
+    await page.waitForFunction(
+      () => Number(document.querySelector('[data-fact="difference"]')!.textContent) > 0.1,
+    );
+    await page.locator("input[name=gamma]").fill("0.5");
+    await page.waitForFunction(() => new URLSearchParams(location.search).get("gamma") === "0.5");
+  });
+
+  test("the shape stays", async () => {
+    const page = await open("lab.html?view=shape&what=pixel&row=14&column=14");
+    await ended(page);
+    expect(await fact(page, "skew-after")).toBeCloseTo(await fact(page, "skew-before"), 2);
+    expect(await fact(page, "kurtosis-after")).toBeCloseTo(await fact(page, "kurtosis-before"), 2);
+  });
+
+  test("the batch's noise shrinks with its size, and evaluation has none", async () => {
+    const page = await open("lab.html?view=noise&image=7&batches=100");
+    await ended(page);
+    const rows = await cells(page, "figure");
+    const spread = (size: string): number => number(rows.find(([name]) => name === size)![2]);
+    expect(spread("4")).toBeGreaterThan(spread("32"));
+    expect(spread("32")).toBeGreaterThan(spread("256"));
+    expect(spread("256")).toBeGreaterThan(0);
+    expect(spread("evaluation")).toBe(0);
+    const feature = featureOf(samplesOf(digits, 0, 4000), 12, 2.4, 1.5);
+    const { mean, deviation } = summarise(feature);
+    expect(number(rows.at(-1)![1])).toBeCloseTo((feature[7]! - mean) / deviation, 2);
+  });
+
+  test("per channel a moved digit's map moves along, per pixel it does not", async () => {
+    const page = await open("lab.html?view=convolution&shift=3");
+    await ended(page);
+    const rows = await cells(page, "#convolution-table");
+    const [, channel, pixel] = rows.at(-1)!;
+    expect(number(channel)).toBeLessThan(1e-5);
+    expect(number(pixel)).toBeGreaterThan(1);
+  });
+
+  test("training sweeps with and without, and shows one run in full", async () => {
+    const page = await open(
+      "lab.html?view=training&depth=3&width=16&batch=32&steps=10&side=14&rates=0.3&inits=small&activation=tanh",
+    );
+    expect(await run(page)).toMatch(/^Of 1 settings 0 learn without, 1 with/);
+    const heat = await cells(page, figure("Share that is read right at the end"));
+    expect(heat.map(([, , which]) => which)).toEqual(["without", "with"]);
+    expect(number(heat[1]![3])).toBeGreaterThan(number(heat[0]![3]));
+    expect(await cells(page, figure("Loss"))).toHaveLength(10);
+    const gradients = await cells(page, figure("Gradient norms, layer by layer"));
+    expect(gradients[0]).toHaveLength(2 + 3);
+    // With small weights the first layer's gradient is lost on its way back; with Batch Normalization it is not.
+    const first = (which: string): number => number(gradients.find(([name]) => name === which)![2]);
+    expect(first("with")).toBeGreaterThan(10 * first("without"));
+    await page.locator("#cells button").first().click();
+    expect(page.url()).toContain("cell=0.3");
+  });
+
+  test("learned gamma and beta are not the identity", async () => {
+    const page = await open("lab.html?view=learned&depth=2&width=16&steps=10&batch=32");
+    expect(await run(page)).toMatch(/held-out digits are right/);
+    const rows = await cells(page, figure("γ against the γ that would undo the normalisation"));
+    expect(rows).toHaveLength(2 * 16);
+    const off = rows.filter(
+      ([, learned, identity]) => Math.abs(number(learned) / number(identity) - 1) > 0.05,
+    );
+    expect(off.length).toBeGreaterThan(16);
+    expect(rows.some(([, learned]) => number(learned) !== 1)).toBe(true);
+  });
+
+  test("running statistics follow the formula that is shown", async () => {
+    const page = await open("lab.html?view=test-time&steps=20&batch=16");
+    await ended(page);
+    const rows = (await cells(page, figure("The unit's mean: each batch (dots), and running"))).map(
+      (row) => row.map(number),
+    );
+    expect(rows).toHaveLength(20);
+    for (const [i, m] of [0.01, 0.1, 0.5].entries()) {
+      let kept = 0;
+      for (const row of rows) {
+        kept = (1 - m) * kept + m * row[1]!;
+        // Four decimals are shown, of both.
+        expect(Math.abs(row[2 + i]! - kept)).toBeLessThan(3e-4);
+      }
+    }
+  });
+
+  test("small batches: every remedy trains, and the gap is told", async () => {
+    const page = await open(
+      "lab.html?view=batch-size&methods=plain,ghost,renormalised,accumulated&sizes=4&steps=5&width=16",
+    );
+    await run(page);
+    const rows = await cells(page, "figure");
+    expect(rows.map(([, method]) => method)).toEqual([
+      "plain",
+      "ghosts",
+      "renormalised",
+      "accumulated",
+    ]);
+    for (const [, , evaluation, training, gap] of rows) {
+      expect(number(evaluation) - number(training) - number(gap)).toBeCloseTo(0, 0);
+    }
+  });
+
+  test("the tabs can be walked through by keyboard, each with its own settings in the address", async () => {
+    const page = await open("lab.html?view=shape");
+    await page.locator("#tab-shape").focus();
+    await page.keyboard.press("ArrowRight");
+    await page.waitForFunction(() => new URLSearchParams(location.search).get("view") === "noise");
+    expect(page.url()).toContain("batches=100");
+    expect(page.url()).not.toContain("what=");
+    expect(await page.locator("#tab-noise").getAttribute("aria-selected")).toBe("true");
+    await ended(page);
+  });
+});
+
+describe("digits", () => {
+  const answer = (page: Page): Promise<string | null> =>
+    page.locator("#answer").getAttribute("data-answer");
+  const settled = async (page: Page): Promise<void> => {
+    await page.waitForFunction(
+      () => document.querySelector("#answer")!.getAttribute("data-answer") !== "",
+    );
+    await page.waitForTimeout(600);
+  };
+
+  test("reads held-out digits alike with running statistics and folded weights", async () => {
+    const page = await open("digits.html?sample=4&mode=running");
+    await settled(page);
+    expect(await answer(page)).toBe(String(digits.labels[trainingCount(digits) + 4]));
+    const sure = figure("How sure it is");
+    const running = (await cells(page, sure)).map(([, share]) => number(share));
+    expect(running.reduce((a, b) => a + b, 0)).toBeCloseTo(100, 0);
+    expect(await page.locator("#maps canvas").count()).toBe(2 * (8 + 16));
+    await page.locator("label:has(input[value=folded])").click();
+    await page.waitForFunction(() => document.querySelectorAll("#maps canvas").length === 8 + 16);
+    const folded = (await cells(page, sure)).map(([, share]) => number(share));
+    folded.forEach((share, digit) => {
+      expect(Math.abs(share - running[digit]!)).toBeLessThan(0.02);
+    });
+    await page.locator("label:has(input[value=batch])").click();
+    await page.waitForFunction(
+      () => document.querySelectorAll("#maps canvas").length === 2 * (8 + 16),
+    );
+    expect(await answer(page)).toBe(String(digits.labels[trainingCount(digits) + 4]));
+  });
+
+  test("reads what is drawn, as it is drawn", async () => {
+    const page = await open("digits.html");
+    await settled(page);
+    await page.locator("#clear").click();
+    await page.waitForFunction(
+      () => document.querySelector("#answer")!.getAttribute("data-answer") === "",
+    );
+    const { x, y } = (await page.locator("#pad").boundingBox())!;
+    await page.mouse.move(x + 150, y + 50);
+    await page.mouse.down();
+    await page.mouse.move(x + 140, y + 140, { steps: 5 });
+    await page.mouse.move(x + 132, y + 230, { steps: 5 });
+    await page.mouse.up();
+    await settled(page);
+    expect(await answer(page)).toBe("1");
+  });
+
+  test("flat and bright digits are misread until the statistics are re-estimated", async () => {
+    const page = await open("digits.html?contrast=0.2&brightness=0.3");
+    await ended(page, "#spoil-work");
+    const table = figure("Right on 1,000 held-out digits");
+    const spoilt = await cells(page, table);
+    expect(number(spoilt[0]![1])).toBeGreaterThanOrEqual(97);
+    expect(number(spoilt[1]![1])).toBeLessThan(60);
+    expect(await run(page, "#repair-work")).toMatch(/no label was used/);
+    const repaired = await cells(page, table);
+    expect(repaired.slice(0, 2)).toEqual(spoilt);
+    expect(number(repaired[2]![1])).toBeGreaterThan(number(spoilt[1]![1]) + 20);
+    // The log says what the weights came to; the page reads as many.
+    const log = await readFile(new URL("../../demo/digits/training.log", import.meta.url), "utf8");
+    const logged = Number(/held out .* ([\d.]+) %/.exec(log)![1]);
+    expect(Math.abs(number(repaired[0]![1]) - logged)).toBeLessThan(0.25);
+  });
+});
