@@ -40,6 +40,21 @@ export const msText = (ms: number): string =>
 const ROW = 30;
 export const timesHeight = (rows: number): number => 54 + ROW * rows;
 
+/** Powers of ten that a narrow logarithmic axis has room for. */
+const everyOtherDecade = (low: number, high: number): number[] => {
+  const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
+  const count = Math.max(0, Math.floor((last - first) / 2) + 1);
+  return Array.from({ length: count }, (_, i) => 10 ** (first + 2 * i));
+};
+
+const isNarrow = (width: number): boolean => width < 500;
+
+/** Room for the candidates' names, left of a chart. */
+const namesOn = (width: number): { marginLeft: number; style: { fontSize: string } } =>
+  isNarrow(width)
+    ? { marginLeft: 126, style: { fontSize: "11px" } }
+    : { marginLeft: 170, style: { fontSize: "13px" } };
+
 /** Medians with their spread, one line a candidate, in ms, logarithmic. */
 export function timesChart(rows: readonly Row[], width: number): Element {
   const drawn = shown(rows).sort((a, b) => a.wall.ms - b.wall.ms);
@@ -49,16 +64,15 @@ export function timesChart(rows: readonly Row[], width: number): Element {
   return Plot.plot({
     width,
     height: timesHeight(drawn.length),
-    marginLeft: width < 500 ? 118 : 170,
+    ...namesOn(width),
     marginRight: 70,
     marginBottom: 44,
-    style: { fontSize: "13px" },
     x: {
       type: "log",
       domain: [low / 1.3, high * 1.3],
       label: t({ en: "time per run, ms (logarithmic) →", ko: "1회 시간, ms (로그 눈금) →" }),
       grid: true,
-      ticks: width < 500 ? 4 : 8,
+      ...(isNarrow(width) ? { ticks: everyOtherDecade(low, high) } : { ticks: 8 }),
       tickFormat: (ms: number) => digits3(ms),
     },
     y: { domain: drawn.map(nameOf), label: null, tickSize: 0 },
@@ -101,10 +115,9 @@ export function memoryChart(rows: readonly Row[], width: number): Element | null
   return Plot.plot({
     width,
     height: timesHeight(drawn.length),
-    marginLeft: width < 500 ? 118 : 170,
+    ...namesOn(width),
     marginRight: 60,
     marginBottom: 44,
-    style: { fontSize: "13px" },
     x: {
       label: t({
         en: "buffers alive at once, times x →",

@@ -209,6 +209,9 @@ export const depth: View = {
         draw: (width, height) => {
           if (facts.length === 0) return null;
           const positive = facts.filter((each) => !log || y(each) > 0);
+          const ends = [true, false]
+            .flatMap((on) => positive.findLast(({ batchNorm }) => batchNorm === on) ?? [])
+            .sort((a, b) => y(b) - y(a));
           return Plot.plot({
             width,
             height,
@@ -249,25 +252,19 @@ export const depth: View = {
                 fill: (each: LayerFacts) => (each.batchNorm ? "var(--on)" : "var(--off)"),
                 symbol: (each: LayerFacts) => (each.batchNorm ? "circle" : "square"),
               }),
-              Plot.text(
-                positive.filter(
-                  ({ layer, batchNorm }) =>
-                    layer ===
-                    Math.max(
-                      ...positive
-                        .filter((each) => each.batchNorm === batchNorm)
-                        .map((each) => each.layer),
-                    ),
-                ),
-                {
+              // One above its end and one beneath: two that end alike can both be read.
+              ...ends.map((end, place) =>
+                Plot.text([end], {
                   x: "layer",
                   y,
                   dx: 10,
+                  lineAnchor: place === 0 ? "bottom" : "top",
                   textAnchor: "start",
-                  text: (each: LayerFacts) =>
-                    t(each.batchNorm ? { en: "with", ko: "함께" } : { en: "without", ko: "없이" }),
-                  fill: (each: LayerFacts) => (each.batchNorm ? "var(--on)" : "var(--off)"),
-                },
+                  text: [
+                    t(end.batchNorm ? { en: "with", ko: "함께" } : { en: "without", ko: "없이" }),
+                  ],
+                  fill: end.batchNorm ? "var(--on)" : "var(--off)",
+                }),
               ),
             ],
           });
