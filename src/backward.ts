@@ -4,6 +4,7 @@ import { stateOf } from "./device.js";
 import { gridOf, type Dispatch, type Tuning } from "./dispatch.js";
 import { complain, OptionError } from "./errors.js";
 import type { BindingName, Variant } from "./kernels.js";
+import { backwardKernel } from "./kernels/backward.js";
 import {
   mapOnto,
   partialBytes,
@@ -114,7 +115,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   const { dispatch, groups, limits } = mapping;
   const { path } = dispatch;
   const merge: Step = {
-    variant: { ...base(dispatch), kernel: "backward_parameters", dGamma, dBeta },
+    variant: { ...base(dispatch), kernel: backwardKernel("parameters"), dGamma, dBeta },
     mapped: mapping.regions[0]!,
     grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
     merges: true,
@@ -124,7 +125,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     if (parameters) steps.push({ ...merge, slots: 0 });
   } else if (onlyScale) {
     steps.push(
-      ...stepsOf(mapping, (each) => ({ ...base(each), kernel: "backward_scale", inPlace }), {
+      ...stepsOf(mapping, (each) => ({ ...base(each), kernel: backwardKernel("scale"), inPlace }), {
         rename: overDy,
       }),
     );
@@ -134,7 +135,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
         mapping,
         (each) => ({
           ...base(each),
-          kernel: `backward_${path}`,
+          kernel: backwardKernel(path),
           held: each.held,
           ...shaping,
           inPlace,
@@ -151,7 +152,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
         mapping,
         (each) => ({
           ...base(each),
-          kernel: "backward_sums",
+          kernel: backwardKernel("sums"),
           ...shaping,
           inPlace: inPlace && evaluation,
           dResidual,
@@ -167,7 +168,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
           mapping,
           (each) => ({
             ...base(each),
-            kernel: "backward_input",
+            kernel: backwardKernel("input"),
             ...(dResidual ? {} : shaping),
             inPlace: inPlace && !dResidual,
             dGamma,
@@ -189,7 +190,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   if (dResidual) outputs.push("dResidual");
   if (dGamma) outputs.push("dGamma");
   if (dBeta) outputs.push("dBeta");
-  const scratch = steps.some(({ variant }) => /sums|parameters|input/.test(variant.kernel));
+  const scratch = steps.some(({ variant }) => /sums|parameters|input/.test(variant.kernel.name));
   return {
     subject,
     resolved,

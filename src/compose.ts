@@ -8,9 +8,9 @@ export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments 
   );
 }
 
-/** The fragments of the core's kernels. */
-export const fragments = fragmentsOf(
-  import.meta.glob<string>(["../shaders/*.wgsl", "../shaders/lib/*.wgsl"], {
+/** The fragments that kernels of several kinds are joined from. */
+export const common = fragmentsOf(
+  import.meta.glob<string>("../shaders/lib/*.wgsl", {
     query: "?raw",
     import: "default",
     eager: true,
@@ -28,12 +28,12 @@ export interface Composed {
  * Joins WGSL fragments into one module. Declarations may stand in any order, so this is all the linker
  * there is; a variant is another fragment that defines the same names.
  *
- * @param more fragments besides the core's.
+ * @param more fragments besides the common ones.
  */
 export function compose(head: string, names: readonly string[], more: Fragments = {}): Composed {
   const parts = [{ name: "head", text: head }];
   for (const name of names) {
-    const text = fragments[name] ?? more[name];
+    const text = common[name] ?? more[name];
     if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
     parts.push({ name: `${name}.wgsl`, text });
   }

@@ -7,14 +7,7 @@ import {
   OutOfMemoryError,
 } from "./errors.js";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch.js";
-import {
-  isWritable,
-  labelOf,
-  sourceOf,
-  specOf,
-  type BindingSpec,
-  type Variant,
-} from "./kernels.js";
+import { isWritable, labelOf, sourceOf, type BindingSpec, type Variant } from "./kernels.js";
 
 // WebGPU's numbers (the specification fixes them), so that nothing here needs its globals.
 export const USAGE = {
@@ -199,7 +192,7 @@ export class DeviceState {
     bindings: readonly BindingSpec[];
   } {
     const { device } = this;
-    const { bindings } = specOf(variant);
+    const { bindings } = variant.kernel.specOf(variant);
     const label = `bn.${labelOf(variant)}`;
     const module = device.createShaderModule({ label, code: sourceOf(variant).code });
     const types = bindings.map((binding) => isWritable(binding, variant));

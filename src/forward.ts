@@ -3,6 +3,7 @@ import { GAMMA_FLOOR, requireInvertible, requireTrainable } from "./descriptor.j
 import { stateOf } from "./device.js";
 import type { Dispatch, Tuning } from "./dispatch.js";
 import type { BindingName, Variant } from "./kernels.js";
+import { forwardKernel } from "./kernels/forward.js";
 import {
   mapOnto,
   partialBytes,
@@ -99,7 +100,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
             mapping,
             (dispatch) => ({
               ...base(dispatch),
-              kernel: `forward_${path}`,
+              kernel: forwardKernel(path),
               held: dispatch.held,
               ...finish,
             }),
@@ -108,14 +109,14 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
         : [
             ...stepsOf(mapping, (dispatch) => ({
               ...base(dispatch),
-              kernel: "forward_statistics",
+              kernel: forwardKernel("statistics"),
               running,
             })),
             ...stepsOf(
               mapping,
               (dispatch) => ({
                 ...base(dispatch),
-                kernel: "forward_normalize",
+                kernel: forwardKernel("normalize"),
                 ...finish,
               }),
               rename,

@@ -3,6 +3,7 @@ import { GAMMA_FLOOR, requireInvertible } from "./descriptor.js";
 import { stateOf } from "./device.js";
 import type { Tuning } from "./dispatch.js";
 import type { BindingName } from "./kernels.js";
+import { INFERENCE } from "./kernels/inference.js";
 import {
   mapOnto,
   Plan,
@@ -85,7 +86,7 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
             (dispatch) => ({
               ...PLAIN,
               ...variantOf(resolved, dispatch, tuning),
-              kernel: "inference",
+              kernel: INFERENCE,
               affine: options.affine,
               activation: options.activation,
               residual,

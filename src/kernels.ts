@@ -1,26 +1,12 @@
 import { compose, type Composed, type Fragments } from "./compose.js";
 import type { ActivationName, Dtype } from "./descriptor.js";
 
-/** One compute kernel, a file of the same name in `shaders/`. */
-export type KernelName =
-  | "forward_statistics"
-  | "forward_normalize"
-  | "forward_whole"
-  | "forward_held"
-  | "inference"
-  | "backward_sums"
-  | "backward_input"
-  | "backward_parameters"
-  | "backward_whole"
-  | "backward_held"
-  | "backward_scale";
-
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
 export type ValueKind = "scalar" | "row2" | "row4" | "rows4" | "channels2" | "channels4" | "half";
 
 /** Everything that makes one compiled variant differ from another. Shapes do not. */
 export interface Variant {
-  readonly kernel: KernelName;
+  readonly kernel: KernelSource;
   readonly dtype: Dtype;
   readonly value: ValueKind;
   readonly workgroupSize: number;
@@ -53,16 +39,14 @@ export interface Variant {
   readonly recovers: boolean;
   /** Inputs bound as read_write, where they share a buffer with an output. */
   readonly shared: boolean;
-  /** A kernel from outside this table, in the place of `kernel`. */
-  readonly extension?: Extension;
 }
 
-/** A kernel that another entry of the package brings with it, so that the core need not carry it. */
-export interface Extension {
+/** A compute kernel: how it is put together. A program carries those that it imports. */
+export interface KernelSource {
   /** Tells it from any other: pipelines are kept by it. */
   readonly name: string;
   specOf(variant: Variant): KernelSpec;
-  /** Fragments besides the core's; a method, so that it is no part of a pipeline's key. */
+  /** Fragments besides the common ones; a method, so that it is no part of a pipeline's key. */
   fragments(): Fragments;
 }
 
@@ -114,9 +98,9 @@ export interface KernelSpec {
   readonly constants?: readonly string[];
 }
 
-const read = (name: BindingName): BindingSpec => ({ name, write: false });
-const write = (name: BindingName): BindingSpec => ({ name, write: true });
-const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
+export const read = (name: BindingName): BindingSpec => ({ name, write: false });
+export const write = (name: BindingName): BindingSpec => ({ name, write: true });
+export const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
 
 /** Kinds of Values that look alike once they are loaded. */
 const SHAPED: Readonly<Partial<Record<ValueKind, ValueKind>>> = { half: "scalar", rows4: "row4" };
@@ -143,165 +127,36 @@ export function baseOf(v: Variant): string[] {
   ];
 }
 
-/** How the lanes of a team merge. */
-export function mergingOf(v: Variant, what: "statistics" | "sums"): string[] {
-  if (v.team === 1) return [`lib/merge_lane_${what}`];
-  return [`lib/shared_${what}`, `lib/merge_${v.subgroup > 0 ? "subgroup" : "shared"}_${what}`];
+/** The residual and the activation, with its derivative. */
+export function shapingOf(v: Variant): string[] {
+  return [
+    v.residual ? "lib/residual" : "lib/residual_none",
+    `lib/activation_${v.activation.replaceAll("-", "_")}`,
+  ];
 }
 
-/** The table of kernels: which fragments and which bindings each of them has. */
-export function specOf(v: Variant): KernelSpec {
-  if (v.extension) return v.extension.specOf(v);
-  const activation = v.activation.replaceAll("-", "_");
-  const walk = v.team === 1 ? "lane" : "team";
-  const stored = v.value === "half" ? "pair" : "value";
-  const base = [...baseOf(v), v.kernel];
-  const statistics = mergingOf(v, "statistics");
-  const sums = ["lib/sums", ...mergingOf(v, "sums")];
-  const laneSums = ["lib/long_sum", `lib/sums_${walk}`];
-  const shaping = [
-    v.residual ? "lib/residual" : "lib/residual_none",
-    `lib/activation_${activation}`,
-  ];
-  const counter = v.value.startsWith("channels") ? "lib/counter_vector" : "lib/counter_word";
-  const running = v.running ? ["lib/running", counter] : ["lib/running_none"];
-  const normalize = [
-    "lib/normalize",
-    v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none",
-    ...shaping,
-  ];
-  const map = `lib/map_${walk}`;
-  const normalizeChunk = [map, `lib/normalize_${stored}`];
-  const learning = [...normalize, "lib/saved", "lib/finish"];
-  const gradient = v.recovers
-    ? ["lib/saved_read", "lib/gradient_recovered", `lib/invert_${activation}`]
-    : ["lib/saved_read", "lib/gradient", ...shaping];
-  const inputGradientChunk = [map, `lib/input_gradient_${stored}`];
-  const parameters = [
-    "lib/parameter_gradients",
-    v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
-    v.dBeta ? "lib/store_beta" : "lib/store_beta_none",
-  ];
-  const visit =
-    "lib/visit" +
-    (v.evaluation ? "_input" : "") +
-    (v.dResidual ? "_residual" : "") +
-    (stored === "pair" ? "_pair" : "");
-  const x = only(!v.inPlace, read("x"));
-  const dy = only(!v.inPlace, read("dy"));
-  const affine = only(v.affine, read("gamma"), read("beta"));
-  const residual = only(v.residual, read("residual"));
-  const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
-  const state = only(v.running, write("state"));
-  const forwardOutputs = [write("y"), write("saved"), ...state];
-  const held = v.held > 0;
-  switch (v.kernel) {
-    case "forward_statistics":
-      return {
-        fragments: [...base, `lib/statistics_${walk}`, ...statistics, ...running],
-        bindings: [read("x"), write("partials"), ...state],
-      };
-    case "forward_normalize":
-      return {
-        fragments: [...base, ...statistics, ...running, ...learning, ...normalizeChunk],
-        bindings: [...x, read("partials"), ...affine, ...residual, ...forwardOutputs],
-      };
-    case "forward_whole":
-    case "forward_held":
-      return {
-        fragments: [
-          ...base,
-          ...statistics,
-          ...running,
-          ...learning,
-          ...(held ? [] : [`lib/statistics_${walk}`, ...normalizeChunk]),
-        ],
-        bindings: [...x, ...affine, ...residual, ...forwardOutputs],
-      };
-    case "inference":
-      return {
-        fragments: [
-          ...base,
-          ...normalize,
-          ...normalizeChunk,
-          v.save ? "lib/saved" : "lib/saved_none",
-        ],
-        bindings: [
-          ...x,
-          read("state"),
-          ...affine,
-          ...residual,
-          write("y"),
-          ...only(v.save, write("saved")),
-        ],
-      };
-    case "backward_sums":
-      return {
-        fragments: [...base, ...sums, ...laneSums, ...gradient, visit],
-        bindings: [
-          read("x"),
-          ...dy,
-          read("saved"),
-          write("partials"),
-          ...residual,
-          ...only(v.evaluation, write("dx")),
-          ...only(v.dResidual, write("dResidual")),
-        ],
-      };
-    case "backward_input":
-      return {
-        fragments: [
-          ...base,
-          ...sums,
-          "lib/partial_sums",
-          "lib/input_gradient",
-          ...inputGradientChunk,
-          ...gradient,
-          ...parameters,
-        ],
-        bindings: [
-          read("x"),
-          ...dy,
-          read("saved"),
-          read("partials"),
-          ...residual,
-          write("dx"),
-          ...grads,
-        ],
-      };
-    case "backward_parameters":
-      return {
-        fragments: [...base, ...sums, "lib/partial_sums", ...parameters],
-        bindings: [read("partials"), ...grads],
-      };
-    case "backward_whole":
-    case "backward_held":
-      return {
-        fragments: [
-          ...base,
-          ...sums,
-          "lib/input_gradient",
-          ...(held ? [] : [...laneSums, ...inputGradientChunk]),
-          ...gradient,
-          ...parameters,
-          visit,
-        ],
-        bindings: [
-          read("x"),
-          ...dy,
-          read("saved"),
-          ...residual,
-          write("dx"),
-          ...only(v.dResidual, write("dResidual")),
-          ...grads,
-        ],
-      };
-    case "backward_scale":
-      return {
-        fragments: [...base, map, `lib/scale_${stored}`],
-        bindings: [...dy, read("saved"), write("dx")],
-      };
-  }
+/** From mean, deviation and affine parameters to y. */
+export function normalizingOf(v: Variant): string[] {
+  const affine = v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none";
+  return ["lib/normalize", affine, ...shapingOf(v)];
+}
+
+/** How a chunk is walked over where nothing is summed up. */
+export function mapOf(v: Variant): string {
+  return v.team === 1 ? "lib/map_lane" : "lib/map_team";
+}
+
+/** Ends the name of a fragment that reads and writes either a Value or, where channels share words, a pair. */
+export function storedOf(v: Variant): "value" | "pair" {
+  return v.value === "half" ? "pair" : "value";
+}
+
+export function affineOf(v: Variant): BindingSpec[] {
+  return only(v.affine, read("gamma"), read("beta"));
+}
+
+export function residualOf(v: Variant): BindingSpec[] {
+  return only(v.residual, read("residual"));
 }
 
 const ELEMENT: Readonly<Partial<Record<BindingName, string>>> = {
@@ -369,7 +224,7 @@ function accessors(name: BindingName, written: boolean, { value, inPlace }: Vari
 
 /** The WGSL of one variant: constants and bindings, then its fragments. */
 export function sourceOf(variant: Variant): Composed {
-  const { fragments, bindings, constants = [] } = specOf(variant);
+  const { fragments, bindings, constants = [] } = variant.kernel.specOf(variant);
   const { workgroupSize, team, lanesAdjacent } = variant;
   const slots = workgroupSize / team;
   const head = [
@@ -393,10 +248,10 @@ export function sourceOf(variant: Variant): Composed {
     if (element !== "Storage") return;
     head.push(...accessors(name, binding.write, variant));
   });
-  return compose(head.join("\n"), fragments, variant.extension?.fragments());
+  return compose(head.join("\n"), fragments, variant.kernel.fragments());
 }
 
-/** A short readable name: `forward_normalize[f32 row4 team 256]`. */
+/** A short readable name: `forward/normalize[f32 row4 team 256]`. */
 export function labelOf(variant: Variant): string {
-  return `${variant.extension?.name ?? variant.kernel}[${variant.dtype} ${variant.value} team ${variant.team}]`;
+  return `${variant.kernel.name}[${variant.dtype} ${variant.value} team ${variant.team}]`;
 }

@@ -28,7 +28,7 @@ import {
 import { complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
-import { labelOf, specOf, type BindingName, type Variant } from "./kernels.js";
+import { labelOf, type BindingName, type Variant } from "./kernels.js";
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
 export type Target = GPUCommandEncoder | GPUComputePassEncoder;
@@ -518,5 +518,5 @@ export function partialBytes(resolved: Resolved, mapping: Mapping, planes: numbe
 
 /** Checks that a kernel stays within WebGPU's default of 8 storage buffers; used by the tests. */
 export function storageBuffers(variant: Variant): number {
-  return specOf(variant).bindings.length;
+  return variant.kernel.specOf(variant).bindings.length;
 }

@@ -1,14 +1,30 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
-  mergingOf,
-  specOf as coreSpecOf,
+  mapOf,
+  only,
+  read as readAs,
+  residualOf,
+  shapingOf,
+  storedOf,
   type BindingName,
   type BindingSpec,
-  type Extension,
+  type KernelSource,
   type KernelSpec,
   type Variant,
 } from "../kernels.js";
+import {
+  backwardFragments,
+  backwardKernel,
+  mergingSums,
+  storingGradients,
+} from "../kernels/backward.js";
+import {
+  counterOf,
+  forwardFragments,
+  gatheringStatistics,
+  mergingStatistics,
+} from "../kernels/forward.js";
 
 /** One compute kernel, a file of the same name in `shaders/statistics/`. */
 export type StatisticsKernel =
@@ -43,24 +59,26 @@ export interface RenormConstants {
   readonly momentum: number;
 }
 
-const fragments = fragmentsOf(
-  import.meta.glob<string>("../../shaders/statistics/**/*.wgsl", {
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
+const fragments = {
+  ...forwardFragments,
+  ...backwardFragments,
+  ...fragmentsOf(
+    import.meta.glob<string>("../../shaders/statistics/**/*.wgsl", {
+      query: "?raw",
+      import: "default",
+      eager: true,
+    }),
+  ),
+};
 
 const read = (name: BindingName, element?: string): BindingSpec => ({
-  name,
-  write: false,
+  ...readAs(name),
   ...(element ? { element } : {}),
 });
 const write = (name: BindingName, element?: string): BindingSpec => ({
   ...read(name, element),
   write: true,
 });
-const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? items : []);
 const own = (...names: string[]): string[] => names.map((name) => `statistics/lib/${name}`);
 
 /** Parts are read and written as words: a count in the bits of an f32 might be flushed to 0. */
@@ -99,23 +117,17 @@ function maskOf(v: Variant): { at: string; collapse: string; binding: BindingSpe
 function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
   const { scale = false, center = false, mask = false, renorm = null } = choice;
   const team = v.team === 1 ? "lane" : "shared";
-  const walk = v.team === 1 ? "lane" : "team";
-  const stored = v.value === "half" ? "pair" : "value";
+  const stored = storedOf(v);
   const vector = v.value.startsWith("channels");
   const base = [...baseOf(v), `statistics/${choice.kernel}`];
-  const counter = vector ? "lib/counter_vector" : "lib/counter_word";
+  const counter = counterOf(v);
   const parts = own(
     "part",
     "part_load",
     `word_${vector ? "vector" : "scalar"}`,
     `merge_${team}_parts`,
   );
-  const shaping = [
-    v.residual ? "lib/residual" : "lib/residual_none",
-    `lib/activation_${v.activation.replaceAll("-", "_")}`,
-  ];
-  const sums = ["lib/sums", ...mergingOf(v, "sums"), "lib/partial_sums"];
-  const residual = only(v.residual, read("residual"));
+  const sums = [...mergingSums(v), "backward/lib/partial_sums"];
   const masked = maskOf(v);
   const constants = renorm ? constantsOf(renorm) : [];
   const counted = (renorm?.limits.length ?? 0) > 1;
@@ -126,8 +138,8 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...base,
           ...(mask
             ? own("statistics_masked", masked.at, masked.collapse)
-            : [`lib/statistics_${walk}`]),
-          ...mergingOf(v, "statistics"),
+            : [gatheringStatistics(v)]),
+          ...mergingStatistics(v),
           ...own("part", "part_store"),
         ],
         bindings: [read("x"), ...only(mask, masked.binding), write("statistics", PARTS)],
@@ -162,12 +174,12 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           "lib/normalize",
-          `lib/map_${walk}`,
+          mapOf(v),
           `lib/normalize_${stored}`,
           ...own("gamma_one", "beta_zero"),
-          ...shaping,
+          ...shapingOf(v),
         ],
-        bindings: [read("x"), read("saved"), ...residual, write("y")],
+        bindings: [read("x"), read("saved"), ...residualOf(v), write("y")],
       };
     case "learn":
       return {
@@ -186,10 +198,8 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         ],
         constants,
       };
-    case "backward_sums": {
-      const { extension: _, ...plain } = v;
-      return coreSpecOf({ ...plain, kernel: "backward_sums" });
-    }
+    case "backward_sums":
+      return backwardKernel("sums").specOf(v);
     case "merge_sums":
       return {
         fragments: [...base, ...sums],
@@ -202,17 +212,17 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...sums,
           ...(mask
             ? own("map_masked", masked.at, "means_masked", `input_gradient_masked_${stored}`)
-            : [`lib/map_${walk}`, `lib/input_gradient_${stored}`, ...own("means")]),
-          "lib/saved_read",
-          "lib/gradient",
-          ...shaping,
+            : [mapOf(v), `backward/lib/input_gradient_${stored}`, ...own("means")]),
+          "backward/lib/saved_read",
+          "backward/lib/gradient",
+          ...shapingOf(v),
         ],
         bindings: [
           read("x"),
           read("dy"),
           read("saved"),
           read("partials", SUMS),
-          ...residual,
+          ...residualOf(v),
           ...only(mask, masked.binding),
           write("dx"),
         ],
@@ -223,8 +233,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...base,
           ...sums,
           ...own(renorm ? "gamma_gradient_renorm" : "gamma_gradient"),
-          v.dGamma ? "lib/store_gamma" : "lib/store_gamma_none",
-          v.dBeta ? "lib/store_beta" : "lib/store_beta_none",
+          ...storingGradients(v),
         ],
         bindings: [
           read("partials", SUMS),
@@ -262,8 +271,8 @@ function nameOf({ kernel, ...rest }: Choice): string {
   return ["statistics/" + kernel, ...words.sort()].join(" ");
 }
 
-/** A kernel of this entry, to stand in a core variant. */
-export function extensionOf(choice: Choice): Extension {
+/** A kernel of this entry. */
+export function statisticsKernel(choice: Choice): KernelSource {
   return {
     name: nameOf(choice),
     specOf: (variant) => specOf(choice, variant),

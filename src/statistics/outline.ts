@@ -10,7 +10,7 @@ import {
   type Tuning,
 } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
-import type { KernelName, Variant } from "../kernels.js";
+import type { Variant } from "../kernels.js";
 import {
   mapOnto,
   PLAIN,
@@ -22,7 +22,7 @@ import {
   type Resolved,
   type Step,
 } from "../plan.js";
-import { extensionOf, type Choice } from "./kernels.js";
+import { statisticsKernel, type Choice } from "./kernels.js";
 import { ghostsOf, statisticsByteSizes } from "./sizes.js";
 
 /** What every descriptor of this entry has. */
@@ -106,8 +106,7 @@ export class Draft {
     return {
       ...PLAIN,
       ...variantOf(this.resolved, dispatch, this.tuning),
-      kernel: PLACES[choice.kernel],
-      extension: extensionOf(choice),
+      kernel: statisticsKernel(choice),
       ...fields,
     };
   }
@@ -241,19 +240,6 @@ function ghostValue(
 
 const boxOf = (outer: number, channels: number, inner: number): Extent =>
   Object.freeze({ outer, channels, inner, count: outer * inner, size: outer * channels * inner });
-
-/** Which core kernel each of ours stands for. */
-const PLACES: Readonly<Record<Choice["kernel"], KernelName>> = {
-  statistics: "forward_statistics",
-  merge_statistics: "forward_statistics",
-  finish: "forward_normalize",
-  apply: "forward_normalize",
-  learn: "forward_normalize",
-  backward_sums: "backward_sums",
-  merge_sums: "backward_sums",
-  gradient_input: "backward_input",
-  gradient_parameters: "backward_parameters",
-};
 
 /** A team of one invocation. */
 export const ALONE: Partial<Variant> = { team: 1, subgroup: 0 };

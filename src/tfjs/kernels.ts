@@ -1,49 +1,50 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
-  mergingOf,
+  mapOf,
+  normalizingOf,
+  read,
+  shapingOf,
+  write,
   type BindingName,
   type BindingSpec,
-  type Extension,
-  type KernelName,
+  type KernelSource,
   type KernelSpec,
   type Variant,
 } from "../kernels.js";
+import { backwardFragments, gatheringSums, mergingSums } from "../kernels/backward.js";
 
 /** Kernels for an engine whose mean and variance are tensors of their own; f32 alone, no activation. */
 export type BridgeKernel = "inference" | "gradient" | "parameters" | "averages" | "moving";
 
-const fragments = fragmentsOf(
-  import.meta.glob<string>("../../shaders/tfjs/**/*.wgsl", {
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
+const fragments = {
+  ...backwardFragments,
+  ...fragmentsOf(
+    import.meta.glob<string>("../../shaders/tfjs/**/*.wgsl", {
+      query: "?raw",
+      import: "default",
+      eager: true,
+    }),
+  ),
+};
 
 const CHANNEL = "Channel";
-const read = (name: BindingName): BindingSpec => ({ name, write: false });
-const write = (name: BindingName): BindingSpec => ({ name, write: true });
 const readChannels = (...names: BindingName[]): BindingSpec[] =>
   names.map((name) => ({ ...read(name), element: CHANNEL }));
 const writeChannels = (...names: BindingName[]): BindingSpec[] =>
   names.map((name) => ({ ...write(name), element: CHANNEL }));
 
 function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
-  const walk = v.team === 1 ? "lane" : "team";
   const base = baseOf(v);
-  const plain = ["lib/residual_none", "lib/activation_none"];
-  const sums = ["lib/sums", ...mergingOf(v, "sums")];
+  const sums = mergingSums(v);
   switch (kernel) {
     case "inference":
       return {
         fragments: [
           ...base,
           "tfjs/inference",
-          "lib/normalize",
-          v.affine ? "lib/affine" : "lib/affine_none",
-          ...plain,
-          `lib/map_${walk}`,
+          ...normalizingOf(v),
+          mapOf(v),
           "lib/normalize_value",
         ],
         bindings: [
@@ -57,15 +58,14 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
       return {
         fragments: [
           ...base,
-          "backward_sums",
+          "backward/sums",
           ...sums,
-          "lib/long_sum",
-          `lib/sums_${walk}`,
+          ...gatheringSums(v),
           "tfjs/lib/inverse_std",
           "tfjs/lib/saved",
-          "lib/gradient",
-          ...plain,
-          "lib/visit_input",
+          "backward/lib/gradient",
+          ...shapingOf(v),
+          "backward/lib/visit_input",
         ],
         bindings: [
           read("x"),
@@ -79,9 +79,9 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
       return {
         fragments: [
           ...base,
-          "backward_parameters",
+          "backward/parameters",
           ...sums,
-          "lib/partial_sums",
+          "backward/lib/partial_sums",
           "tfjs/lib/inverse_std",
           "tfjs/lib/parameter_gradients",
         ],
@@ -108,23 +108,11 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
   }
 }
 
-/** Which core kernel each of ours stands for. */
-const PLACES: Readonly<Record<BridgeKernel, KernelName>> = {
-  inference: "inference",
-  gradient: "backward_sums",
-  parameters: "backward_parameters",
-  averages: "inference",
-  moving: "inference",
-};
-
-/** One of these kernels, as the part of a variant that tells it. */
-export function bridge(kernel: BridgeKernel): { kernel: KernelName; extension: Extension } {
+/** One of these kernels. */
+export function bridgeKernel(kernel: BridgeKernel): KernelSource {
   return {
-    kernel: PLACES[kernel],
-    extension: {
-      name: `tfjs/${kernel}`,
-      specOf: (variant) => specOf(kernel, variant),
-      fragments: () => fragments,
-    },
+    name: `tfjs/${kernel}`,
+    specOf: (variant) => specOf(kernel, variant),
+    fragments: () => fragments,
   };
 }

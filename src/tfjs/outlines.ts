@@ -12,7 +12,7 @@ import {
   type Resolved,
   type Step,
 } from "../plan.js";
-import { bridge, type BridgeKernel } from "./kernels.js";
+import { bridgeKernel, type BridgeKernel } from "./kernels.js";
 import { planShape, type View } from "./view.js";
 
 const STATISTICS = ["mean", "variance", "dMean", "dVariance", "newMean", "newVariance"] as const;
@@ -44,7 +44,7 @@ class Draft {
     return {
       ...PLAIN,
       ...variantOf(this.resolved, dispatch, tuning),
-      ...bridge(kernel),
+      kernel: bridgeKernel(kernel),
       // A device of TensorFlow.js has no subgroups.
       subgroup: 0,
       affine,

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { ValueKind, Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import type { Dtype } from "../../src/descriptor.js";
-import { extensionOf, type Choice } from "../../src/statistics/kernels.js";
+import { statisticsKernel, type Choice } from "../../src/statistics/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
 import { ACTIVATIONS } from "../support/variants.js";
 
@@ -73,8 +73,7 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
               if (each !== fields[0] && (shared || !fence)) continue;
               yield {
                 ...PLAIN,
-                kernel: "forward_statistics",
-                extension: extensionOf({ ...choice, kernel }),
+                kernel: statisticsKernel({ ...choice, kernel }),
                 dtype,
                 value,
                 workgroupSize: 256,

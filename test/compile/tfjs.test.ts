@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "vitest";
 import type { ValueKind, Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
-import { bridge, type BridgeKernel } from "../../src/tfjs/kernels.js";
+import { bridgeKernel, type BridgeKernel } from "../../src/tfjs/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
 
 let device: GPUDevice;
@@ -23,7 +23,7 @@ test.each(["inference", "gradient", "parameters", "averages", "moving"] as Bridg
             for (const shared of FLAGS) {
               const variant = {
                 ...PLAIN,
-                ...bridge(kernel),
+                kernel: bridgeKernel(kernel),
                 dtype: "f32",
                 value,
                 workgroupSize: 256,

@@ -1,15 +1,24 @@
-/** The core does not grow unseen. */
+/** The core does not grow unseen, and who only infers does not carry what trains. */
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 
-// What it is now and a little: 15 KB, which was aimed at, holds for neither the modules nor the plans alone.
-const LIMIT = 24.5 * 1024;
+// 15 KB was the aim for all of it. It holds for inference; the others are at what they are now and a little.
+const LIMITS = {
+  core: 24.5 * 1024,
+  "plans of training and inference": 21 * 1024,
+  "plans of inference": 15 * 1024,
+};
 
-test(`the core, minified, is at most ${LIMIT} bytes with gzip`, () => {
+let sizes: Map<string, number>;
+beforeAll(() => {
   const script = fileURLToPath(new URL("../../scripts/size.mjs", import.meta.url));
-  const size = (limit: number): string =>
-    execFileSync(process.execPath, [script, String(limit)], { encoding: "utf8", stdio: "pipe" });
-  expect(size(LIMIT)).toMatch(/^core: \d+ bytes minified, \d+ bytes with gzip/);
-  expect(() => size(1024)).toThrow("Command failed");
+  const printed = execFileSync(process.execPath, [script], { encoding: "utf8" });
+  const lines = printed.matchAll(/^(.*): \d+ bytes minified, (\d+) bytes with gzip$/gm);
+  sizes = new Map([...lines].map(([, part, bytes]) => [part!, Number(bytes)]));
+});
+
+test.each(Object.entries(LIMITS))("%s: at most %d bytes with gzip", (part, limit) => {
+  expect(sizes.get(part)).toBeGreaterThan(4096);
+  expect(sizes.get(part)).toBeLessThanOrEqual(limit);
 });

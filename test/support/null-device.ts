@@ -1,5 +1,5 @@
 import { create } from "webgpu";
-import { isWritable, labelOf, sourceOf, specOf, type Variant } from "../../src/kernels.js";
+import { isWritable, labelOf, sourceOf, type Variant } from "../../src/kernels.js";
 
 // Kept for as long as the process lives: Dawn aborts when an instance in use is collected.
 const gpu = create(["backend=null"]);
@@ -14,7 +14,7 @@ export async function openNullDevice(): Promise<GPUDevice> {
 
 /** What is wrong with a variant on a device: it does not compile, or binds more than WebGPU's default allows. */
 export async function faultOf(device: GPUDevice, variant: Variant): Promise<string | null> {
-  const { bindings } = specOf(variant);
+  const { bindings } = variant.kernel.specOf(variant);
   const fault = (what: string): string => `${labelOf(variant)} ${JSON.stringify(variant)}: ${what}`;
   if (bindings.length > 8) return fault(`${bindings.length} storage buffers`);
   device.pushErrorScope("validation");

@@ -1,4 +1,7 @@
-import type { KernelName, ValueKind, Variant } from "../../src/kernels.js";
+import type { KernelSource, ValueKind, Variant } from "../../src/kernels.js";
+import { backwardKernel } from "../../src/kernels/backward.js";
+import { forwardKernel } from "../../src/kernels/forward.js";
+import { INFERENCE } from "../../src/kernels/inference.js";
 import type { ActivationName, Dtype } from "../../src/descriptor.js";
 
 export const ACTIVATIONS: readonly ActivationName[] = [
@@ -20,24 +23,33 @@ const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
   bf16: ["row2", "row4", "channels2", "channels4", "half"],
 };
 
-/** Which of a variant's choices a kernel looks at; the others would only repeat the same code. */
-const LOOKS_AT: Readonly<Record<KernelName, readonly (keyof Variant)[]>> = {
-  forward_statistics: ["running"],
-  forward_normalize: ["inPlace", "floored", "running", "affine", "residual", "activation"],
-  forward_whole: ["inPlace", "running", "affine", "residual", "activation"],
-  forward_held: ["inPlace", "running", "affine", "residual", "activation"],
-  inference: ["inPlace", "affine", "residual", "activation", "save"],
-  backward_sums: ["recovers", "residual", "activation", "evaluation", "dResidual"],
-  backward_input: ["inPlace", "recovers", "residual", "activation", "dGamma", "dBeta"],
-  backward_parameters: ["dGamma", "dBeta"],
-  backward_whole: ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
-  backward_held: ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
-  backward_scale: ["inPlace"],
-};
+/** The kernels, with which of a variant's choices each looks at; the others would only repeat the same code. */
+const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[] = [
+  [forwardKernel("statistics"), ["running"]],
+  [
+    forwardKernel("normalize"),
+    ["inPlace", "floored", "running", "affine", "residual", "activation"],
+  ],
+  [forwardKernel("whole"), ["inPlace", "running", "affine", "residual", "activation"]],
+  [forwardKernel("held"), ["inPlace", "running", "affine", "residual", "activation"]],
+  [INFERENCE, ["inPlace", "affine", "residual", "activation", "save"]],
+  [backwardKernel("sums"), ["recovers", "residual", "activation", "evaluation", "dResidual"]],
+  [backwardKernel("input"), ["inPlace", "recovers", "residual", "activation", "dGamma", "dBeta"]],
+  [backwardKernel("parameters"), ["dGamma", "dBeta"]],
+  [
+    backwardKernel("whole"),
+    ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
+  ],
+  [
+    backwardKernel("held"),
+    ["inPlace", "recovers", "residual", "activation", "dResidual", "dGamma", "dBeta"],
+  ],
+  [backwardKernel("scale"), ["inPlace"]],
+];
 
 /** Every variant of a kernel and dtype that a plan can ask for. */
-export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant> {
-  const looks = LOOKS_AT[kernel];
+export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
+  const [kernel, looks] = LOOKS_AT.find(([each]) => each.name === name)!;
   const choices = <K extends keyof Variant>(
     key: K,
     all: readonly Variant[K][],
@@ -64,7 +76,7 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                     !["none", "leaky-relu", "elu"].includes(activation)
                                   )
                                     continue;
-                                  if (value === "half" && /whole|held/.test(kernel)) continue;
+                                  if (value === "half" && /whole|held/.test(name)) continue;
                                   // Crossing everything with everything takes minutes. Whether inputs are shared and
                                   // whether additions are fenced changes no other choice, so each is crossed with the
                                   // plain variants only; so are the activations, two of them with everything.
@@ -90,7 +102,7 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                     team,
                                     lanesAdjacent: value.startsWith("row"),
                                     subgroup: 0,
-                                    held: kernel.endsWith("held") ? 8 : 0,
+                                    held: name.endsWith("held") ? 8 : 0,
                                     fence,
                                     activation,
                                     affine,
@@ -111,10 +123,10 @@ export function* variantsOf(kernel: KernelName, dtype: Dtype): Generator<Variant
                                     plain &&
                                     team > 1 &&
                                     made.lanesAdjacent &&
-                                    !/inference|scale/.test(kernel)
+                                    !/inference|scale/.test(name)
                                   )
                                     yield { ...made, subgroup: 32 };
                                 }
 }
 
-export const KERNELS = Object.keys(LOOKS_AT) as KernelName[];
+export const KERNELS = LOOKS_AT.map(([{ name }]) => name);

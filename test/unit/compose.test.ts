@@ -1,5 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { compose, fragments } from "../../src/compose.js";
+import { common, compose } from "../../src/compose.js";
+import { backwardKernel } from "../../src/kernels/backward.js";
+import { forwardKernel } from "../../src/kernels/forward.js";
+import { INFERENCE } from "../../src/kernels/inference.js";
+import { statisticsKernel } from "../../src/statistics/kernels.js";
+import { bridgeKernel } from "../../src/tfjs/kernels.js";
+
+const fragments = {
+  ...common,
+  ...INFERENCE.fragments(),
+  ...forwardKernel("whole").fragments(),
+  ...backwardKernel("whole").fragments(),
+  ...statisticsKernel({ kernel: "apply" }).fragments(),
+  ...bridgeKernel("inference").fragments(),
+};
 
 const names = Object.keys(fragments);
 
@@ -8,7 +22,7 @@ describe("fragments", () => {
     expect(names.length).toBeGreaterThan(20);
     expect(names).toContain("inference");
     expect(names).toContain("lib/chunk");
-    for (const name of names) expect(name).toMatch(/^(lib\/)?[a-z0-9_]+$/);
+    for (const name of names) expect(name).toMatch(/^([a-z]+\/)*[a-z0-9_]+$/);
   });
 
   test("are text that ends in a line end, with no carriage return or tab", () => {
@@ -40,7 +54,7 @@ describe("compose", () => {
 
   test("names fragment and line of every line of the code", () => {
     const parts = ["lib/params", "lib/chunk", "inference"];
-    const composed = compose("// one\n// two", parts);
+    const composed = compose("// one\n// two", parts, INFERENCE.fragments());
     const { code } = composed;
     const where = (line: number): string => composed.where(line);
     const expected = ["head:1", "head:2"];

@@ -1,0 +1,146 @@
+import { fragmentsOf } from "../compose.js";
+import {
+  baseOf,
+  mapOf,
+  only,
+  read,
+  residualOf,
+  shapingOf,
+  storedOf,
+  write,
+  type KernelSource,
+  type KernelSpec,
+  type Variant,
+} from "../kernels.js";
+
+/** A file of the same name in `shaders/backward/`. */
+export type BackwardKernel = "sums" | "input" | "parameters" | "whole" | "held" | "scale";
+
+/** The fragments of the backward. */
+export const backwardFragments = fragmentsOf(
+  import.meta.glob<string>("../../shaders/backward/**/*.wgsl", {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
+);
+
+const own = (...names: string[]): string[] => names.map((name) => `backward/lib/${name}`);
+
+/** Sums of a channel, and how the lanes of a team merge them. */
+export function mergingSums(v: Variant): string[] {
+  if (v.team === 1) return own("sums", "merge_lane_sums");
+  return own("sums", "shared_sums", v.subgroup > 0 ? "merge_subgroup_sums" : "merge_shared_sums");
+}
+
+/** How the sums of a chunk are gathered. */
+export function gatheringSums(v: Variant): string[] {
+  return own("long_sum", v.team === 1 ? "sums_lane" : "sums_team");
+}
+
+/** Where dGamma and dBeta go, if anywhere. */
+export function storingGradients(v: Variant): string[] {
+  return own(
+    v.dGamma ? "store_gamma" : "store_gamma_none",
+    v.dBeta ? "store_beta" : "store_beta_none",
+  );
+}
+
+/** dz and xHat of an element: from x, or recovered from y. */
+function gradientOf(v: Variant): string[] {
+  return v.recovers
+    ? own("saved_read", "gradient_recovered", `invert_${v.activation.replaceAll("-", "_")}`)
+    : [...own("saved_read", "gradient"), ...shapingOf(v)];
+}
+
+/** What is written while the sums are gathered. */
+function visitOf(v: Variant): string[] {
+  const words = ["visit", ...only(v.evaluation, "input"), ...only(v.dResidual, "residual")];
+  return own([...words, ...only(storedOf(v) === "pair", "pair")].join("_"));
+}
+
+function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
+  const base = [...baseOf(v), `backward/${kernel}`];
+  const sums = mergingSums(v);
+  const parameters = [...own("parameter_gradients"), ...storingGradients(v)];
+  const inputGradientChunk = [mapOf(v), ...own(`input_gradient_${storedOf(v)}`)];
+  const dy = only(!v.inPlace, read("dy"));
+  const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
+  const dResidual = only(v.dResidual, write("dResidual"));
+  switch (kernel) {
+    case "sums":
+      return {
+        fragments: [...base, ...sums, ...gatheringSums(v), ...gradientOf(v), ...visitOf(v)],
+        bindings: [
+          read("x"),
+          ...dy,
+          read("saved"),
+          write("partials"),
+          ...residualOf(v),
+          ...only(v.evaluation, write("dx")),
+          ...dResidual,
+        ],
+      };
+    case "input":
+      return {
+        fragments: [
+          ...base,
+          ...sums,
+          ...own("partial_sums", "input_gradient"),
+          ...inputGradientChunk,
+          ...gradientOf(v),
+          ...parameters,
+        ],
+        bindings: [
+          read("x"),
+          ...dy,
+          read("saved"),
+          read("partials"),
+          ...residualOf(v),
+          write("dx"),
+          ...grads,
+        ],
+      };
+    case "parameters":
+      return {
+        fragments: [...base, ...sums, ...own("partial_sums"), ...parameters],
+        bindings: [read("partials"), ...grads],
+      };
+    case "whole":
+    case "held":
+      return {
+        fragments: [
+          ...base,
+          ...sums,
+          ...own("input_gradient"),
+          ...(kernel === "held" ? [] : [...gatheringSums(v), ...inputGradientChunk]),
+          ...gradientOf(v),
+          ...parameters,
+          ...visitOf(v),
+        ],
+        bindings: [
+          read("x"),
+          ...dy,
+          read("saved"),
+          ...residualOf(v),
+          write("dx"),
+          ...dResidual,
+          ...grads,
+        ],
+      };
+    case "scale":
+      return {
+        fragments: [...base, mapOf(v), ...own(`scale_${storedOf(v)}`)],
+        bindings: [...dy, read("saved"), write("dx")],
+      };
+  }
+}
+
+/** A kernel of the backward. */
+export function backwardKernel(kernel: BackwardKernel): KernelSource {
+  return {
+    name: `backward/${kernel}`,
+    specOf: (variant) => specOf(kernel, variant),
+    fragments: () => backwardFragments,
+  };
+}

@@ -1,0 +1,84 @@
+import { fragmentsOf } from "../compose.js";
+import {
+  affineOf,
+  baseOf,
+  mapOf,
+  normalizingOf,
+  only,
+  read,
+  residualOf,
+  storedOf,
+  write,
+  type KernelSource,
+  type KernelSpec,
+  type Variant,
+} from "../kernels.js";
+
+/** A file of the same name in `shaders/forward/`. */
+export type ForwardKernel = "statistics" | "normalize" | "whole" | "held";
+
+/** The fragments of training's forward. */
+export const forwardFragments = fragmentsOf(
+  import.meta.glob<string>("../../shaders/forward/**/*.wgsl", {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
+);
+
+/** How the lanes of a team merge their statistics. */
+export function mergingStatistics(v: Variant): string[] {
+  if (v.team === 1) return ["forward/lib/merge_lane_statistics"];
+  const merge = v.subgroup > 0 ? "merge_subgroup_statistics" : "merge_shared_statistics";
+  return ["forward/lib/shared_statistics", `forward/lib/${merge}`];
+}
+
+/** How the statistics of a chunk are gathered. */
+export function gatheringStatistics(v: Variant): string {
+  return `forward/lib/statistics_${v.team === 1 ? "lane" : "team"}`;
+}
+
+/** How the batch counter in `state` is bound. */
+export function counterOf(v: Variant): string {
+  return `forward/lib/counter_${v.value.startsWith("channels") ? "vector" : "word"}`;
+}
+
+function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
+  const base = [...baseOf(v), `forward/${kernel}`, ...mergingStatistics(v)];
+  const running = v.running ? ["forward/lib/running", counterOf(v)] : ["forward/lib/running_none"];
+  const state = only(v.running, write("state"));
+  if (kernel === "statistics") {
+    return {
+      fragments: [...base, gatheringStatistics(v), ...running],
+      bindings: [read("x"), write("partials"), ...state],
+    };
+  }
+  const learning = [...running, ...normalizingOf(v), "lib/saved", "forward/lib/finish"];
+  const normalizeChunk = [mapOf(v), `lib/normalize_${storedOf(v)}`];
+  const walks = {
+    normalize: normalizeChunk,
+    whole: [gatheringStatistics(v), ...normalizeChunk],
+    held: [],
+  };
+  return {
+    fragments: [...base, ...learning, ...walks[kernel]],
+    bindings: [
+      ...only(!v.inPlace, read("x")),
+      ...only(kernel === "normalize", read("partials")),
+      ...affineOf(v),
+      ...residualOf(v),
+      write("y"),
+      write("saved"),
+      ...state,
+    ],
+  };
+}
+
+/** A kernel of training's forward. */
+export function forwardKernel(kernel: ForwardKernel): KernelSource {
+  return {
+    name: `forward/${kernel}`,
+    specOf: (variant) => specOf(kernel, variant),
+    fragments: () => forwardFragments,
+  };
+}

@@ -1,0 +1,45 @@
+import { fragmentsOf } from "../compose.js";
+import {
+  affineOf,
+  baseOf,
+  mapOf,
+  normalizingOf,
+  only,
+  read,
+  residualOf,
+  storedOf,
+  write,
+  type KernelSource,
+} from "../kernels.js";
+
+const fragments = fragmentsOf(
+  import.meta.glob<string>("../../shaders/inference.wgsl", {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
+);
+
+/** y from the running statistics. */
+export const INFERENCE: KernelSource = {
+  name: "inference",
+  specOf: (v) => ({
+    fragments: [
+      ...baseOf(v),
+      "inference",
+      ...normalizingOf(v),
+      mapOf(v),
+      `lib/normalize_${storedOf(v)}`,
+      v.save ? "lib/saved" : "lib/saved_none",
+    ],
+    bindings: [
+      ...only(!v.inPlace, read("x")),
+      read("state"),
+      ...affineOf(v),
+      ...residualOf(v),
+      write("y"),
+      ...only(v.save, write("saved")),
+    ],
+  }),
+  fragments: () => fragments,
+};
