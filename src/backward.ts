@@ -68,7 +68,8 @@ export interface BackwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records at most two dispatches into an encoder or an open compute pass.
+   * Records at most two dispatches into an encoder or an open compute pass; three where dx is written over dy in
+   * evaluation, in 16-bit types, with channels that share a word.
    *
    * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
    */
@@ -147,20 +148,23 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
       ),
     );
   } else {
-    steps.push(
-      ...stepsOf(
+    const sums = (writesInput: boolean, writesResidual: boolean): Step[] =>
+      stepsOf(
         mapping,
         (each) => ({
           ...base(each),
           kernel: backwardKernel("sums"),
           ...shaping,
-          inPlace: inPlace && evaluation,
-          dResidual,
-          evaluation: evaluation && dx,
+          inPlace: inPlace && writesInput,
+          dResidual: writesResidual,
+          evaluation: writesInput,
         }),
         { rename: { ...fromY, ...overDy } },
-      ),
-    );
+      );
+    // Where channels share words, one writes over what another has yet to sum up: first the sums, then dx.
+    const apart = inPlace && evaluation && parameters && dispatch.value === "half";
+    steps.push(...sums(evaluation && dx && !apart, dResidual));
+    if (apart) steps.push(merge, ...sums(true, false));
     if (dx && !evaluation) {
       // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
       steps.push(
@@ -177,7 +181,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
           { rename: { ...fromY, ...overDy, ...(dResidual ? { dy: "dResidual" as const } : {}) } },
         ),
       );
-    } else if (parameters) {
+    } else if (parameters && !apart) {
       steps.push(merge);
     }
   }
