@@ -10,6 +10,7 @@ import {
   extentOf,
   GAMMA_FLOOR,
   requireInvertible,
+  requireTrainable,
   resolveOptions,
   type BatchNormOptions,
   type Dtype,
@@ -100,6 +101,7 @@ export class Context {
   batchStatistics = false;
   /** @internal */
   used = false;
+  #destroyed = false;
   #saved: GPUBuffer | null = null;
 
   /** @internal */
@@ -120,8 +122,13 @@ export class Context {
     return this.#saved;
   }
 
-  /** Frees the saved statistics. Idempotent; the context cannot be used for a backward any more. */
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  /** Frees the saved statistics. Idempotent; the context cannot be used any more. */
   destroy(): void {
+    this.#destroyed = true;
     this.#saved?.destroy();
     this.#saved = null;
     this.x = null;
@@ -261,6 +268,10 @@ export class BatchNorm {
     this.#requireLive(subject);
     x.requireUsable(`${subject}: x`);
     this.#checkShape(subject, x.shape);
+    if (this.#training) {
+      const extent = extentOf(subject, x.shape, this.options.layout);
+      requireTrainable(subject, extent, this.options.singleValue);
+    }
     const { residual } = options;
     const batchStatistics = this.#training || !this.options.trackRunningStats;
     const inPlace = this.options.inPlace || options.out === x;
@@ -289,7 +300,18 @@ export class BatchNorm {
         ),
       );
     }
+    if (options.context?.destroyed) {
+      throw new DestroyedError(
+        complain(
+          `${subject}: context`,
+          "a live one",
+          "a destroyed one",
+          "make one with context(), or destroy it later",
+        ),
+      );
+    }
     const context = options.context ?? this.#ownContext();
+    const versionBefore = x.version;
     const plan = batchStatistics
       ? (plans.forward ??= createForwardSync(this.device, descriptor))
       : (plans.inference ??= createInferenceSync(this.device, { ...descriptor, save: true }));
@@ -310,8 +332,6 @@ export class BatchNorm {
       if (!options.out && !inPlace) y.destroy();
       throw error;
     }
-    const versionBefore = x.version;
-    y.touch();
     if (this.#training) {
       this.runningMean?.touch();
       this.runningVar?.touch();
@@ -392,10 +412,6 @@ export class BatchNorm {
       if (!options.out) dx?.destroy();
       throw error;
     }
-    dx?.touch();
-    options.residualGrad?.touch();
-    if (wants.gamma) this.gammaGrad!.touch();
-    if (wants.beta) this.betaGrad!.touch();
     context!.used = true;
     context!.x = null;
     context!.residual = null;
@@ -666,12 +682,11 @@ export class BatchNorm {
   }
 
   #describe(shape: readonly number[], dtype: Dtype, residual: boolean): ForwardDescriptor {
-    // Evaluation without running statistics uses the batch's, of a single value too.
-    const singleValue = this.#training ? this.options.singleValue : "zero";
     const { inPlace } = this.options;
     return {
       ...this.options,
-      singleValue,
+      // A forward in training has asked already; evaluation without running statistics takes a single value too.
+      singleValue: "zero",
       shape,
       dtype,
       residual,

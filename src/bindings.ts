@@ -197,8 +197,21 @@ export function rangeOf(
   return { buffer, offset, size: Math.max(4, need.bytes) };
 }
 
+/** Whether both name the same bytes. */
+export function isSameRange(a: Resource, b: Resource | undefined): boolean {
+  if (a === b) return true;
+  if (b === undefined) return false;
+  const [one, other] = [a, b].map((each) =>
+    "buffer" in each
+      ? { buffer: each.buffer, offset: each.offset ?? 0 }
+      : { buffer: each, offset: 0 },
+  ) as [GPUBufferBinding, GPUBufferBinding];
+  return one.buffer === other.buffer && one.offset === other.offset;
+}
+
 /**
- * An output may not overlap any other range of the same call.
+ * An output may not overlap any other range of the same call. Inputs may overlap each other, but not in a buffer that
+ * an output is in too: all of that buffer's bindings are writable then, and WebGPU lets no two of these overlap.
  *
  * @throws OverlapError naming both.
  */
@@ -207,9 +220,10 @@ export function requireDisjoint(
   ranges: ReadonlyMap<BindingName, Range>,
   outputs: readonly BindingName[],
 ): void {
-  for (const output of outputs) {
+  const written = new Set(outputs.map((output) => ranges.get(output)?.buffer));
+  for (const output of new Set([...outputs, ...ranges.keys()])) {
     const mine = ranges.get(output);
-    if (!mine) continue;
+    if (!mine || !written.has(mine.buffer)) continue;
     for (const [name, other] of ranges) {
       if (name === output || other.buffer !== mine.buffer) continue;
       if (mine.offset < other.offset + other.size && other.offset < mine.offset + mine.size) {

@@ -1,5 +1,6 @@
 import {
   byteSizes,
+  isSameRange,
   rangeOf,
   requireDisjoint,
   stateLayout,
@@ -25,9 +26,9 @@ import {
   type DispatchLimits,
   type Tuning,
 } from "./dispatch.js";
-import { complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
+import { BufferError, complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
-import { elementBytes } from "./tensor.js";
+import { elementBytes, Tensor } from "./tensor.js";
 import { labelOf, type BindingName, type Variant } from "./kernels.js";
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
@@ -322,8 +323,13 @@ export class Plan {
     const kernels = await Promise.all(
       outline.steps.map((step) => plan.#state.kernel(step.variant)),
     );
-    plan.#finish(outline, kernels);
-    await plan.#state.pending();
+    try {
+      plan.#finish(outline, kernels);
+      await plan.#state.pending();
+    } catch (error) {
+      plan.destroy();
+      throw error;
+    }
     return plan;
   }
 
@@ -340,6 +346,11 @@ export class Plan {
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
     const { subject, resolved, mapping, inputs, outputs, over, scratchBytes } = outline;
+    const most = device.limits.maxStorageBufferBindingSize;
+    const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
+    for (const name of [...inputs, ...outputs])
+      if (!TENSORS.has(name)) requireBindable(`${subject}: ${name}`, sizes[name] ?? 0, most);
+    requireBindable(`${subject}: partial results`, scratchBytes, most);
     return new Plan(device, subject, resolved, mapping, inputs, outputs, over, scratchBytes);
   }
 
@@ -372,7 +383,8 @@ export class Plan {
   }
 
   /**
-   * Records the plan's dispatches. Submits nothing, allocates no GPU memory.
+   * Records the plan's dispatches. Submits nothing, allocates no GPU memory. Where an output is in the buffer of an
+   * input (an arena), the first call compiles a variant that may.
    *
    * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
    */
@@ -385,7 +397,7 @@ export class Plan {
     this.#state.requireAlive(this.subject);
     for (const [output, input] of Object.entries(this.over ?? {}) as ["y", "x"][]) {
       const given = resources[output];
-      if (given !== undefined && given !== resources[input]) {
+      if (given !== undefined && !isSameRange(given, resources[input])) {
         throw new OverlapError(
           complain(
             `${this.subject}: ${output}`,
@@ -411,6 +423,10 @@ export class Plan {
     const pass = opened ?? (target as GPUComputePassEncoder);
     for (const prepared of this.#prepared) this.#record(pass, prepared, ranges);
     opened?.end();
+    for (const name of this.outputs) {
+      const written = resources[name];
+      if (written instanceof Tensor) written.touch();
+    }
   }
 
   /** Frees uniforms and scratch. Idempotent. */
@@ -493,6 +509,19 @@ export class Plan {
   }
 }
 
+/** Only tensors of the shape are cut into regions; what a channel has must fit one binding. */
+function requireBindable(subject: string, bytes: number, most: number): void {
+  if (bytes <= most) return;
+  throw new BufferError(
+    complain(
+      subject,
+      `at most ${most} bytes (maxStorageBufferBindingSize)`,
+      String(bytes),
+      "request the device with a higher limit, or split the channels",
+    ),
+  );
+}
+
 const TENSORS: ReadonlySet<BindingName> = new Set(["x", "y", "dy", "dx", "residual", "dResidual"]);
 const PER_CHANNEL: ReadonlySet<BindingName> = new Set(["gamma", "beta", "dGamma", "dBeta"]);
 
@@ -514,9 +543,4 @@ export interface Outline {
 /** Bytes of scratch for `planes` f32 per chunk and channel. */
 export function partialBytes(resolved: Resolved, mapping: Mapping, planes: number): number {
   return planes * 4 * resolved.extent.channels * mapping.slots;
-}
-
-/** Checks that a kernel stays within WebGPU's default of 8 storage buffers; used by the tests. */
-export function storageBuffers(variant: Variant): number {
-  return variant.kernel.specOf(variant).bindings.length;
 }

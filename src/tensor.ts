@@ -59,7 +59,7 @@ export class Tensor {
     return this.#destroyed;
   }
 
-  /** Grows whenever this package writes into the tensor. */
+  /** Grows whenever this package writes into it by this tensor; another tensor on the same bytes has its own. */
   get version(): number {
     return this.#version;
   }

@@ -8,6 +8,7 @@ import {
   BatchNormError,
   BufferError,
   byteSizes,
+  CompileError,
   ContextError,
   createBackward,
   createBackwardSync,
@@ -25,6 +26,9 @@ import {
   Tensor,
   tensor,
 } from "../../src/index.js";
+import { stateOf } from "../../src/device.js";
+import { baseOf, type Variant } from "../../src/kernels.js";
+import { PLAIN } from "../../src/plan.js";
 import { backward, forward } from "../../src/reference.js";
 import { openDevice, takeUncaught } from "../support/device.js";
 import { createRandom } from "../support/random.js";
@@ -150,7 +154,7 @@ async function works(bn: BatchNorm, data = xs, of: readonly number[] = shape): P
 }
 
 describe("a single value per channel", () => {
-  test("is an error in training, for modules, prepare and plans", async () => {
+  test("is an error in training, for modules and plans", async () => {
     const bn = keep(new BatchNorm1d(device, 3));
     const x = make([1, 2, 3], [1, 3]);
     const parts = {
@@ -165,7 +169,9 @@ describe("a single value per channel", () => {
       ...parts,
       subject: "backward: x",
     });
-    await rejects(bn.prepare([1, 3]), SingleValueError, parts);
+    // Plans of a shape serve every mode; what is asked of training is asked each time.
+    await bn.prepare([1, 3]);
+    throws(() => bn.forward(x), SingleValueError, parts);
     expect((await bn.stateDict()).num_batches_tracked).toBe(0n);
     await works(bn, xs.subarray(0, 12), [4, 3]);
     // In evaluation one value is enough.
@@ -177,6 +183,18 @@ describe("a single value per channel", () => {
     });
     const y = keep(bn.eval().forward(x));
     expect(await y.read()).toBeAllclose([0, 0.5, 1], { atol: 2e-6 });
+    throws(() => bn.train().forward(x), SingleValueError, parts);
+  });
+
+  test("is an error in training after an evaluation that used the batch's statistics", () => {
+    const bn = keep(new BatchNorm1d(device, 3, { trackRunningStats: false }));
+    const x = make([1, 2, 3], [1, 3]);
+    keep(bn.eval().forward(x));
+    throws(() => bn.train().forward(x), SingleValueError, {
+      subject: "forward: x",
+      expected: "more than one value per channel in training",
+      received: "1",
+    });
   });
 
   test('is beta with singleValue "zero"', async () => {
@@ -722,6 +740,35 @@ describe("contexts", () => {
     await works(bn);
   });
 
+  test("destroyed before its forward", async () => {
+    const bn = module();
+    const context = bn.context();
+    context.destroy();
+    throws(() => bn.forward(make(), { context }), DestroyedError, {
+      subject: "forward: context",
+      expected: "a live one",
+      received: "a destroyed one",
+      remedy: "make one with context()",
+    });
+    await works(bn);
+  });
+
+  test("whose x a plan has written over", async () => {
+    const bn = module();
+    const x = make();
+    keep(bn.forward(x));
+    const plan = keep(createInferenceSync(device, { shape, affine: false }));
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { x: make(), y: x, state: buffer(byteSizes({ shape }).state) });
+    device.queue.submit([encoder.finish()]);
+    throws(() => bn.backward(make(dys)), ContextError, {
+      subject,
+      expected,
+      received: "one whose x was written over",
+    });
+    await works(bn);
+  });
+
   test("foreign", async () => {
     const [bn, stranger] = [module(), module()];
     const context = keep(stranger.context());
@@ -1148,6 +1195,32 @@ describe("out of memory", () => {
     await works(bn);
   });
 
+  test("leaves nothing of the plan that could not be made", async () => {
+    const create = device.createBuffer.bind(device);
+    for (const tuning of [{}, { minPerLane: 1, wholePerLane: 0, maxHeld: 0 }]) {
+      let live = 0;
+      failNext(device, true);
+      let next = device.createBuffer;
+      const counting: typeof create = (descriptor) => {
+        const made = next(descriptor);
+        next = create;
+        device.createBuffer = counting;
+        const destroy = made.destroy.bind(made);
+        made.destroy = () => {
+          live -= 1;
+          destroy();
+        };
+        live += 1;
+        return made;
+      };
+      device.createBuffer = counting;
+      const plan = createForward(device, { shape: [64, 3, 8, 8], tuning });
+      await rejects(plan, OutOfMemoryError, parts(/^bn\.forward.*\/(params|scratch)/));
+      delete (device as Partial<GPUDevice>).createBuffer;
+      expect(live).toBe(0);
+    }
+  });
+
   test("of y: the invalid buffer raises no other error, and the next forward works", async () => {
     const bn = module();
     await works(bn);
@@ -1174,4 +1247,117 @@ describe("out of memory", () => {
     });
     await works(bn);
   });
+});
+
+describe("a shader that does not compile", () => {
+  const variant = {
+    ...PLAIN,
+    kernel: {
+      name: "broken",
+      specOf: (v: Variant) => ({
+        fragments: [...baseOf(v), "broken"],
+        bindings: [{ name: "x", write: false } as const],
+      }),
+      fragments: () => ({
+        broken:
+          "@compute @workgroup_size(1)\nfn main() {\n  let x: f32 = 1u;\n}\nfn open(v: Value) {}\n",
+      }),
+    },
+    dtype: "f32",
+    value: "row4",
+    workgroupSize: 64,
+    team: 1,
+    lanesAdjacent: true,
+    subgroup: 0,
+    held: 0,
+    fence: false,
+  } as const;
+  const parts: Complaint = {
+    subject: "bn.broken[f32 row4 team 1]",
+    expected: "a shader that compiles",
+    received: "broken.wgsl:3: ",
+    remedy: "report it",
+  };
+
+  test("names fragment and line, and is tried anew", async () => {
+    for (let turn = 0; turn < 2; turn++)
+      await rejects(stateOf(device).kernel(variant), CompileError, parts);
+    const mended: Variant = {
+      ...variant,
+      kernel: {
+        ...variant.kernel,
+        fragments: () => ({ broken: "@compute @workgroup_size(1)\nfn main() {}\n" }),
+      },
+    };
+    await stateOf(device).kernel(mended);
+  });
+
+  test("on the spot arrives at status(), and is tried anew", async () => {
+    const bn = module();
+    for (let turn = 0; turn < 2; turn++) {
+      stateOf(device).kernelSync({ ...variant, workgroupSize: 32 });
+      await rejects(bn.status(), CompileError, parts);
+    }
+    await works(bn);
+  });
+});
+
+test("what a channel has must fit one binding", () => {
+  const channels = Math.ceil((device.limits.maxStorageBufferBindingSize + 1) / 20);
+  const most = String(device.limits.maxStorageBufferBindingSize);
+  throws(() => createForwardSync(device, { shape: [2, channels] }), BufferError, {
+    subject: "forward: saved",
+    expected: `at most ${most} bytes (maxStorageBufferBindingSize)`,
+    received: String(20 * channels),
+    remedy: "split the channels",
+  });
+});
+
+test("inputs may overlap, but not in the buffer of an output", async () => {
+  const own = { shape, affine: false, trackRunningStats: false, residual: true };
+  const plan = keep(createForwardSync(device, own));
+  const sizes = byteSizes(own);
+  const x = make();
+  const [y, saved] = [zeros(shape), buffer(sizes.saved)];
+  const encoder = device.createCommandEncoder();
+  plan.encode(encoder, { x, residual: x, y, saved });
+  device.queue.submit([encoder.finish()]);
+  const f = forward(xs.subarray(0, x.size), shape, { residual: xs.subarray(0, x.size) });
+  expect(await y.read()).toBeAllclose(f.y, { atol: 1e-5 });
+
+  const arena = buffer(1024 + sizes.y);
+  const both = { buffer: arena, offset: 0, size: sizes.x };
+  throws(
+    () => {
+      const given = { x: both, residual: both, y: { buffer: arena, offset: 1024 }, saved };
+      plan.encode(device.createCommandEncoder(), given);
+    },
+    OverlapError,
+    {
+      subject: "forward: x",
+      expected: "a range of its own",
+      received: "which overlap residual",
+      remedy: "use another buffer or disjoint ranges",
+    },
+  );
+});
+
+test("a range in place may be named twice", () => {
+  const plan = keep(createInferenceSync(device, { shape, affine: false, inPlace: true }));
+  const range = buffer(1024);
+  const state = buffer(byteSizes({ shape }).state);
+  const encoder = device.createCommandEncoder();
+  plan.encode(encoder, { x: { buffer: range }, y: { buffer: range, offset: 0 }, state });
+  throws(
+    () => {
+      plan.encode(encoder, { x: { buffer: range }, y: { buffer: range, offset: 256 }, state });
+    },
+    OverlapError,
+    {
+      subject: "inference: y",
+      expected: "the plan works in place",
+      received: "another buffer",
+    },
+  );
+  device.queue.submit([encoder.finish()]);
 });
