@@ -30,10 +30,13 @@ const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[]
     forwardKernel("normalize"),
     ["inPlace", "floored", "running", "affine", "residual", "activation"],
   ],
-  [forwardKernel("whole"), ["inPlace", "running", "affine", "residual", "activation"]],
-  [forwardKernel("held"), ["inPlace", "running", "affine", "residual", "activation"]],
-  [INFERENCE, ["inPlace", "affine", "residual", "activation", "save"]],
-  [backwardKernel("sums"), ["recovers", "residual", "activation", "evaluation", "dResidual"]],
+  [forwardKernel("whole"), ["inPlace", "floored", "running", "affine", "residual", "activation"]],
+  [forwardKernel("held"), ["inPlace", "floored", "running", "affine", "residual", "activation"]],
+  [INFERENCE, ["inPlace", "floored", "affine", "residual", "activation", "save"]],
+  [
+    backwardKernel("sums"),
+    ["inPlace", "recovers", "residual", "activation", "evaluation", "dResidual"],
+  ],
   [backwardKernel("input"), ["inPlace", "recovers", "residual", "activation", "dGamma", "dBeta"]],
   [backwardKernel("parameters"), ["dGamma", "dBeta"]],
   [
@@ -77,6 +80,10 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                   )
                                     continue;
                                   if (value === "half" && /whole|held/.test(name)) continue;
+                                  // Without gamma there is no floor; sums alone write nothing over dy.
+                                  if (floored && looks.includes("affine") && !affine) continue;
+                                  if (inPlace && looks.includes("evaluation") && !evaluation)
+                                    continue;
                                   // Crossing everything with everything takes minutes. Whether inputs are shared and
                                   // whether additions are fenced changes no other choice, so each is crossed with the
                                   // plain variants only; so are the activations, two of them with everything.
