@@ -119,6 +119,18 @@ describe("dx over dy is dx apart, to the bit, with the sums", () => {
   );
 });
 
+test("the same bits on 20 runs in place, in 16 bits too", async () => {
+  for (const dtype of DTYPES)
+    for (const mode of ["training", "evaluation"] as const) {
+      const each: Case = { shape: [4, 3, 7, 7], dtype, mode, activation: "elu" };
+      const inputs = inputsOf(createRandom(23), each);
+      const first = await runPlans(device, { ...each, inPlace: true }, inputs);
+      expect(first.y.every(Number.isFinite)).toBe(true);
+      for (let again = 1; again < 20; again++)
+        expect(await runPlans(device, { ...each, inPlace: true }, inputs)).toEqual(first);
+    }
+});
+
 test.each(DTYPES)("inference of %s over x is inference apart", async (dtype) => {
   for (const shape of SHAPES) {
     const each: Case = { shape, dtype, mode: "evaluation", activation: "relu" };

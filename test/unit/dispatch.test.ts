@@ -11,7 +11,9 @@ import {
   SOFTWARE_TUNING,
   type Tuning,
 } from "../../src/dispatch.js";
+import { dispatchTable } from "../../scripts/support/dispatch-table.js";
 import { createRandom } from "../support/random.js";
+import readme from "../../shaders/README.md?raw";
 
 const LIMITS: DispatchLimits = { maxComputeWorkgroupsPerDimension: 65535 };
 const DTYPES: readonly Dtype[] = ["f32", "f16", "bf16"];
@@ -489,4 +491,8 @@ test("Values are as wide as rows and channels allow", () => {
   // One channel is one row.
   expect(value(extent(4, 1, 3), "f32")).toBe("row4");
   expect(value(extent(5, 1, 3), "f16")).toBe("half");
+});
+
+test("the table in shaders/README.md is what is chosen", () => {
+  expect(readme).toContain(`<!-- dispatch -->\n${dispatchTable()}\n<!-- /dispatch -->`);
 });
