@@ -26,7 +26,10 @@ function recorded(
   return {
     async run(repeats) {
       const encoder = device.createCommandEncoder({ label: `bench/${name}` });
-      for (let i = 0; i < repeats; i++) record(encoder);
+      // One pass for all, as peers that record into an open one have it; the copies too.
+      const pass = encoder.beginComputePass();
+      for (let i = 0; i < repeats; i++) record(pass);
+      pass.end();
       device.queue.submit([encoder.finish()]);
       await device.queue.onSubmittedWorkDone();
     },

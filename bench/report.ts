@@ -1,5 +1,6 @@
 /**
- * Markdown tables and line charts from results: npm run bench:report -- [files]. Without files, all in bench/results.
+ * Markdown tables and line charts from results: npm run bench:report -- [files]. Without files, all in bench/results, and
+ * then bench/results/README.md and the table in README.md are written anew.
  * Results of torch_batchnorm.py that are named beside others become a column of theirs.
  */
 import { readdir, readFile, writeFile } from "node:fs/promises";
@@ -181,11 +182,50 @@ function chartOf(results: Results, operation: Operation): string | null {
   );
 }
 
-async function report(file: string, torch: readonly Row[]): Promise<void> {
+/** The README's table: f32, one row a layer and operation, everything in times of a plain copy. */
+function summaryOf({ rows, adapter, runtime, date, peers }: Results): string {
+  const shown = rows.filter((row) => row.dtype === "f32" && row.group !== "series");
+  const names = [
+    ...new Set(shown.filter(({ kind }) => kind === "peer").map(({ candidate }) => candidate)),
+    ...new Set(shown.filter(({ kind }) => kind === "cpu").map(({ candidate }) => candidate)),
+  ];
+  const body = OPERATIONS.flatMap((operation) =>
+    [...grouped(shown.filter((row) => row.operation === operation)).values()].map((group) => {
+      const [first] = group as [Row];
+      const own = group.find(({ kind }) => kind === "ours");
+      const cell = (name: string): string => {
+        const row = group.find(({ candidate }) => candidate === name);
+        return row ? digits3(row.copies) : "-";
+      };
+      return [
+        TITLES[operation],
+        `${first.name}, [${first.shape.join(", ")}]`,
+        timeText(copyOf(group)?.wall.ms ?? NaN),
+        own ? digits3(own.copies) : "-",
+        ...names.map(cell),
+        own?.held === undefined ? "-" : `${digits3(own.held)} x`,
+      ];
+    }),
+  );
+  const header = [
+    "operation",
+    "layer, shape in memory",
+    "copy",
+    "this package",
+    ...names,
+    "buffers",
+  ];
+  return [
+    `${adapter}, ${runtime}, ${date}. Peers: ${peers.join(", ")}.`,
+    "",
+    table(header, body),
+  ].join("\n");
+}
+
+type Say = (text: string) => void;
+
+async function report(file: string, torch: readonly Row[], say: Say): Promise<void> {
   const results = JSON.parse(await readFile(file, "utf8")) as Results;
-  const say = (text: string): void => {
-    process.stdout.write(`${text}\n\n`);
-  };
   say(`## ${results.adapter}, ${results.runtime}`);
   say(
     `${results.date}. ${results.timing}. A copy is a plain kernel that copies x's bytes on the same adapter in the same` +
@@ -254,4 +294,23 @@ const torch =
   given.length > 0
     ? read.filter(({ results }) => results.host === "torch").flatMap(({ results }) => results.rows)
     : [];
-for (const { file, results } of read) if (results.host !== "torch") await report(file, torch);
+const texts: string[] = [];
+for (const { file, results } of read)
+  if (results.host !== "torch") await report(file, torch, (text) => texts.push(text));
+process.stdout.write(`${texts.join("\n\n")}\n`);
+
+if (given.length === 0) {
+  const head = "# Results of the benchmark\n\nWritten by `npm run bench:report`.";
+  await writeFile(join(FOLDER, "README.md"), `${[head, ...texts].join("\n\n")}\n`);
+  // Where every peer runs: in a browser.
+  const summary = read.find(({ results }) => results.host === "browser");
+  const readme = await readFile("README.md", "utf8");
+  if (summary)
+    await writeFile(
+      "README.md",
+      readme.replace(
+        /(<!-- bench -->\n)[\s\S]*?(\n<!-- \/bench -->)/,
+        (_, begin: string, end: string) => `${begin}${summaryOf(summary.results)}${end}`,
+      ),
+    );
+}
