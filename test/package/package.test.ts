@@ -310,6 +310,7 @@ test("nothing of the machine or the tests is in the tarball", async () => {
     "LICENSE",
     "README.md",
     "dist",
+    "docs",
     "package.json",
     "shaders",
   ]);
