@@ -15,6 +15,7 @@ import {
   statisticsByteSizes,
   type StatisticsPlanDescriptor,
 } from "webgpu-batchnorm/statistics";
+import { median } from "../scripts/support/median.js";
 import { Progress } from "../scripts/support/progress.js";
 import { normals } from "../scripts/support/random.js";
 
@@ -39,9 +40,6 @@ const [parts, sumParts] = [room(bytes.statistics / 4), room(bytes.sums / 4)];
 const [one, oneSum] = [room(4 * channels), room(2 * channels)];
 
 const core = await createForward(device, descriptor);
-// As our own: every channel cut, statistics in one dispatch and the rest in the next.
-const tuning = { targetInvocations: 2 * channels, wholePerLane: 0, maxHeld: 0 };
-const cut = await createForward(device, { shape, tuning });
 const coreBack = await createBackward(device, descriptor);
 const own = await createStatisticsForward(device, descriptor);
 const ownBack = await createStatisticsBackward(device, descriptor);
@@ -57,8 +55,6 @@ const forward = { x, y, gamma, beta, state };
 const back = { x, dy, dx, dGamma, dBeta };
 const candidates: Readonly<Record<string, Run>> = {
   "forward: the core's": (encoder) => core.encode(encoder, { ...forward, saved: coreSaved }),
-  "forward: the core's, cut into two dispatches": (encoder) =>
-    cut.encode(encoder, { ...forward, saved: coreSaved }),
   "forward: own statistics as a part": (encoder) => own.encode(encoder, { ...forward, saved }),
   "forward: statistics, merge of 4 parts, rest": (encoder) => {
     look.encode(encoder, { x, statistics: parts });
@@ -87,26 +83,36 @@ async function timed(run: Run): Promise<number> {
 const times = new Map(Object.keys(candidates).map((name) => [name, [] as number[]]));
 const progress = new Progress("cost of merging", ROUNDS + 1);
 for (let round = -1; round < ROUNDS; round++) {
-  for (const [name, run] of Object.entries(candidates)) {
+  const order = Object.entries(candidates);
+  order.push(...order.splice(0, (round + 1) % order.length));
+  for (const [name, run] of order) {
+    // Once untimed: otherwise each would find in the caches what the one before it has left there.
+    await timed(run);
     const ms = await timed(run);
     if (round >= 0) times.get(name)!.push(ms);
   }
   progress.tick();
 }
 progress.end();
-// The best of many rounds: what else the machine does only ever adds.
-const best = (name: string): number => Math.min(...times.get(name)!);
+/** The share of the core's in the same round: medians and quartiles, for other work comes and goes. */
+function shareOf(name: string, base: string): string {
+  const shares = times
+    .get(name)!
+    .map((ms, round) => (100 * ms) / times.get(base)![round]!)
+    .sort((a, b) => a - b);
+  const at = (part: number): string => shares[Math.floor(part * (shares.length - 1))]!.toFixed(1);
+  return name === base ? "100 %" : `${at(0.5)} % (${at(0.25)} to ${at(0.75)})`;
+}
 const names = Object.keys(candidates);
 console.log(
   [
-    `[${shape.join(", ")}], f32, ms, best of ${ROUNDS} rounds of ${REPEAT}; ${describeAdapter(device)}.`,
+    `[${shape.join(", ")}], f32, medians of ${ROUNDS} rounds of ${REPEAT}, of the core's in the same round (quartiles); ${describeAdapter(device)}.`,
     "",
     "| | ms | of the core's |",
     "| --- | --: | --: |",
     ...names.map((name) => {
-      const base = names[name.startsWith("backward") ? 5 : 0]!;
-      const share = `${((100 * best(name)) / best(base)).toFixed(1)} %`;
-      return `| ${name} | ${best(name).toFixed(3)} | ${share} |`;
+      const base = name.startsWith("backward") ? "backward: the core's" : "forward: the core's";
+      return `| ${name} | ${median(times.get(name)!).toFixed(3)} | ${shareOf(name, base)} |`;
     }),
   ].join("\n"),
 );
