@@ -24,6 +24,7 @@ import { Work, type Job } from "../shell/work.js";
 import { centred } from "./centre.js";
 import { corrupted, isClean } from "./corrupt.js";
 import { Pad } from "./pad.js";
+import { Queue } from "./queue.js";
 import weights from "./weights.safetensors?url";
 
 const MODE_NAMES: Readonly<Record<Mode, Words>> = {
@@ -126,6 +127,10 @@ await openPage(
       throw new Error(`The weights could not be loaded: ${response.status} ${response.statusText}`);
     await cnn.load(await response.arrayBuffer());
     const learned = await cnn.statistics();
+    /** Whatever sets or reads the network's statistics waits here for its turn. */
+    const queue = new Queue();
+    const queued = (name: Words, run: (job: Job) => Promise<Words>): Work =>
+      new Work(name, (job) => queue.run(() => run(job), job.signal));
     const first = trainingCount(digits);
     const held = pixelsOf(digits, first, digits.count);
     const labels = digits.labels.subarray(first, digits.count);
@@ -223,7 +228,7 @@ await openPage(
       try {
         do {
           again = false;
-          await read();
+          await queue.run(read);
         } while (again && !trouble.aborted);
       } catch (error) {
         if (!trouble.aborted) throw error;
@@ -432,7 +437,7 @@ await openPage(
     // Time
 
     let times: { mode: Mode; samples: number[] }[] = [];
-    const timing = new Work({ en: "Time all three", ko: "셋 다 재기" }, async (job) => {
+    const timing = queued({ en: "Time all three", ko: "셋 다 재기" }, async (job) => {
       const image = corrupted(drawing ?? held.slice(0, PIXELS), spoiling.values, NOISE_SEED + 1);
       const rounds = software ? 5 : 30;
       const all = MODES.map((mode) => ({ mode, samples: [] as number[] }));
@@ -550,7 +555,7 @@ await openPage(
     const shareOf = (what: Accuracy["what"]): number =>
       accuracies.find((each) => each.what === what)?.share ?? NaN;
     let cleanShare: number | null = null;
-    const spoil = new Work(
+    const spoil = queued(
       { en: "Read 1,000 held-out digits", ko: "따로 둔 숫자 1,000개 읽기" },
       async (job) => {
         accuracies = [];
@@ -580,37 +585,43 @@ await openPage(
     const repair = new Work(
       { en: "Re-estimate the statistics", ko: "통계 다시 추정" },
       async (job) => {
-        const pixels = corrupted(held, spoiling.values, NOISE_SEED);
-        job.progress(0, { en: "Estimating, without labels …", ko: "정답 없이 추정하는 중 …" });
-        const own = await cnn.estimate(standardised(pixels), {
-          batch: 100,
-          pause: async (share) => {
-            job.progress(share / 2);
-            await job.breathe();
-          },
-        });
-        await cnn.setStatistics(own);
-        estimated = own;
-        job.progress(0.5, { en: "Reading …", ko: "읽는 중 …" });
-        put("repaired", await measureAccuracy(pixels, job, 0.5, 1));
-        void refresh();
-        return {
-          en: `${percent(shareOf("repaired"))} right with statistics of the spoilt digits; no label was used, no weight changed.`,
-          ko: `망가진 숫자의 통계로 ${percent(shareOf("repaired"))} 맞힘. 정답은 쓰지 않았고 가중치도 그대로입니다.`,
-        };
+        await settled();
+        return queue.run(() => reestimate(job), job.signal);
       },
     );
+    const reestimate = async (job: Job): Promise<Words> => {
+      const pixels = corrupted(held, spoiling.values, NOISE_SEED);
+      job.progress(0, { en: "Estimating, without labels …", ko: "정답 없이 추정하는 중 …" });
+      const own = await cnn.estimate(standardised(pixels), {
+        batch: 100,
+        pause: async (share) => {
+          job.progress(share / 2);
+          await job.breathe();
+        },
+      });
+      await cnn.setStatistics(own);
+      estimated = own;
+      job.progress(0.5, { en: "Reading …", ko: "읽는 중 …" });
+      put("repaired", await measureAccuracy(pixels, job, 0.5, 1));
+      void refresh();
+      return {
+        en: `${percent(shareOf("repaired"))} right with statistics of the spoilt digits; no label was used, no weight changed.`,
+        ko: `망가진 숫자의 통계로 ${percent(shareOf("repaired"))} 맞힘. 정답은 쓰지 않았고 가중치도 그대로입니다.`,
+      };
+    };
     const back = h(
       "button",
       {
         type: "button",
         id: "back",
         click: () =>
-          void cnn.setStatistics(learned).then(() => {
-            estimated = null;
-            statisticsFigure.update();
-            return refresh();
-          }),
+          void queue
+            .run(() => cnn.setStatistics(learned))
+            .then(() => {
+              estimated = null;
+              statisticsFigure.update();
+              return refresh();
+            }),
       },
       { en: "Back to the learned statistics", ko: "학습한 통계로 되돌리기" },
     );
@@ -754,12 +765,21 @@ await openPage(
       );
     };
     let timer: ReturnType<typeof setTimeout> | undefined;
+    const readAgain = (): Promise<void> => {
+      clearTimeout(timer);
+      timer = undefined;
+      return spoil.start();
+    };
+    /** What a change has announced comes before what is asked for after it. */
+    const settled = async (): Promise<void> => {
+      if (timer !== undefined) await readAgain();
+    };
     spoiling.onChange(() => {
       showSpoilt();
       void refresh();
       repair.cancel();
       clearTimeout(timer);
-      timer = setTimeout(() => void spoil.start(), 400);
+      timer = setTimeout(() => void readAgain(), 400);
     });
     trouble.addEventListener("abort", () => {
       for (const work of [timing, spoil, repair]) work.cancel(trouble.reason as Error);
@@ -838,7 +858,7 @@ await openPage(
     // The first one compiles; what it took says nothing.
     void refresh();
     // What the address spoils is read at once.
-    if (!isClean(spoiling.values)) void spoil.start();
+    if (!isClean(spoiling.values)) void readAgain();
   },
 );
 
