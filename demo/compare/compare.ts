@@ -150,7 +150,7 @@ await openPage(
     let series: Comparison = { rows: [], skipped: [] };
 
     const chosenShape = (): number[] => shapeOf(values.layer === OWN ? values.shape : values.layer);
-    const compare = new Work({ en: "Compare", ko: "비교 시작" }, async (job) => {
+    const compare = new Work(trouble, { en: "Compare", ko: "비교 시작" }, async (job) => {
       const shape = chosenShape();
       const each = caseOf(shape, shape.join("x"));
       last = bench
@@ -166,7 +166,7 @@ await openPage(
             : "끝났습니다. 모든 결과가 맞습니다.",
       };
     });
-    const sizes = new Work({ en: "Time over size", ko: "크기별 시간" }, async (job: Job) => {
+    const sizes = new Work(trouble, { en: "Time over size", ko: "크기별 시간" }, async (job: Job) => {
       const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
       const rows: Comparison["rows"][number][] = [];
       const skipped: Comparison["skipped"][number][] = [];
@@ -183,9 +183,6 @@ await openPage(
         showSkipped();
       }
       return { en: "Done.", ko: "끝났습니다." };
-    });
-    trouble.addEventListener("abort", () => {
-      for (const work of [compare, sizes]) work.cancel(trouble.reason as Error);
     });
 
     const timing = new Figure({

@@ -18,6 +18,7 @@ import { drawMap, mapFigure } from "../engine/maps.js";
 import { h, rich, table } from "../shell/dom.js";
 import { Figure } from "../shell/figure.js";
 import { localise, t, type Words } from "../shell/language.js";
+import { latest } from "../shell/latest.js";
 import { openPage } from "../shell/page.js";
 import { Settings } from "../shell/settings.js";
 import { Work, type Job } from "../shell/work.js";
@@ -130,7 +131,7 @@ await openPage(
     /** Whatever sets or reads the network's statistics waits here for its turn. */
     const queue = new Queue();
     const queued = (name: Words, run: (job: Job) => Promise<Words>): Work =>
-      new Work(name, (job) => queue.run(() => run(job), job.signal));
+      new Work(trouble, name, (job) => queue.run(() => run(job), job.signal));
     const first = trainingCount(digits);
     const held = pixelsOf(digits, first, digits.count);
     const labels = digits.labels.subarray(first, digits.count);
@@ -217,25 +218,7 @@ await openPage(
       showAnswer();
     };
     // While one is read the hand moves on; only where it is by then counts.
-    let busy = false;
-    let again = false;
-    const refresh = async (): Promise<void> => {
-      if (busy) {
-        again = true;
-        return;
-      }
-      busy = true;
-      try {
-        do {
-          again = false;
-          await queue.run(read);
-        } while (again && !trouble.aborted);
-      } catch (error) {
-        if (!trouble.aborted) throw error;
-      } finally {
-        busy = false;
-      }
-    };
+    const refresh = latest(() => queue.run(read), trouble);
 
     const bars = new Figure({
       title: { en: "How sure it is", ko: "얼마나 확신하는지" },
@@ -583,9 +566,10 @@ await openPage(
       },
     );
     const repair = new Work(
+      trouble,
       { en: "Re-estimate the statistics", ko: "통계 다시 추정" },
       async (job) => {
-        await settled();
+        await job.wait(settled());
         return queue.run(() => reestimate(job), job.signal);
       },
     );
@@ -609,19 +593,18 @@ await openPage(
         ko: `망가진 숫자의 통계로 ${percent(shareOf("repaired"))} 맞힘. 정답은 쓰지 않았고 가중치도 그대로입니다.`,
       };
     };
+    const takeBack = latest(async () => {
+      await queue.run(() => cnn.setStatistics(learned));
+      estimated = null;
+      statisticsFigure.update();
+      void refresh();
+    }, trouble);
     const back = h(
       "button",
       {
         type: "button",
         id: "back",
-        click: () =>
-          void queue
-            .run(() => cnn.setStatistics(learned))
-            .then(() => {
-              estimated = null;
-              statisticsFigure.update();
-              return refresh();
-            }),
+        click: () => void takeBack(),
       },
       { en: "Back to the learned statistics", ko: "학습한 통계로 되돌리기" },
     );
@@ -780,9 +763,6 @@ await openPage(
       repair.cancel();
       clearTimeout(timer);
       timer = setTimeout(() => void readAgain(), 400);
-    });
-    trouble.addEventListener("abort", () => {
-      for (const work of [timing, spoil, repair]) work.cancel(trouble.reason as Error);
     });
 
     main.append(

@@ -108,9 +108,9 @@ export const batchSize: View = {
       settings.element.querySelector(`fieldset:has([name=${name}])`)?.classList.add("wide");
     const { values } = settings;
     let results: Result[] = [];
-    const work = new Work({ en: "Train", ko: "학습 시작" }, async (job) => {
-      const digits = await lab.digits();
-      const engine = await lab.engine();
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+      const digits = await job.wait(lab.digits());
+      const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 8000), 14);
       const held = samplesOf(digits, trainingCount(digits), digits.count, 14);
       results = [];
@@ -138,20 +138,21 @@ export const batchSize: View = {
           for (let step = 0; step < steps; step++) {
             await job.breathe();
             const { x, labels } = source.next().value;
-            await network.step(x, labels, { rate, momentum: 0.1 });
+            await job.wait(network.step(x, labels, { rate, momentum: 0.1 }));
             job.progress((i + (step + 1) / steps) / all.length, {
               en: `${SHORT[method].en}, batch ${size}: step ${step + 1} of ${steps}`,
               ko: `${SHORT[method].ko}, 배치 ${size}: ${steps}단계 중 ${step + 1}단계`,
             });
           }
-          const evaluation = await network.accuracy(held.x, held.labels, { batch: 200 });
-          await job.breathe();
+          const evaluation = await job.wait(network.accuracy(held.x, held.labels, { batch: 200 }));
           // A batch of two takes as long as one of 200; so many will do.
           const part = Math.min(held.count, size * 32);
-          const plainly = await network.accuracy(
-            held.x.subarray(0, part * held.inputs),
-            held.labels.subarray(0, part),
-            { training: true, batch: method === "ghost" ? WHOLE : size },
+          const plainly = await job.wait(
+            network.accuracy(
+              held.x.subarray(0, part * held.inputs),
+              held.labels.subarray(0, part),
+              { training: true, batch: method === "ghost" ? WHOLE : size },
+            ),
           );
           results.push({ method, size, evaluation, training: plainly });
         } finally {
@@ -248,8 +249,7 @@ export const batchSize: View = {
         work.element,
         figure.element,
       ),
-      settings,
-      works: [work],
+      settings: [settings],
     };
   },
 };

@@ -128,8 +128,8 @@ export const convolution: View = {
         bn.destroy();
       }
     };
-    const work = new Work({ en: "Normalise", ko: "정규화" }, async (job) => {
-      const digits = await lab.digits();
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+      const digits = await job.wait(lab.digits());
       if (!perChannel || !perPixel) {
         const maps = new Float32Array(COUNT * CHANNELS * PIXELS);
         for (let n = 0; n < COUNT; n++) {
@@ -139,8 +139,8 @@ export const convolution: View = {
         const images = new Normaliser(device, maps, [COUNT, CHANNELS, SIDE, SIDE]);
         const features = new Normaliser(device, maps, [COUNT, CHANNELS * PIXELS]);
         try {
-          perChannel = await images.train();
-          perPixel = await features.train();
+          perChannel = await job.wait(images.train());
+          perPixel = await job.wait(features.train());
         } finally {
           images.destroy();
           features.destroy();
@@ -151,8 +151,8 @@ export const convolution: View = {
       const outputs: Float32Array[][] = [];
       for (const shift of [0, values.shift]) {
         const maps = convolve(moved(digits, values.digit, shift));
-        const a = await one(perChannel, maps, [1, CHANNELS, SIDE, SIDE]);
-        const b = await one(perPixel, maps, [1, CHANNELS * PIXELS]);
+        const a = await job.wait(one(perChannel, maps, [1, CHANNELS, SIDE, SIDE]));
+        const b = await job.wait(one(perPixel, maps, [1, CHANNELS * PIXELS]));
         outputs.push([maps.subarray(...span), a.subarray(...span), b.subarray(...span)]);
       }
       const [still, shifted] = outputs as [Float32Array[], Float32Array[]];
@@ -264,8 +264,7 @@ export const convolution: View = {
         ),
         cells,
       ),
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
     };
   },

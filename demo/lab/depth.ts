@@ -154,10 +154,10 @@ export const depth: View = {
     let facts: LayerFacts[] = [];
     let shownFor = { activation: values.activation };
 
-    const work = new Work({ en: "Run", ko: "실행" }, async (job) => {
+    const work = new Work(lab.left, { en: "Run", ko: "실행" }, async (job) => {
       const { activation } = values;
-      const digits = await lab.digits();
-      const engine = await lab.engine();
+      const digits = await job.wait(lab.digits());
+      const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, values.samples, values.side);
       const found: LayerFacts[] = [];
       const total = 2 * values.depth;
@@ -420,7 +420,7 @@ export const depth: View = {
     settings.onChange(() => {
       drawNetwork(drawing, values);
     });
-    afterChanges(settings, () => void work.start());
+    afterChanges(settings, () => void work.start(), lab.left);
 
     const element = h(
       "div",
@@ -483,8 +483,7 @@ export const depth: View = {
     );
     return {
       element,
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
       end: () => {
         for (const each of ridges) each.destroy();

@@ -38,7 +38,7 @@ await openPage(
   ({ main, found, trouble }) => {
     let engine: Promise<Engine> | null = null;
     const software = !found.device || found.software;
-    const lab: Lab = {
+    const lab: Omit<Lab, "left"> = {
       found,
       software,
       digits: loadDigits,
@@ -46,17 +46,18 @@ await openPage(
     };
     const panel = h("div", { role: "tabpanel", id: "panel", "aria-labelledby": "" });
     let shown: Shown | null = null;
+    let leaving = new AbortController();
 
     const leave = (): void => {
-      for (const work of shown?.works ?? []) work.cancel();
-      shown?.settings?.forget();
+      leaving.abort(new DOMException("left", "AbortError"));
+      for (const each of shown?.settings ?? []) each.forget();
       shown?.end?.();
-      shown = null;
     };
     const enter = (view: View): void => {
       leave();
       write({ view: view.id });
-      shown = view.show(lab);
+      leaving = new AbortController();
+      shown = view.show({ ...lab, left: AbortSignal.any([trouble, leaving.signal]) });
       panel.replaceChildren(shown.element);
       panel.setAttribute("aria-labelledby", `tab-${view.id}`);
       tabs.forEach((tab, i) => {
@@ -96,9 +97,6 @@ await openPage(
       event.preventDefault();
     });
     main.append(list, panel);
-    trouble.addEventListener("abort", () => {
-      for (const work of shown?.works ?? []) work.cancel(trouble.reason as Error);
-    });
     enter(VIEWS.find(({ id }) => id === read("view")) ?? depth);
   },
 );

@@ -81,9 +81,9 @@ export const learned: View = {
     );
     const { values } = settings;
     let units: Unit[] = [];
-    const work = new Work({ en: "Train", ko: "학습 시작" }, async (job) => {
-      const digits = await lab.digits();
-      const engine = await lab.engine();
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+      const digits = await job.wait(lab.digits());
+      const engine = await job.wait(lab.engine());
       const samples = samplesOf(
         digits,
         0,
@@ -107,19 +107,21 @@ export const learned: View = {
         for (let step = 0; step < steps; step++) {
           await job.breathe();
           const { x, labels } = source.next().value;
-          const { loss, accuracy } = await network.step(x, labels, { rate, momentum: 0.1 });
+          const { loss, accuracy } = await job.wait(
+            network.step(x, labels, { rate, momentum: 0.1 }),
+          );
           recent = 0.9 * recent + 0.1 * accuracy;
           job.progress((step + 1) / steps, {
             en: `Step ${step + 1} of ${steps}, loss ${loss.toFixed(3)}`,
             ko: `${steps}단계 중 ${step + 1}단계, 손실 ${loss.toFixed(3)}`,
           });
           if (step % 20 === 19 || step === steps - 1) {
-            units = await unitsOf(network);
+            units = await job.wait(unitsOf(network));
             update();
           }
         }
         const held = samplesOf(digits, trainingCount(digits), digits.count, lab.software ? 14 : 28);
-        const accuracy = await network.accuracy(held.x, held.labels, { batch: 200 });
+        const accuracy = await job.wait(network.accuracy(held.x, held.labels, { batch: 200 }));
         const off = units
           .map(({ gamma, identityGamma }) => Math.abs(gamma / identityGamma - 1))
           .sort((a, b) => a - b);
@@ -245,8 +247,7 @@ export const learned: View = {
         h("div", { class: "pair" }, gamma.element, beta.element),
         h("div", { class: "pair" }, ...spreads.map(({ element }) => element)),
       ),
-      settings,
-      works: [work],
+      settings: [settings],
     };
   },
 };

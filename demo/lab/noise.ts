@@ -55,8 +55,8 @@ export const noise: View = {
     let samples: Sample[] = [];
     let evaluated: number[] = [];
 
-    const work = new Work({ en: "Draw", ko: "뽑기" }, async (job) => {
-      const digits = await lab.digits();
+    const work = new Work(lab.left, { en: "Draw", ko: "뽑기" }, async (job) => {
+      const digits = await job.wait(lab.digits());
       const feature = featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
       const next = seeded(100 + values.seed);
       const found: Sample[] = [];
@@ -70,7 +70,7 @@ export const noise: View = {
         );
         const bn = new Normaliser(lab.found.device, x, [size, count]);
         try {
-          const { y } = await bn.train();
+          const { y } = await job.wait(bn.train());
           for (let batch = 0; batch < count; batch++) found.push({ size, value: y[batch]! });
         } finally {
           bn.destroy();
@@ -90,7 +90,7 @@ export const noise: View = {
         [2, count],
       );
       try {
-        const y = await bn.infer({ mean: many(mean), variance: many(deviation ** 2) });
+        const y = await job.wait(bn.infer({ mean: many(mean), variance: many(deviation ** 2) }));
         evaluated = Array.from(y.subarray(0, count));
       } finally {
         bn.destroy();
@@ -223,8 +223,7 @@ export const noise: View = {
         work.element,
         figure.element,
       ),
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
     };
   },

@@ -64,8 +64,8 @@ export const sameShape: View = {
     const { values } = settings;
     let x: Float32Array<ArrayBuffer> | null = null;
     let y: Float32Array | null = null;
-    const work = new Work({ en: "Normalise", ko: "정규화" }, async () => {
-      const digits = await lab.digits();
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+      const digits = await job.wait(lab.digits());
       const pixel = values.row * SIDE + values.column;
       const own =
         values.what === "unit"
@@ -75,7 +75,7 @@ export const sameShape: View = {
             : Float32Array.from(digits.pixels.subarray(0, 200 * PIXELS));
       const bn = new Normaliser(lab.found.device, own, [own.length, 1]);
       try {
-        ({ y } = await bn.train());
+        ({ y } = await job.wait(bn.train()));
       } finally {
         bn.destroy();
       }
@@ -142,8 +142,7 @@ export const sameShape: View = {
         facts,
         h("div", { class: "pair" }, before.element, after.element),
       ),
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
     };
   },

@@ -4,6 +4,7 @@ import { EPS } from "../engine/engine.js";
 import { Normaliser } from "../engine/normaliser.js";
 import { h } from "../shell/dom.js";
 import { localise, t } from "../shell/language.js";
+import { latest } from "../shell/latest.js";
 import { Settings } from "../shell/settings.js";
 import { Work } from "../shell/work.js";
 import { featureOf } from "./feature.js";
@@ -37,34 +38,25 @@ export const sliders: View = {
 
     const compute = async (): Promise<void> => {
       const affine = { gamma: Float32Array.of(values.gamma), beta: Float32Array.of(values.beta) };
-      const [first, second] = [await linear!.train(affine), await tanh!.train(affine)];
+      const first = await linear!.train(affine);
+      lab.left.throwIfAborted();
+      const second = await tanh!.train(affine);
+      lab.left.throwIfAborted();
       statistics = { mean: first.mean[0]!, variance: first.variance[0]! };
       z = first.y;
       y = second.y;
       update();
     };
     // Where a slider moves faster than it is computed, only its last place counts.
-    let busy = false;
-    let again = false;
-    const refresh = async (): Promise<void> => {
-      if (!linear) return;
-      if (busy) {
-        again = true;
-        return;
-      }
-      busy = true;
-      do {
-        again = false;
-        await compute();
-      } while (again);
-      busy = false;
-    };
-    const work = new Work({ en: "Start over", ko: "처음부터" }, async () => {
-      const digits = await lab.digits();
+    const refresh = latest(async () => {
+      if (linear) await compute();
+    }, lab.left);
+    const work = new Work(lab.left, { en: "Start over", ko: "처음부터" }, async (job) => {
+      const digits = await job.wait(lab.digits());
       x ??= featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
       linear ??= new Normaliser(device, x, [COUNT, 1], { eps: EPS });
       tanh ??= new Normaliser(device, x, [COUNT, 1], { eps: EPS, activation: "tanh" });
-      await compute();
+      await job.wait(refresh());
       return { en: "Ready: move the sliders.", ko: "준비됐습니다. 슬라이더를 움직여 보세요." };
     });
     settings.onChange(() => void refresh());
@@ -195,8 +187,7 @@ export const sliders: View = {
           after.element,
         ),
       ),
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
       end: () => {
         linear?.destroy();

@@ -108,9 +108,9 @@ export const testTime: View = {
     );
     const { values } = settings;
     let points: Point[] = [];
-    const work = new Work({ en: "Train", ko: "학습 시작" }, async (job) => {
-      const digits = await lab.digits();
-      const engine = await lab.engine();
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+      const digits = await job.wait(lab.digits());
+      const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), 14);
       const { batch, steps, rate, unit } = values;
       const network = new Network(engine, {
@@ -130,15 +130,15 @@ export const testTime: View = {
         for (let step = 0; step < steps; step++) {
           await job.breathe();
           const { x, labels } = source.next().value;
-          const linear = await network.firstLinear(x, batch);
-          const running = await trackers.see(linear, batch, unit);
+          const linear = await job.wait(network.firstLinear(x, batch));
+          const running = await job.wait(trackers.see(linear, batch, unit));
           const { mean, varBiased } = reference.forward(linear, [batch, WIDTH]);
           points.push({
             step: step + 1,
             batch: { mean: mean[unit]!, variance: (varBiased[unit]! * batch) / (batch - 1) },
             running,
           });
-          const { loss } = await network.step(x, labels, { rate });
+          const { loss } = await job.wait(network.step(x, labels, { rate }));
           job.progress((step + 1) / steps, {
             en: `Step ${step + 1} of ${steps}, loss ${loss.toFixed(3)}`,
             ko: `${steps}단계 중 ${step + 1}단계, 손실 ${loss.toFixed(3)}`,
@@ -247,8 +247,7 @@ export const testTime: View = {
         work.element,
         h("div", {}, ...figures.map(({ element }) => element)),
       ),
-      settings,
-      works: [work],
+      settings: [settings],
       begin: () => void work.start(),
     };
   },

@@ -133,9 +133,9 @@ export const training: View = {
       return last ? keyOf(last) : null;
     };
 
-    const work = new Work({ en: "Train", ko: "학습 시작" }, async (job) => {
-      const digits = await lab.digits();
-      const engine = await lab.engine();
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+      const digits = await job.wait(lab.digits());
+      const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), values.side);
       runs = [];
       settings.set({ cell: "" });
@@ -164,7 +164,7 @@ export const training: View = {
             await job.breathe();
             const { x, labels } = source.next().value;
             const norms = step % every === 0 || step === steps - 1;
-            const result = await network.step(x, labels, { rate: each.rate, norms });
+            const result = await job.wait(network.step(x, labels, { rate: each.rate, norms }));
             run.losses.push(result.loss);
             run.accuracies.push(result.accuracy);
             if (norms) run.norms.push({ step, values: result.norms });
@@ -549,8 +549,7 @@ export const training: View = {
           gradients.element,
         ),
       ),
-      settings,
-      works: [work],
+      settings: [settings],
     };
   },
 };

@@ -4,7 +4,6 @@ import type { Found } from "../shell/adapter.js";
 import { formula, h, rich, type Child } from "../shell/dom.js";
 import type { Words } from "../shell/language.js";
 import type { Fields, Settings } from "../shell/settings.js";
-import type { Work } from "../shell/work.js";
 
 /** What a view finds in the lab. */
 export interface Lab {
@@ -14,13 +13,14 @@ export interface Lab {
   digits(): Promise<Digits>;
   /** TensorFlow.js with our drop-in; one for all views. */
   engine(): Promise<Engine>;
+  /** Aborted when the view is left, or the device is lost: nothing of it may go on. */
+  readonly left: AbortSignal;
 }
 
 /** A view that is shown. */
 export interface Shown {
   readonly element: HTMLElement;
-  readonly settings: Settings<Fields> | null;
-  readonly works: readonly Work[];
+  readonly settings: readonly Settings<Fields>[];
   /** Called once it stands in the page. */
   begin?(): void;
   /** Frees what it holds on the device. */
@@ -60,12 +60,16 @@ function withClass(element: HTMLElement, name: string): HTMLElement {
 export function afterChanges(
   settings: { onChange(listener: (changed: string) => void): unknown },
   run: () => void,
+  left: AbortSignal,
   ms = 250,
 ): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   settings.onChange(() => {
     clearTimeout(timer);
     timer = setTimeout(run, ms);
+  });
+  left.addEventListener("abort", () => {
+    clearTimeout(timer);
   });
 }
 

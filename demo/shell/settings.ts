@@ -67,6 +67,7 @@ export class Settings<S extends Fields> {
   readonly element: HTMLFormElement;
   readonly #controls = new Map<string, Control>();
   readonly #listeners: ((changed: string) => void)[] = [];
+  #forgotten = false;
 
   constructor(
     private readonly fields: S,
@@ -104,12 +105,14 @@ export class Settings<S extends Fields> {
     for (const name of Object.keys(values)) for (const listener of this.#listeners) listener(name);
   }
 
-  /** Takes them out of the address. */
+  /** Takes them out of the address, for good. */
   forget(): void {
+    this.#forgotten = true;
     write(Object.fromEntries(Object.keys(this.fields).map((name) => [name, null])));
   }
 
   #write(): void {
+    if (this.#forgotten) return;
     write(
       Object.fromEntries(
         Object.entries(this.values).map(([name, value]) => [

@@ -1,5 +1,6 @@
 import { h } from "./dom.js";
 import { localise, t, type Text } from "./language.js";
+import { endedBy } from "./trouble.js";
 
 /** What a piece of long work is given. */
 export interface Job {
@@ -8,6 +9,8 @@ export interface Job {
   progress(share: number, text?: Text): void;
   /** Lets the page live; throws when cancelled. */
   breathe(): Promise<void>;
+  /** Waits for something; throws when cancelled meanwhile. */
+  wait<T>(something: Promise<T>): Promise<T>;
 }
 
 /** The page lives on before this settles. */
@@ -33,8 +36,12 @@ export class Work {
   #running: AbortController | null = null;
   #text: Text = "";
 
-  /** @param run does the work; what it returns is said when it is done. */
+  /**
+   * @param end ends it for good: the device is lost, or its place is left.
+   * @param run does the work; what it returns is said when it is done.
+   */
   constructor(
+    private readonly end: AbortSignal,
     private readonly name: Text,
     private readonly run: (job: Job) => Promise<Text>,
   ) {
@@ -68,16 +75,16 @@ export class Work {
     else void this.start();
   }
 
-  /** Cancels what runs, whatever for. */
-  cancel(reason: Error = new DOMException("cancelled", "AbortError")): void {
-    this.#running?.abort(reason);
+  /** Cancels what runs. */
+  cancel(): void {
+    this.#running?.abort(new DOMException("cancelled", "AbortError"));
   }
 
   /** Starts anew; what ran is cancelled first. Settles when the work has ended, however it did. */
   async start(): Promise<void> {
     this.cancel();
     const controller = new AbortController();
-    const { signal } = controller;
+    const signal = AbortSignal.any([this.end, controller.signal]);
     this.#running = controller;
     this.#enter("running", "", 0);
     let drawn = 0;
@@ -99,6 +106,11 @@ export class Work {
         } else await nextTask();
         signal.throwIfAborted();
       },
+      wait: async (something) => {
+        const result = await something;
+        signal.throwIfAborted();
+        return result;
+      },
     };
     try {
       const start = performance.now();
@@ -114,9 +126,7 @@ export class Work {
           1,
         );
     } catch (error) {
-      // A lost device fails whatever waits for it, and is told of just after.
-      if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 50));
-      const reason = (signal.aborted ? signal.reason : error) as Error;
+      const reason = ((await endedBy(signal)) ? signal.reason : error) as Error;
       // Another start has taken over.
       if (this.#running !== controller) return;
       const cancelled = signal.aborted && reason.name === "AbortError";

@@ -111,9 +111,9 @@ describe("every page", () => {
     expect(await ended(lab)).toMatch(/^Last layer: deviation/);
   });
 
-  test("a lost device stops the work, says so, and a button starts again", async () => {
-    const page = await open("lab.html?view=training&steps=300", {
-      prepare: (each) =>
+  describe("a lost device", () => {
+    const LOSABLE = {
+      prepare: (each: Page) =>
         each.addInitScript(`
           const { requestDevice } = GPUAdapter.prototype;
           GPUAdapter.prototype.requestDevice = async function (...of) {
@@ -122,24 +122,89 @@ describe("every page", () => {
             return device;
           };
         `),
+    };
+    const lose = (page: Page): Promise<void> =>
+      page.evaluate(() => {
+        (window as unknown as { lose: () => void }).lose();
+      });
+    const underWay = async (page: Page, selector = ""): Promise<void> => {
+      await page.waitForFunction(
+        (of) => document.querySelector<HTMLProgressElement>(`${of} progress`)!.value > 0,
+        selector,
+        { timeout: 60_000 },
+      );
+    };
+    /** Says so above the content; nothing but the loss itself is in the console, and nothing is uncaught. */
+    const told = async (page: Page): Promise<void> => {
+      await page.locator(".notice").waitFor();
+      expect(await page.locator(".notice").textContent()).toMatch(/The GPU was lost/);
+      const own = opened.find((each) => each.page === page)!.complaints.splice(0);
+      expect(own.filter((each) => !/GPU was lost|destroyed|lost/i.test(each))).toEqual([]);
+      expect(own.filter((each) => each.startsWith("uncaught"))).toEqual([]);
+    };
+
+    test("stops training, and a button starts again with the same settings", async () => {
+      const page = await open("lab.html?view=training&steps=300", LOSABLE);
+      await page.locator(".work .primary").click();
+      await underWay(page);
+      await lose(page);
+      expect(await ended(page)).toBe("The GPU was lost.");
+      await told(page);
+      await page.getByRole("button", { name: "Start again" }).click();
+      await page.waitForSelector("html.ready:not([data-device])");
+      expect(page.url()).toContain("steps=300");
+      expect(await page.locator(".notice").count()).toBe(0);
     });
-    await page.locator(".work .primary").click();
-    await page.waitForFunction(() => document.querySelector("progress")!.value > 0, null, {
-      timeout: 60_000,
+
+    test("stops what reads digits", async () => {
+      const page = await open("digits.html?contrast=0.2&brightness=0.3", LOSABLE);
+      await underWay(page, "#spoil-work");
+      // A digit is read meanwhile, and more work waits.
+      await page.locator("#another").click();
+      await page.locator("#repair-work .primary").click();
+      await lose(page);
+      expect(await ended(page, "#spoil-work")).toBe("The GPU was lost.");
+      expect(await ended(page, "#repair-work")).toBe("The GPU was lost.");
+      await told(page);
+      // What is asked for afterwards fails at once, for the same reason.
+      await page.locator("#timing-work .primary").click();
+      expect(await ended(page, "#timing-work")).toBe("The GPU was lost.");
+      await page.locator("#back").click();
+      await page.waitForTimeout(200);
+      await told(page);
     });
-    await page.evaluate(() => (window as unknown as { lose: () => void }).lose());
-    expect(await ended(page)).toBe("The GPU was lost.");
-    expect(await page.locator(".notice").textContent()).toMatch(/The GPU was lost/);
-    // The page itself reports what stopped it.
-    const own = opened[0]!.complaints.splice(0);
-    expect(
-      own.every((each) => /GPU was lost|destroyed|lost/i.test(each)),
-      own.join("\n"),
-    ).toBe(true);
-    await page.getByRole("button", { name: "Start again" }).click();
-    await page.waitForSelector("html.ready:not([data-device])");
-    expect(page.url()).toContain("steps=300");
-    expect(await page.locator(".notice").count()).toBe(0);
+
+    test("stops a comparison", async () => {
+      const page = await open(
+        "compare.html?layer=own&shape=64x64&operation=inference&candidates=ours&effort=21",
+        LOSABLE,
+      );
+      await page.locator("#compare .primary").click();
+      await underWay(page, "#compare");
+      await lose(page);
+      expect(await ended(page, "#compare .work")).toBe("The GPU was lost.");
+      await told(page);
+    });
+
+    test("stops the sliders", async () => {
+      const page = await open("lab.html?view=sliders", LOSABLE);
+      await ended(page);
+      // Lost while it computes, over and over.
+      await page.evaluate(() => {
+        const slider = document.querySelector<HTMLInputElement>("input[name=gamma]")!;
+        for (const value of [2, 3, 4]) {
+          slider.value = String(value);
+          slider.dispatchEvent(new Event("input"));
+        }
+        (window as unknown as { lose: () => void }).lose();
+        slider.value = "5";
+        slider.dispatchEvent(new Event("input"));
+      });
+      await told(page);
+      await page.locator(".work .primary").click();
+      expect(await ended(page)).toBe("The GPU was lost.");
+      await told(page);
+    });
   });
 });
 
@@ -365,6 +430,48 @@ describe("lab", () => {
     for (const [, , evaluation, training, gap] of rows) {
       expect(number(evaluation) - number(training) - number(gap)).toBeCloseTo(0, 0);
     }
+  });
+
+  test("a view that was left goes on with nothing and leaves the address alone", async () => {
+    // The digits come late, so that every view is left while it waits for them.
+    let send = (): void => undefined;
+    const late = new Promise<void>((resolve) => {
+      send = resolve;
+    });
+    const page = await open("lab.html?view=training&rates=0.3&inits=small&steps=10", {
+      prepare: async (each) => {
+        await each.route("**/digits.bin", async (route) => {
+          await late;
+          await route.continue();
+        });
+        await each.addInitScript(`
+          window.buffers = 0;
+          const { createBuffer } = GPUDevice.prototype;
+          GPUDevice.prototype.createBuffer = function (...of) {
+            window.buffers += 1;
+            return createBuffer.apply(this, of);
+          };
+        `);
+      },
+    });
+    const buffers = (): Promise<number> =>
+      page.evaluate(() => (window as unknown as { buffers: number }).buffers);
+    await page.locator(".work .primary").click();
+    await page.locator("#tab-sliders").click();
+    await page.locator("#tab-depth").click();
+    await page.locator("input[name=depth]").fill("3");
+    await page.locator("#tab-learned").click();
+    await page.waitForFunction(
+      () => new URLSearchParams(location.search).get("view") === "learned",
+    );
+    await page.waitForTimeout(400);
+    const [address, before] = [page.url(), await buffers()];
+    send();
+    await page.waitForTimeout(1500);
+    expect(page.url()).toBe(address);
+    expect(await buffers()).toBe(before);
+    expect(await page.locator(".work").getAttribute("data-state")).toBe("idle");
+    expect(new URL(address).searchParams.has("cell")).toBe(false);
   });
 
   test("the tabs can be walked through by keyboard, each with its own settings in the address", async () => {
