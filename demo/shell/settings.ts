@@ -140,7 +140,10 @@ function parse(field: Field, text: string): unknown {
     }
     case "range": {
       const value = Number(text);
-      return text !== "" && value >= field.min && value <= field.max ? value : null;
+      const within = text.trim() !== "" && value >= field.min && value <= field.max;
+      // What is counted has no fractions; what is measured may lie between the stops of its slider.
+      const counted = Number.isInteger(field.step);
+      return within && (!counted || (value - field.min) % field.step === 0) ? value : null;
     }
     case "flag":
       return text === "1" ? true : text === "0" ? false : null;
