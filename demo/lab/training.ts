@@ -38,6 +38,9 @@ function outcome({ accuracies, losses }: Run): number {
 
 const keyOf = ({ rate, init }: Pick<Run, "rate" | "init">): string => `${rate},${init}`;
 
+/** Every run that there can be. */
+const KEYS = INITIALISATIONS.flatMap((init) => RATES.map((rate) => keyOf({ rate, init })));
+
 export const training: View = {
   id: "training",
   name: { en: "Training", ko: "학습" },
@@ -111,7 +114,10 @@ export const training: View = {
           kind: "typed",
           label: { en: "Run that is shown: rate, weights", ko: "보고 있는 학습: 학습률, 가중치" },
           initial: "",
-          objection: () => null,
+          objection: (text) =>
+            text === "" || KEYS.includes(text)
+              ? null
+              : { en: "There is no such run.", ko: "그런 학습은 없습니다." },
         },
       },
       { en: "The sweep", ko: "훑을 범위" },
@@ -138,10 +144,11 @@ export const training: View = {
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), values.side);
       runs = [];
-      settings.set({ cell: "" });
       const plan = inits().flatMap((init) =>
         rates().flatMap((rate) => [false, true].map((batchNorm) => ({ init, rate, batchNorm }))),
       );
+      // A run that was chosen, or that a shared address names, is shown once it is there.
+      if (!plan.some((each) => keyOf(each) === values.cell)) settings.set({ cell: "" });
       const { steps, batch, depth, width, activation, order } = values;
       const every = Math.max(1, Math.floor(steps / 10));
       for (const [i, each] of plan.entries()) {

@@ -383,10 +383,23 @@ describe("lab", () => {
     const first = (which: string): number => number(gradients.find(([name]) => name === which)![2]);
     expect(first("with")).toBeGreaterThan(10 * first("without"));
     await page.locator("#cells button").first().click();
-    expect(page.url()).toContain("cell=0.3");
+    await page.waitForURL(/cell=0\.3/);
   });
 
-  test("learned gamma and beta are not the identity", async () => {
+  test("a shared link shows the run that it names", async () => {
+    const page = await open(
+      "lab.html?view=training&depth=1&width=16&batch=16&steps=10&side=14&rates=0.1,0.3&inits=he&cell=0.1,he",
+    );
+    await run(page);
+    expect(page.url()).toContain("cell=0.1,he");
+    expect(await page.locator("#cells [aria-pressed=true]").textContent()).toBe("0.1, He");
+    // Once it is not in the sweep any more, it names nothing.
+    await page.locator("input[name=rates][value='0.1']").uncheck();
+    await run(page);
+    await page.waitForFunction(() => new URLSearchParams(location.search).get("cell") === "");
+  });
+
+  test("learned gamma and beta are those of the same training on the CPU", async () => {
     const page = await open("lab.html?view=learned&depth=2&width=16&steps=10&batch=32");
     expect(await run(page)).toMatch(/held-out digits are right/);
     const rows = await cells(page, figure("γ against the γ that would undo the normalisation"));
