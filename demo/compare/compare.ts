@@ -131,20 +131,31 @@ await openPage(
     settings.onChange(hide);
     const bench = found.device ? new Bench(found.device) : null;
 
-    const caseOf = (shape: readonly number[], name: string): Case => ({
-      name,
-      group: "asked",
-      shape,
-      layout: values.layout,
-      dtype: values.dtype,
-      operation: values.operation,
-    });
-    // One run may take long where WebGPU itself is a program.
-    const effort = (): { rounds: number; sampleMs: number; patience: number } => ({
-      rounds: values.effort,
-      sampleMs: values.effort === 5 ? 10 : 20,
-      patience: software ? 4 : 10,
-    });
+    /** Compares one shape after another, all with the settings as they are now: they may change meanwhile. */
+    const comparing = async (
+      job: Job,
+    ): Promise<
+      (
+        shape: readonly number[],
+        name: string,
+        span?: readonly [number, number],
+      ) => Promise<Comparison>
+    > => {
+      const { layout, dtype, operation, candidates, effort: rounds } = values;
+      const effort = {
+        rounds,
+        sampleMs: rounds === 5 ? 10 : 20,
+        // One run may take long where WebGPU itself is a program.
+        patience: software ? 4 : 10,
+      };
+      const loaded = await bench?.load(candidates, job);
+      return (shape, name, span) => {
+        const each: Case = { name, group: "asked", shape, layout, dtype, operation };
+        return bench && loaded
+          ? bench.compare(each, loaded, effort, job, span)
+          : compareOnCpu(each, effort, job);
+      };
+    };
 
     let last: Comparison = { rows: [], skipped: [] };
     let series: Comparison = { rows: [], skipped: [] };
@@ -152,10 +163,8 @@ await openPage(
     const chosenShape = (): number[] => shapeOf(values.layer === OWN ? values.shape : values.layer);
     const compare = new Work(trouble, { en: "Compare", ko: "비교 시작" }, async (job) => {
       const shape = chosenShape();
-      const each = caseOf(shape, shape.join("x"));
-      last = bench
-        ? await bench.compare(each, values.candidates, effort(), job)
-        : await compareOnCpu(each, effort(), job);
+      const one = await comparing(job);
+      last = await one(shape, shape.join("x"));
       show();
       const left = last.skipped.length;
       return {
@@ -166,24 +175,25 @@ await openPage(
             : "끝났습니다. 모든 결과가 맞습니다.",
       };
     });
-    const sizes = new Work(trouble, { en: "Time over size", ko: "크기별 시간" }, async (job: Job) => {
-      const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
-      const rows: Comparison["rows"][number][] = [];
-      const skipped: Comparison["skipped"][number][] = [];
-      for (const [i, { name, shape }] of shapes.entries()) {
-        const each = caseOf(shape, name);
-        const span = [i / shapes.length, (i + 1) / shapes.length] as const;
-        const result = bench
-          ? await bench.compare(each, values.candidates, effort(), job, span)
-          : await compareOnCpu(each, effort(), job);
-        rows.push(...result.rows);
-        skipped.push(...result.skipped);
-        series = { rows, skipped };
-        over.update();
-        showSkipped();
-      }
-      return { en: "Done.", ko: "끝났습니다." };
-    });
+    const sizes = new Work(
+      trouble,
+      { en: "Time over size", ko: "크기별 시간" },
+      async (job: Job) => {
+        const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
+        const one = await comparing(job);
+        const rows: Comparison["rows"][number][] = [];
+        const skipped: Comparison["skipped"][number][] = [];
+        for (const [i, { name, shape }] of shapes.entries()) {
+          const result = await one(shape, name, [i / shapes.length, (i + 1) / shapes.length]);
+          rows.push(...result.rows);
+          skipped.push(...result.skipped);
+          series = { rows, skipped };
+          over.update();
+          showSkipped();
+        }
+        return { en: "Done.", ko: "끝났습니다." };
+      },
+    );
 
     const timing = new Figure({
       title: {

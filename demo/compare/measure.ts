@@ -26,48 +26,55 @@ export interface Effort {
   readonly patience: number;
 }
 
+/** Candidates, or the reason why one could not be loaded. */
+export type Loaded = readonly (readonly [CandidateName, Candidate | string])[];
+
 const MEMORY = 2 ** 31;
 
 /** Candidates on one device. Libraries load at their first use and stay. */
 export class Bench {
   readonly #meter: BufferMeter;
-  readonly #loaded = new Map<CandidateName, Candidate | string>();
+  readonly #loaded = new Map<CandidateName, Candidate>();
   readonly #paces: Paces = new Map();
 
   constructor(readonly device: GPUDevice) {
     this.#meter = new BufferMeter(device);
   }
 
-  async #load(name: CandidateName, job: Job): Promise<Candidate | string> {
-    const known = this.#loaded.get(name);
-    if (known) return known;
-    let loaded: Candidate | string;
-    if (name === "ours") loaded = ours();
-    else {
-      job.progress(0, { en: `Loading ${name} …`, ko: `${name} 불러오는 중 …` });
-      await job.breathe();
-      let why = "";
-      const [peer] = await loadPeers(this.device, [name], (text) => {
-        why = text;
-      });
-      loaded = peer ?? why;
+  /** Those that are asked for, or why they did not load; they are tried again the next time. */
+  async load(names: readonly CandidateName[], job: Job): Promise<Loaded> {
+    const found: [CandidateName, Candidate | string][] = [];
+    for (const name of names) {
+      let candidate: Candidate | string | undefined =
+        name === "ours" ? ours() : this.#loaded.get(name);
+      if (!candidate) {
+        job.progress(0, { en: `Loading ${name} …`, ko: `${name} 불러오는 중 …` });
+        await job.breathe();
+        let why = "";
+        const [peer] = await job.wait(
+          loadPeers(this.device, [name], (text) => {
+            why = text;
+          }),
+        );
+        if (peer) this.#loaded.set(name, peer);
+        candidate = peer ?? why;
+      }
+      found.push([name, candidate]);
     }
-    this.#loaded.set(name, loaded);
-    return loaded;
+    return found;
   }
 
-  /** Checks and times one case. Those that do not load, refuse or compute something else are among the skipped. */
+  /** Checks and times one case. Those that did not load, refuse or compute something else are among the skipped. */
   async compare(
     each: Case,
-    names: readonly CandidateName[],
+    loaded: Loaded,
     { rounds, sampleMs, patience }: Effort,
     job: Job,
     span: readonly [from: number, to: number] = [0, 1],
   ): Promise<Comparison> {
     const found: Candidate[] = [...copyKernels(), COPY_COMMAND];
     const failed: Skipped[] = [];
-    for (const name of names) {
-      const candidate = await this.#load(name, job);
+    for (const [name, candidate] of loaded) {
       if (typeof candidate === "string") {
         const { name: of, layout, dtype, operation } = each;
         failed.push({ name: of, layout, dtype, operation, candidate: name, reason: candidate });

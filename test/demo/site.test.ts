@@ -264,6 +264,61 @@ describe("compare", () => {
     await page.locator("input[name=shape]").fill("5x");
     expect(await page.locator("#set-shape-note").textContent()).toMatch(/Two to five/);
   });
+
+  test("measures with the settings that stood when it was started", async () => {
+    const page = await open(
+      "compare.html?layer=own&shape=16x8&operation=inference&candidates=ours&effort=5&upto=1",
+    );
+    await page.locator("#sizes .primary").click();
+    await page.waitForFunction(() => document.querySelectorAll("#sizes tbody tr").length > 0);
+    // Meanwhile everything is set to something else.
+    await page.locator("label:has(input[value='forward+backward'])").click();
+    await page.locator("label:has(input[value=bf16])").click();
+    await page.locator("label:has(input[value=tensorflow])").click();
+    await ended(page, "#sizes .work");
+    await page.locator("#compare .primary").click();
+    await ended(page, "#compare .work");
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "Download JSON" }).click(),
+    ]);
+    const { rows } = JSON.parse(await readFile(await download.path(), "utf8")) as {
+      rows: { name: string; operation: string; dtype: string; candidate: string }[];
+    };
+    const series = rows.filter(({ name }) => name !== "16x8");
+    expect(new Set(series.map(({ operation }) => operation))).toEqual(new Set(["inference"]));
+    expect(new Set(series.map(({ dtype }) => dtype))).toEqual(new Set(["f32"]));
+    expect(series.some(({ candidate }) => candidate.startsWith("TensorFlow"))).toBe(false);
+    // The next one takes them as they are now.
+    const next = rows.filter(({ name }) => name === "16x8");
+    expect(new Set(next.map(({ dtype }) => dtype))).toEqual(new Set(["bf16"]));
+  });
+
+  test("every candidate runs, in half precision those that have it, and memory is drawn", async () => {
+    const page = await open(
+      "compare.html?layer=own&shape=4x8x5x5&operation=inference&candidates=ours,onnxruntime,jax&effort=5",
+    );
+    const named = async (): Promise<string[]> =>
+      (await cells(page, "#results")).map(([name]) => name!).slice(2);
+    expect(await run(page, "#compare .work")).toMatch(/every result is right/);
+    expect(await named()).toEqual(["webgpu-batchnorm", "ONNX Runtime Web", "jax-js"]);
+    const memory = page.locator(figure("Peak memory"));
+    // A bar for each whose buffers could be counted, with what it says; our own needs x and y at least.
+    const bars = await memory.locator("svg text").allTextContents();
+    expect(bars).toContain("webgpu-batchnorm");
+    const own = (await cells(page, figure("Peak memory"))).find(
+      ([name]) => name === "webgpu-batchnorm",
+    )!;
+    expect(number(/\((.*)\)/.exec(own[6]!)![1])).toBeGreaterThanOrEqual(2);
+    await page.locator("label:has(input[value=f16])").click();
+    await run(page, "#compare .work");
+    const half = await cells(page, "#results");
+    expect(half.map(([name]) => name)).toContain("webgpu-batchnorm");
+    // Half precision has 11 bits: y is off by up to half a unit in the last of them.
+    const error = number(half.find(([name]) => name === "webgpu-batchnorm")![1]);
+    expect(error).toBeGreaterThan(1e-6);
+    expect(error).toBeLessThan(2 ** -11);
+  });
 });
 
 describe("lab", () => {
