@@ -221,6 +221,14 @@ await openPage(
     const leftOut = h("ul", { class: "note", id: "left-out" });
     const leftOutSizes = h("ul", { class: "note", id: "left-out-sizes" });
 
+    // Room for everyone who was asked, so that nothing jumps: whoever is left out has a line instead of a row.
+    const foundRows = h("div", {}, results, leftOut);
+    const makeRoom = (): void => {
+      foundRows.style.minHeight = `${90 + 34 * (values.candidates.length + 2)}px`;
+    };
+    makeRoom();
+    settings.onChange(makeRoom);
+
     const reasons = ({ skipped }: Comparison): HTMLElement[] => {
       const seen = new Map<string, string[]>();
       for (const { candidate, reason, name } of skipped)
@@ -309,8 +317,7 @@ await openPage(
           "p",
         ),
         timing.element,
-        leftOut,
-        results,
+        foundRows,
         h("div", { class: "buttons" }, download, copy, copied),
         memory.element,
       ),

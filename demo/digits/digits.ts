@@ -36,6 +36,13 @@ const MODE_NAMES: Readonly<Record<Mode, Words>> = {
 /** Held-out digits that fill up the batch that the drawing is in, where the batch's statistics are used. */
 const COMPANY = 31;
 const NOISE_SEED = 77;
+/** Where nothing is read: as large as what will be, so that nothing jumps. */
+const NO_MAPS = LAYERS.map(({ side, to }) => ({
+  side,
+  channels: to,
+  before: new Float32Array(side * side * to),
+  after: new Float32Array(side * side * to),
+}));
 
 /** What the network takes: as it was in training. */
 function standardised(pixels: Float32Array): Float32Array<ArrayBuffer> {
@@ -153,7 +160,7 @@ await openPage(
       channels: number;
       before: Float32Array | null;
       after: Float32Array;
-    }[] = [];
+    }[] = NO_MAPS;
 
     const batchFor = (image: Float32Array): Float32Array<ArrayBuffer> => {
       if (settings.values.mode !== "batch") return standardised(image);
@@ -181,7 +188,7 @@ await openPage(
     const read = async (): Promise<void> => {
       if (!drawing) {
         probabilities = [];
-        maps = [];
+        maps = NO_MAPS;
         showAnswer();
         return;
       }

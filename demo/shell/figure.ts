@@ -52,7 +52,9 @@ export class Figure {
     const width = this.#chart.clientWidth;
     this.#width = width;
     const { height } = this.options;
-    const pixels = typeof height === "number" ? height : height(Math.max(width, 280));
+    // Before it stands in the page, room is kept for the page's width.
+    const room = width === 0 ? document.body.clientWidth : width;
+    const pixels = typeof height === "number" ? height : height(Math.max(room, 280));
     this.#chart.style.minHeight = `${pixels}px`;
     if (width === 0) return;
     const drawn = this.options.draw(width, pixels);
