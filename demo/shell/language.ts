@@ -1,3 +1,5 @@
+import { recall, remember } from "./memory.js";
+
 /** The languages of the page. */
 export const LANGUAGES = { en: "English", ko: "한국어" } as const;
 export type Language = keyof typeof LANGUAGES;
@@ -7,10 +9,8 @@ export type Words = Readonly<Record<Language, string>>;
 /** Words, or what is written alike everywhere. */
 export type Text = string | Words;
 
-const STORED = "webgpu-batchnorm.language";
-
 function initial(): Language {
-  const asked = new URLSearchParams(location.search).get("lang") ?? localStorage.getItem(STORED);
+  const asked = new URLSearchParams(location.search).get("lang") ?? recall("lang");
   if (asked !== null && asked in LANGUAGES) return asked as Language;
   return navigator.language.startsWith("ko") ? "ko" : "en";
 }
@@ -45,6 +45,6 @@ export function localise<N extends object>(node: N, update: (node: N) => void): 
 export function setLanguage(language: Language): void {
   current = language;
   document.documentElement.lang = language;
-  localStorage.setItem(STORED, language);
+  remember("lang", language);
   for (const listener of [...listeners]) if (!listener()) listeners.delete(listener);
 }

@@ -2,6 +2,8 @@ import "./style.css";
 import { read, write } from "./address.js";
 import { findDevice, type Found } from "./adapter.js";
 import { h } from "./dom.js";
+import { recall, remember } from "./memory.js";
+import { endedBy } from "./trouble.js";
 import {
   LANGUAGES,
   language,
@@ -19,7 +21,6 @@ const PAGES: readonly { readonly file: string; readonly name: Words }[] = [
   { file: "lab.html", name: { en: "Lab", ko: "실험실" } },
   { file: "digits.html", name: { en: "Digits", ko: "숫자" } },
 ];
-const THEME = "webgpu-batchnorm.theme";
 type Theme = "light" | "dark";
 
 /** What a page is made of. */
@@ -38,7 +39,7 @@ export interface Opened {
 }
 
 function theme(): Theme {
-  const chosen = read("theme") ?? localStorage.getItem(THEME);
+  const chosen = read("theme") ?? recall("theme");
   if (chosen === "light" || chosen === "dark") return chosen;
   return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }
@@ -57,8 +58,8 @@ function themeButton(): HTMLElement {
     class: "quiet-button",
     click: () => {
       const next = theme() === "dark" ? "light" : "dark";
-      localStorage.setItem(THEME, next);
-      if (read("theme") !== null) write({ theme: next });
+      remember("theme", next);
+      write({ theme: next });
       applyTheme();
       show();
     },

@@ -87,7 +87,7 @@ describe("every page", () => {
       expect(await ground()).not.toBe(dark);
       await page.getByRole("button", { name: "한국어" }).click();
       expect(await title.textContent()).not.toBe(english);
-      expect(page.url()).toContain("lang=ko");
+      await page.waitForURL(/theme=light&lang=ko/);
       expect(await page.evaluate(() => document.documentElement.lang)).toBe("ko");
       const wider = await page.evaluate(
         () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
