@@ -781,7 +781,7 @@ await openPage(
         h(
           "div",
           { class: "reading" },
-          h("div", {}, pad.element, h("div", { class: "buttons" }, clear, another)),
+          h("div", {}, pad.element, pad.state, h("div", { class: "buttons" }, clear, another)),
           h("div", { class: "verdict" }, answer, speed, seenImage.element),
           bars.element,
         ),

@@ -1,40 +1,57 @@
 import { h } from "../shell/dom.js";
+import { localise, t } from "../shell/language.js";
 
 const SIZE = 280;
 const PEN = 22;
+/** How far a key moves the pen. */
+const STEP = SIZE / 20;
+const ARROWS: Readonly<Record<string, readonly [number, number]>> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
 
-/** A square to draw on, with mouse, pen or finger; white ink on black, as MNIST has it. */
+/** A square to draw on, with mouse, pen, finger or keys; white ink on black, as MNIST has it. */
 export class Pad extends EventTarget {
-  readonly element: HTMLCanvasElement;
+  readonly element: HTMLElement;
+  /** Says what the keys do, and whether the pen is down. */
+  readonly state: HTMLElement;
+  readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
 
   constructor() {
     super();
-    this.element = h("canvas", {
+    this.#canvas = h("canvas", {
       class: "pad",
       id: "pad",
       width: SIZE,
       height: SIZE,
-      role: "img",
+      tabindex: 0,
+      role: "application",
       "aria-label": {
-        en: "Draw a digit here. Without a pointer, use the button that takes a held-out digit.",
-        ko: "여기에 숫자를 그리세요. 포인터가 없으면 따로 둔 숫자를 가져오는 버튼을 쓰세요.",
+        en: "Draw a digit here. With keys: the arrows move the pen, Space or Enter sets it down and lifts it.",
+        ko: "여기에 숫자를 그리세요. 키보드로는 화살표로 펜을 옮기고, 스페이스나 엔터로 펜을 내리고 듭니다.",
       },
+      "aria-describedby": "pen-state",
     });
-    this.#context = this.element.getContext("2d", { willReadFrequently: true })!;
+    const cursor = h("span", { class: "pen", "aria-hidden": "true" });
+    this.element = h("div", { class: "sheet" }, this.#canvas, cursor);
+    this.state = h("p", { class: "note", id: "pen-state", role: "status" });
+    this.#context = this.#canvas.getContext("2d", { willReadFrequently: true })!;
     this.clear();
     let last: readonly [number, number] | null = null;
     const place = (event: PointerEvent): readonly [number, number] => {
-      const { left, top, width } = this.element.getBoundingClientRect();
+      const { left, top, width } = this.#canvas.getBoundingClientRect();
       return [((event.clientX - left) / width) * SIZE, ((event.clientY - top) / width) * SIZE];
     };
-    this.element.addEventListener("pointerdown", (event) => {
+    this.#canvas.addEventListener("pointerdown", (event) => {
       event.preventDefault();
-      this.element.setPointerCapture(event.pointerId);
+      this.#canvas.setPointerCapture(event.pointerId);
       last = place(event);
       this.#stroke(last, last);
     });
-    this.element.addEventListener("pointermove", (event) => {
+    this.#canvas.addEventListener("pointermove", (event) => {
       if (!last) return;
       // A quick hand moves further than one event a frame can tell.
       const events = event.getCoalescedEvents();
@@ -47,8 +64,44 @@ export class Pad extends EventTarget {
     const stop = (): void => {
       last = null;
     };
-    this.element.addEventListener("pointerup", stop);
-    this.element.addEventListener("pointercancel", stop);
+    this.#canvas.addEventListener("pointerup", stop);
+    this.#canvas.addEventListener("pointercancel", stop);
+
+    let pen: readonly [number, number] = [SIZE / 2, SIZE / 2];
+    let down = false;
+    const show = (): void => {
+      cursor.style.left = `${(100 * pen[0]) / SIZE}%`;
+      cursor.style.top = `${(100 * pen[1]) / SIZE}%`;
+      cursor.classList.toggle("down", down);
+      this.state.textContent = t(
+        down
+          ? { en: "The pen is down: the arrows draw.", ko: "펜을 내렸습니다. 화살표로 그립니다." }
+          : {
+              en: "With keys: arrows move the pen, Space or Enter sets it down.",
+              ko: "키보드: 화살표로 펜을 옮기고, 스페이스나 엔터로 내립니다.",
+            },
+      );
+    };
+    localise(this.state, show);
+    this.#canvas.addEventListener("keydown", (event) => {
+      const arrow = ARROWS[event.key];
+      if (arrow) {
+        const from = pen;
+        const within = (value: number): number => Math.min(SIZE, Math.max(0, value));
+        pen = [within(pen[0] + STEP * arrow[0]), within(pen[1] + STEP * arrow[1])];
+        if (down) this.#stroke(from, pen);
+      } else if (event.key === " " || event.key === "Enter") {
+        if (event.repeat) return;
+        down = !down;
+        if (down) this.#stroke(pen, pen);
+      } else return;
+      event.preventDefault();
+      show();
+    });
+    this.#canvas.addEventListener("blur", () => {
+      down = false;
+      show();
+    });
   }
 
   #stroke([x0, y0]: readonly [number, number], [x1, y1]: readonly [number, number]): void {
