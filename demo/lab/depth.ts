@@ -16,7 +16,7 @@ import {
   saturatedShare,
   type Activation,
 } from "./network.js";
-import { RidgeView, Turn } from "./ridges.js";
+import { ABOVE, AROUND, RidgeView } from "./ridges.js";
 import { afterChanges, intro, OFF, ON, type View } from "./view.js";
 
 export const ACTIVATION_NAMES: Readonly<Record<Activation, string>> = {
@@ -380,23 +380,27 @@ export const depth: View = {
       });
     const small = [panels(false), panels(true)];
 
-    const turn = new Turn();
-    const { device } = lab.found;
-    const ridges = device
-      ? [new RidgeView(device, OFF, turn), new RidgeView(device, ON, turn)]
-      : [];
-    const spin = (around: number, above: number, text: Words): HTMLElement =>
-      h(
-        "button",
-        {
-          type: "button",
-          click: () => {
-            turn.by(around, above);
-          },
+    const eye = new Settings(
+      {
+        around: {
+          kind: "range",
+          label: { en: "Turned by, degrees", ko: "돌린 각도" },
+          ...AROUND,
+          step: 1,
+          initial: 28,
         },
-        text,
-      );
-
+        above: {
+          kind: "range",
+          label: { en: "Seen from above, degrees", ko: "내려다보는 각도" },
+          ...ABOVE,
+          step: 1,
+          initial: 24,
+        },
+      },
+      { en: "Where it is seen from", ko: "보는 자리" },
+    );
+    const { device } = lab.found;
+    const ridges = device ? [new RidgeView(device, OFF, eye), new RidgeView(device, ON, eye)] : [];
     const drawing = h("div", { class: "drawing" });
     const update = (): void => {
       for (const each of [deviation, saturation, ...small]) each.update();
@@ -460,30 +464,21 @@ export const depth: View = {
           { class: "note" },
           ridges.length > 0
             ? {
-                en: "Layer by value by density. Drag to turn, or use the arrow keys.",
-                ko: "층, 값, 밀도의 입체 그림입니다. 끌거나 화살표 키로 돌려 보세요.",
+                en: "Layer by value by density. Drag to turn, or use the arrow keys or the sliders.",
+                ko: "층, 값, 밀도의 입체 그림입니다. 끌거나, 화살표 키나 슬라이더로 돌려 보세요.",
               }
             : {
                 en: "This view is drawn with WebGPU, which is missing here; the panels above show the same.",
                 ko: "이 그림은 WebGPU로 그리는데 여기에는 없습니다. 위의 칸들이 같은 내용을 보여 줍니다.",
               },
         ),
-        ridges.length > 0
-          ? h(
-              "div",
-              { class: "buttons" },
-              spin(-15, 0, { en: "Turn left", ko: "왼쪽으로" }),
-              spin(15, 0, { en: "Turn right", ko: "오른쪽으로" }),
-              spin(0, 10, { en: "Higher", ko: "위로" }),
-              spin(0, -10, { en: "Lower", ko: "아래로" }),
-            )
-          : null,
+        ridges.length > 0 ? eye.element : null,
         h("div", { class: "pair" }, ...ridges.map((each) => each.element)),
       ),
     );
     return {
       element,
-      settings: [settings],
+      settings: [settings, eye],
       begin: () => void work.start(),
       end: () => {
         for (const each of ridges) each.destroy();

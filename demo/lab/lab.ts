@@ -88,10 +88,15 @@ await openPage(
       ...tabs,
     );
     list.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step === undefined) return;
       const at = tabs.indexOf(document.activeElement as HTMLButtonElement);
-      const next = (at + step + tabs.length) % tabs.length;
+      const last = tabs.length - 1;
+      const next = {
+        ArrowRight: at === last ? 0 : at + 1,
+        ArrowLeft: at === 0 ? last : at - 1,
+        Home: 0,
+        End: last,
+      }[event.key];
+      if (next === undefined) return;
       tabs[next]!.focus();
       enter(VIEWS[next]!);
       event.preventDefault();

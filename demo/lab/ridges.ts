@@ -19,19 +19,20 @@ export interface RidgeData {
 }
 
 /** Where the eye stands: degrees around and above. Shared by views that turn together. */
-export class Turn extends EventTarget {
-  around = 28;
-  above = 24;
+export interface Eye {
+  readonly values: { readonly around: number; readonly above: number };
+  set(values: { around: number; above: number }): void;
+  onChange(listener: () => void): unknown;
+}
+export const AROUND = { min: 0, max: 359 } as const;
+export const ABOVE = { min: 4, max: 80 } as const;
 
-  by(around: number, above: number): void {
-    this.around = (this.around + around + 360) % 360;
-    this.above = Math.min(80, Math.max(4, this.above + above));
-    this.dispatchEvent(new Event("change"));
-  }
-
-  to(around: number, above: number): void {
-    this.by(around - this.around, above - this.above);
-  }
+/** Turns to whole degrees, all the way around and not over the top. */
+function turn(eye: Eye, around: number, above: number): void {
+  eye.set({
+    around: (Math.round(around) + 360) % 360,
+    above: Math.min(ABOVE.max, Math.max(ABOVE.min, Math.round(above))),
+  });
 }
 
 const FLOATS = 7;
@@ -72,7 +73,7 @@ export class RidgeView {
   constructor(
     private readonly device: GPUDevice,
     title: Words,
-    private readonly turn: Turn,
+    private readonly eye: Eye,
   ) {
     this.#canvas = h("canvas", {
       tabindex: 0,
@@ -127,26 +128,29 @@ export class RidgeView {
     this.#listen();
     this.#resize = new ResizeObserver(this.#redraw);
     this.#resize.observe(this.#canvas);
-    turn.addEventListener("change", this.#redraw);
+    eye.onChange(this.#redraw);
     themeChanges.addEventListener("change", this.#redraw);
     localise(this.#labels, this.#redraw);
   }
 
   #listen(): void {
     const canvas = this.#canvas;
+    let from = { x: 0, y: 0, around: 0, above: 0 };
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
+      from = { x: event.clientX, y: event.clientY, ...this.eye.values };
     });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!canvas.hasPointerCapture(event.pointerId)) return;
-      this.turn.by(-event.movementX * 0.4, event.movementY * 0.3);
+    canvas.addEventListener("pointermove", ({ pointerId, clientX, clientY }) => {
+      if (!canvas.hasPointerCapture(pointerId)) return;
+      turn(this.eye, from.around - (clientX - from.x) * 0.4, from.above + (clientY - from.y) * 0.3);
     });
     canvas.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: [6, 0], ArrowRight: [-6, 0], ArrowUp: [0, 4], ArrowDown: [0, -4] }[
         event.key
       ];
       if (!by) return;
-      this.turn.by(by[0]!, by[1]!);
+      const { around, above } = this.eye.values;
+      turn(this.eye, around + by[0]!, above + by[1]!);
       event.preventDefault();
     });
   }
@@ -160,7 +164,6 @@ export class RidgeView {
   destroy(): void {
     this.#destroyed = true;
     this.#resize.disconnect();
-    this.turn.removeEventListener("change", this.#redraw);
     themeChanges.removeEventListener("change", this.#redraw);
     this.#vertices?.destroy();
     this.#camera.destroy();
@@ -311,8 +314,8 @@ export class RidgeView {
     this.#put(new Uint8Array(staging.getMappedRange()), rowBytes, width, height);
     staging.unmap();
     this.#label(matrix, data, cssWidth);
-    this.element.dataset["around"] = this.turn.around.toFixed(0);
-    this.element.dataset["above"] = this.turn.above.toFixed(0);
+    this.element.dataset["around"] = this.eye.values.around.toFixed(0);
+    this.element.dataset["above"] = this.eye.values.above.toFixed(0);
   }
 
   /** Onto the canvas, whose colours are not multiplied by their alpha. */
@@ -332,8 +335,8 @@ export class RidgeView {
   }
 
   #matrix(aspect: number): Float32Array {
-    const around = (this.turn.around * Math.PI) / 180;
-    const above = (this.turn.above * Math.PI) / 180;
+    const around = (this.eye.values.around * Math.PI) / 180;
+    const above = (this.eye.values.above * Math.PI) / 180;
     const distance = 4.5;
     const eye = vec3.create(
       distance * Math.cos(above) * Math.sin(around),
@@ -356,8 +359,8 @@ export class RidgeView {
     };
     const last = Math.max(1, ridges.length - 1);
     // On the side that is nearer to the eye.
-    const side = Math.sin((this.turn.around * Math.PI) / 180) >= 0 ? 1.12 : -1.12;
-    const front = Math.cos((this.turn.around * Math.PI) / 180) >= 0 ? 1.22 : -1.22;
+    const side = Math.sin((this.eye.values.around * Math.PI) / 180) >= 0 ? 1.12 : -1.12;
+    const front = Math.cos((this.eye.values.around * Math.PI) / 180) >= 0 ? 1.22 : -1.22;
     const every = ridges.length > 12 ? 3 : ridges.length > 6 && width < 420 ? 3 : 1;
     const names = ridges.flatMap(({ name }, i) =>
       i % every === 0 || i === last ? [place(side, 0, -1 + (2 * i) / last, name)] : [],

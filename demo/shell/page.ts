@@ -1,5 +1,5 @@
 import "./style.css";
-import { read, write } from "./address.js";
+import { flush, read, write } from "./address.js";
 import { findDevice, type Found } from "./adapter.js";
 import { h } from "./dom.js";
 import { recall, remember } from "./memory.js";
@@ -170,12 +170,19 @@ export function notice(
   );
 }
 
+function reload(): void {
+  flush();
+  location.reload();
+}
+
 /** Sets up what all pages share, looks for a device, and hands over. */
 export async function openPage(
   page: Page,
   fill: (opened: Opened) => void | Promise<void>,
 ): Promise<void> {
   applyTheme();
+  // What was chosen on an earlier page is part of this view too.
+  for (const name of ["lang", "theme"]) write({ [name]: read(name) ?? recall(name) });
   localise(document.documentElement, () => {
     document.title = `${t(page.title)} · webgpu-batchnorm`;
   });
@@ -215,9 +222,7 @@ export async function openPage(
           },
           {
             text: { en: "Start again", ko: "다시 시작" },
-            press: () => {
-              location.reload();
-            },
+            press: reload,
           },
         ),
       );

@@ -95,6 +95,10 @@ describe("every page", () => {
       expect(wider, "the page scrolls sideways").toBe(false);
       // Words that were forgotten in one of the languages would be missing here.
       expect(await page.locator("main").textContent()).toMatch(/[가-힣]{2}/);
+      // Both are kept for the next visit, and stand in its address.
+      await page.goto(page.url().replace(/\?.*/, ""));
+      await page.waitForURL(/theme=light/);
+      expect(page.url()).toContain("lang=ko");
     },
   );
 
@@ -361,6 +365,13 @@ describe("lab", () => {
     await page.waitForFunction(
       () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "34",
     );
+    // Where it is seen from is in the address too.
+    await page.waitForURL(/around=34/);
+    await page.locator("input[name=above]").fill("40");
+    await page.waitForURL(/above=40/);
+    await page.waitForFunction(
+      () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["above"] === "40",
+    );
     const painted = await ridges.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
       const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
       return data.filter((value, i) => i % 4 === 3 && value > 0).length;
@@ -550,6 +561,11 @@ describe("lab", () => {
     expect(page.url()).toContain("batches=100");
     expect(page.url()).not.toContain("what=");
     expect(await page.locator("#tab-noise").getAttribute("aria-selected")).toBe("true");
+    await page.keyboard.press("End");
+    await page.waitForURL(/view=convolution/);
+    await page.keyboard.press("Home");
+    await page.waitForURL(/view=depth/);
+    expect(await page.evaluate(() => document.activeElement!.id)).toBe("tab-depth");
     await ended(page);
   });
 });
