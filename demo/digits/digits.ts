@@ -126,9 +126,19 @@ await openPage(
       { en: "What is done to the input", ko: "입력에 할 일" },
     );
 
+    const loading = h("progress", { max: 4, "aria-label": { en: "progress", ko: "진행" } });
+    const stage = h("p", { role: "status" });
+    main.append(h("div", { class: "loading" }, loading, stage));
+    const next = (words: Words): void => {
+      loading.value += 1;
+      stage.textContent = t(words);
+    };
+    next({ en: "Loading the digits, 1.6 MB …", ko: "숫자 1.6 MB를 불러오는 중 …" });
     const digits = await loadDigits();
+    next({ en: "Starting TensorFlow.js …", ko: "TensorFlow.js를 시작하는 중 …" });
     const engine = await openEngine(found.device, software);
     const { tf } = engine;
+    next({ en: "Loading the weights …", ko: "가중치를 불러오는 중 …" });
     const cnn = new Cnn(engine, { batchNorm: true, seed: 1 });
     const response = await fetch(weights);
     if (!response.ok)
@@ -772,7 +782,7 @@ await openPage(
       timer = setTimeout(() => void readAgain(), 400);
     });
 
-    main.append(
+    main.replaceChildren(
       h(
         "section",
         { class: "card" },

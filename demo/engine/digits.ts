@@ -5,16 +5,10 @@ import {
   SIDE,
   type Digits,
 } from "../../scripts/support/digits.js";
-
-let loading: Promise<Digits> | null = null;
+import { once } from "../shell/once.js";
 
 /** The digits, from a file beside the page. */
-export function loadDigits(): Promise<Digits> {
-  return (loading ??= load().catch((error: unknown) => {
-    loading = null;
-    throw error;
-  }));
-}
+export const loadDigits = once(load);
 
 async function load(): Promise<Digits> {
   const response = await fetch(new URL("digits.bin", document.baseURI));

@@ -1,7 +1,8 @@
-import { openEngine, type Engine } from "../engine/engine.js";
+import { openEngine } from "../engine/engine.js";
 import { loadDigits } from "../engine/digits.js";
 import { read, write } from "../shell/address.js";
 import { h } from "../shell/dom.js";
+import { once } from "../shell/once.js";
 import { openPage } from "../shell/page.js";
 import { batchSize } from "./batch-size.js";
 import { convolution } from "./convolution.js";
@@ -36,13 +37,12 @@ await openPage(
     },
   },
   ({ main, found, trouble }) => {
-    let engine: Promise<Engine> | null = null;
     const software = !found.device || found.software;
     const lab: Omit<Lab, "left"> = {
       found,
       software,
       digits: loadDigits,
-      engine: () => (engine ??= openEngine(found.device, software)),
+      engine: once(() => openEngine(found.device, software)),
     };
     const panel = h("div", { role: "tabpanel", id: "panel", "aria-labelledby": "" });
     let shown: Shown | null = null;

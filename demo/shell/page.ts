@@ -198,6 +198,23 @@ export async function openPage(
   document.body.replaceChildren(top, notices, main);
   const found = await findDevice();
   adapter.replaceChildren(h("span", {}, describe(found)));
+  // A browser remembers a module that did not come, so that only the page can ask for it again.
+  addEventListener("vite:preloadError", ({ payload }) => {
+    if (notices.querySelector(".reload")) return;
+    const words = notice(
+      {
+        en: "A part of this page could not be loaded.",
+        ko: "이 페이지의 일부를 불러오지 못했습니다.",
+      },
+      {
+        en: `${payload.message}. Your settings stand in the address and are kept.`,
+        ko: `${payload.message}. 설정은 주소에 남아 있어 그대로 이어집니다.`,
+      },
+      { text: { en: "Load it again", ko: "다시 불러오기" }, press: reload },
+    );
+    words.classList.add("reload");
+    notices.append(words);
+  });
   const trouble = new AbortController();
   if (!found.device) {
     notices.append(
@@ -230,6 +247,21 @@ export async function openPage(
       trouble.abort(new Error(t(words)));
     });
   }
-  await fill({ main, found, trouble: trouble.signal });
-  document.documentElement.classList.add("ready");
+  try {
+    await fill({ main, found, trouble: trouble.signal });
+    document.documentElement.classList.add("ready");
+  } catch (error) {
+    main.replaceChildren();
+    document.documentElement.classList.add("failed");
+    if (await endedBy(trouble.signal)) return;
+    console.error(error);
+    const { message } = error as Error;
+    notices.append(
+      notice(
+        { en: "This page could not be loaded.", ko: "이 페이지를 불러오지 못했습니다." },
+        message,
+        { text: { en: "Try again", ko: "다시 시도" }, press: reload },
+      ),
+    );
+  }
 }

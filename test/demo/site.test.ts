@@ -102,6 +102,139 @@ describe("every page", () => {
     },
   );
 
+  test("a value in the address that makes no sense is passed over", async () => {
+    const page = await open(
+      "lab.html?view=depth&depth=2.5&width=33&samples=64&side=14&activation=none&around=28.4&above=999",
+    );
+    await ended(page);
+    const asked = new URL(page.url()).searchParams;
+    expect(Object.fromEntries(asked)).toMatchObject({
+      depth: "10",
+      width: "64",
+      activation: "tanh",
+      around: "28",
+      above: "24",
+    });
+    expect(await page.locator("main").textContent()).not.toMatch(/NaN|undefined/);
+    const digit = await open("digits.html?sample=1.5&contrast=nothing&brightness=0.125&mode=");
+    await digit
+      .locator("#answer[data-answer='7'], #answer[data-answer]:not([data-answer=''])")
+      .waitFor();
+    const settings = Object.fromEntries(new URL(digit.url()).searchParams);
+    // What is measured may lie between two stops of its slider.
+    expect(settings).toMatchObject({
+      sample: "0",
+      contrast: "1",
+      brightness: "0.125",
+      mode: "running",
+    });
+  });
+
+  test("a page that cannot load says why, and a button tries again", async () => {
+    let broken = true;
+    const page = await open("digits.html?sample=4", {
+      prepare: (each) =>
+        each.route("**/*.safetensors", (route) =>
+          broken ? route.fulfill({ status: 500 }) : route.continue(),
+        ),
+    });
+    expect(await page.locator(".notice").textContent()).toMatch(
+      /could not be loaded.*weights.*500/s,
+    );
+    expect(opened[0]!.complaints.splice(0).filter((each) => !each.includes("500"))).toEqual([]);
+    broken = false;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.waitForSelector("html.ready");
+    expect(page.url()).toContain("sample=4");
+    expect(await page.locator(".notice").count()).toBe(0);
+  });
+
+  test("what could not be loaded is loaded at the next try", async () => {
+    let broken = true;
+    const failing = (name: string) => (each: Page) =>
+      each.route(name, (route) => (broken ? route.abort() : route.continue()));
+    const ofChunk = /(core|tfjs|backend|onnx|ort)[^/]*\.js$/;
+    const lab = await open("lab.html?view=depth&depth=2&width=32&samples=64&side=14", {
+      prepare: failing("**/digits.bin"),
+    });
+    await ended(lab);
+    expect(await lab.locator(".work").getAttribute("data-state")).toBe("failed");
+    broken = false;
+    expect(await run(lab)).toMatch(/^Last layer/);
+    broken = true;
+    const compare = await open(
+      "compare.html?layer=own&shape=4x8x5x5&operation=inference&candidates=onnxruntime&effort=5",
+      {
+        prepare: (each) =>
+          each.route(ofChunk, (route) => (broken ? route.abort() : route.continue())),
+      },
+    );
+    expect(await run(compare, "#compare .work")).toMatch(/1 left out/);
+    broken = false;
+    // A module that did not come comes with the page only.
+    await compare.getByRole("button", { name: "Load it again" }).click();
+    await compare.waitForSelector("html.ready #compare .work[data-state=idle]");
+    expect(await compare.locator(".notice").count()).toBe(0);
+    expect(await run(compare, "#compare .work")).toMatch(/every result is right/);
+    for (const each of opened)
+      expect(each.complaints.splice(0).filter((text) => !/ERR_FAILED|fetch/.test(text))).toEqual(
+        [],
+      );
+  });
+
+  test.each([
+    "compare.html?layer=own&shape=16x8&operation=inference&candidates=ours&effort=5",
+    "lab.html?view=depth&depth=4&width=32&samples=64&side=14",
+    "lab.html?view=shape",
+    "digits.html?sample=2",
+  ])("%s keeps still while it loads and works", async (address) => {
+    // As high as all of it, for what is out of sight does not count.
+    const page = await open(address, {
+      viewport: { width: 1100, height: 3000 },
+      prepare: (each) =>
+        each.addInitScript(`
+          window.shift = 0;
+          new PerformanceObserver((list) => {
+            for (const { value, hadRecentInput } of list.getEntries())
+              if (!hadRecentInput) window.shift += value;
+          }).observe({ type: "layout-shift", buffered: true });
+        `),
+    });
+    if (address.startsWith("digits")) await page.locator("#answer:not([data-answer=''])").waitFor();
+    else {
+      // Not by a click, for what follows an input soon does not count either.
+      if (address.startsWith("compare"))
+        await page.evaluate(() => {
+          document.querySelector<HTMLElement>("#compare .primary")!.click();
+        });
+      await ended(page, address.startsWith("compare") ? "#compare .work" : ".work");
+    }
+    await page.waitForTimeout(200);
+    const shift = await page.evaluate(() => (window as unknown as { shift: number }).shift);
+    // Web Vitals call 0.1 good; a line that wraps is 0.002 here.
+    expect(shift).toBeLessThan(0.001);
+  });
+
+  test("a browser that denies its storage has all of it but the memory", async () => {
+    const page = await open("index.html", {
+      prepare: (each) =>
+        each.addInitScript(() => {
+          Object.defineProperty(window, "localStorage", {
+            get: () => {
+              throw new DOMException("denied", "SecurityError");
+            },
+          });
+        }),
+    });
+    await page.getByRole("button", { name: "Dark" }).click();
+    await page.getByRole("button", { name: "한국어" }).click();
+    await page.waitForURL(/theme=dark&lang=ko/);
+    // The links carry both on.
+    await page.locator("nav a").nth(1).click();
+    await page.waitForURL(/compare\.html\?.*theme=dark/);
+    expect(page.url()).toContain("lang=ko");
+  });
+
   test("a machine without WebGPU is told what to do, and the reference runs", async () => {
     const page = await open("compare.html?layer=own&shape=16x8&operation=inference", WITHOUT_GPU);
     expect(await page.locator(".notice").textContent()).toMatch(/no WebGPU.*Chrome/s);

@@ -104,7 +104,7 @@ export async function openSite(): Promise<Site> {
       });
       await prepare?.(page);
       await page.goto(`${origin}${UNDER}${address}`);
-      await page.waitForSelector("html.ready", { timeout: 60_000 });
+      await page.waitForSelector("html:is(.ready, .failed)", { timeout: 60_000 });
       return { page, complaints };
     },
     async close() {
