@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { openCpu, type TensorFlow } from "../../demo/engine/engine.js";
+import { batches, samplesOf } from "../../demo/engine/digits.js";
+import { EPS, openCpu, type TensorFlow } from "../../demo/engine/engine.js";
+import { Network } from "../../demo/lab/network.js";
+import { loadDigits } from "../../scripts/support/load-digits.js";
+import { median } from "../../scripts/support/median.js";
 import { centred } from "../../demo/digits/centre.js";
 import { corrupted, isClean } from "../../demo/digits/corrupt.js";
 import { ghosts, renormalised } from "../../demo/lab/methods.js";
@@ -123,6 +127,55 @@ describe("the demo's networks on the CPU", () => {
     narrow.forEach((value, i) => {
       expect(value).toBeCloseTo(trained[i]!, 4);
     });
+  });
+
+  test("after training gamma and beta are not the identity, nor on their way to it", async () => {
+    const engine = await load();
+    const digits = await loadDigits();
+    const samples = samplesOf(digits, 0, 2000, 14);
+    const network = new Network(engine, {
+      inputs: samples.inputs,
+      depth: 2,
+      width: 16,
+      activation: "tanh",
+      initialisation: "xavier",
+      batchNorm: true,
+      order: "before",
+      seed: 3,
+    });
+    /** How far half of the units are from γ = √(var + ε), β = mean, in standard deviations of what they are given. */
+    const distance = async (): Promise<{ gamma: number; beta: number }> => {
+      const off = { gamma: [] as number[], beta: [] as number[] };
+      for (const layer of [0, 1]) {
+        const { gamma, beta, mean, variance } = await network.learned(layer);
+        gamma.forEach((each, i) => {
+          const deviation = Math.sqrt(variance[i]! + EPS);
+          off.gamma.push(Math.abs(Math.log(Math.abs(each) / deviation)));
+          off.beta.push(Math.abs(beta[i]! - mean[i]!) / deviation);
+        });
+      }
+      return { gamma: median(off.gamma), beta: median(off.beta) };
+    };
+    const source = batches(samples, 32, seeded(4));
+    const steps = async (count: number): Promise<number> => {
+      let loss = NaN;
+      for (let step = 0; step < count; step++) {
+        const { x, labels } = source.next().value;
+        ({ loss } = await network.step(x, labels, { rate: 0.5, momentum: 0.1 }));
+      }
+      return loss;
+    };
+    // The running statistics forget where they started: 0.9^50 of it is left.
+    await steps(50);
+    const before = await distance();
+    const loss = await steps(350);
+    const after = await distance();
+    expect(loss).toBeLessThan(0.5);
+    // Half of the γ are off by a quarter and more, and training has led none of the two nearer.
+    expect(after.gamma).toBeGreaterThan(Math.log(1.25));
+    expect(after.gamma).toBeGreaterThan(before.gamma);
+    expect(after.beta).toBeGreaterThan(before.beta);
+    network.dispose();
   });
 
   test("the short training of npm start learns a simple thing, with Batch Normalization and without", async () => {
