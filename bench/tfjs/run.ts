@@ -166,7 +166,7 @@ async function readDigits(): Promise<Digits> {
   return packDigits(files);
 }
 
-/** Milliseconds of a training step of the network, and of the same network without its normalisations' share. */
+/** Milliseconds of a training step of the network: with the stock kernels, and with ours. */
 async function measureCnn(tf: TF, device: GPUDevice): Promise<{ stock: number; ours: number }> {
   const digits = await readDigits();
   const times: Record<"stock" | "ours", number[]> = { stock: [], ours: [] };
