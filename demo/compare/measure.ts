@@ -7,6 +7,7 @@ import { COPY_COMMAND, copyKernels, ours } from "../../bench/ours.js";
 import { CPU } from "../../bench/peers/cpu.js";
 import { loadPeers, runCase, type Paces } from "../../bench/suite.js";
 import type { Row, Skipped } from "../../bench/results.js";
+import { endedBy } from "../shell/trouble.js";
 import type { Job } from "../shell/work.js";
 import type { Text } from "../shell/language.js";
 
@@ -93,6 +94,8 @@ export class Bench {
     };
     const options = { rounds, sampleMs, patience, memory: MEMORY, pause };
     const result = await runCase(this.device, this.#meter, each, found, options, this.#paces);
+    // Where not even a copy ran, it may be the device that failed all of them.
+    if (result.rows.length === 0 && (await endedBy(job.signal))) job.signal.throwIfAborted();
     return { rows: result.rows, skipped: [...failed, ...result.skipped] };
   }
 }
