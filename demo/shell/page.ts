@@ -3,7 +3,6 @@ import { flush, read, write } from "./address.js";
 import { findDevice, type Found } from "./adapter.js";
 import { h } from "./dom.js";
 import { recall, remember } from "./memory.js";
-import { endedBy } from "./trouble.js";
 import {
   LANGUAGES,
   language,
@@ -253,8 +252,9 @@ export async function openPage(
   } catch (error) {
     main.replaceChildren();
     document.documentElement.classList.add("failed");
-    if (await endedBy(trouble.signal)) return;
+    if (trouble.signal.aborted) return;
     console.error(error);
+    // Should the device turn out to be lost, what is said of that takes this one's place.
     const { message } = error as Error;
     notices.append(
       notice(

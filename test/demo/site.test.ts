@@ -146,6 +146,8 @@ describe("every page", () => {
           broken ? route.fulfill({ status: 500 }) : route.continue(),
         ),
     });
+    // At once: a blank page says nothing.
+    expect(await page.locator(".notice").count()).toBe(1);
     expect(await page.locator(".notice").textContent()).toMatch(
       /could not be loaded.*weights.*500/s,
     );
