@@ -1,5 +1,5 @@
 import { quote, refuse } from "./error.js";
-import { fields, text, varints, type Field } from "./protobuf.js";
+import { countVarints, fields, text, varints, type Field } from "./protobuf.js";
 import { viewOf } from "./safetensors.js";
 import { bytesOf, FileTensor, type FileDtype, type NonFinite, type ReadOptions } from "./tensor.js";
 
@@ -43,27 +43,33 @@ const ATTRIBUTE = { name: 1, float: 2, integer: 3, tensor: 5, graph: 6, graphs: 
 const TENSOR = { dims: 1, type: 2, name: 8, raw: 9, external: 13 } as const;
 const ENTRY = { key: 1, value: 2 } as const;
 
+/** Whole numbers of a type, which are varints in a file. */
+type Integers = new (
+  length: number,
+) => Int8Array | Int16Array | Int32Array | Uint8Array | Uint16Array | Uint32Array | BigInt64Array;
+
 /** By ONNX's number: the type, the field that holds its numbers where there are no raw bytes, and their array. */
-const TYPES: Readonly<
-  Record<number, [FileDtype, field: number, integers?: { from(values: number[]): ArrayBufferView }]>
-> = {
+const TYPES: Readonly<Record<number, [FileDtype, field: number, integers?: Integers]>> = {
   1: ["F32", 4],
   2: ["U8", 5, Uint8Array],
   3: ["I8", 5, Int8Array],
   4: ["U16", 5, Uint16Array],
   5: ["I16", 5, Int16Array],
   6: ["I32", 5, Int32Array],
-  7: ["I64", 7],
+  7: ["I64", 7, BigInt64Array],
   9: ["BOOL", 5, Uint8Array],
   10: ["F16", 5, Uint16Array],
   11: ["F64", 10],
   12: ["U32", 11, Uint32Array],
-  13: ["U64", 11],
+  13: ["U64", 11, BigInt64Array],
   16: ["BF16", 5, Uint16Array],
 };
 
 /** If, Loop and Scan hold graphs in graphs. */
 const DEEPEST = 16;
+
+/** ONNX names no limit; runtimes stop far below. */
+const MOST_DIMS = 32;
 
 /** A graph's tensors, and those of the graph around it. */
 class Scope {
@@ -222,7 +228,7 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
   let name = "";
   let location: Map<string, string> | undefined;
   for (const field of fields(bytes)) {
-    if (field.id === TENSOR.dims) shape.push(...sizesOf(field));
+    if (field.id === TENSOR.dims) readDims(field, shape);
     else if (field.id === TENSOR.type) type = Number(field.value);
     else if (field.id === TENSOR.name) name = text(field);
     else if (field.id === TENSOR.external) {
@@ -233,31 +239,35 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
   }
   name = calledBy ?? name;
   const [dtype] = TYPES[type] ?? [];
+  const requireBytes = (found: number): void => {
+    const needed = dtype ? bytesOf(dtype, shape) : found;
+    if (found === needed) return;
+    refuse(
+      quote(name),
+      `${needed} bytes ([${shape.slice(0, 8).join(", ")}], ${dtype})`,
+      `${found}`,
+      "the file is truncated or damaged",
+    );
+  };
   const load = (): Uint8Array => {
-    const found = location
-      ? outside(context, name, location)
-      : (rawBytes(bytes) ?? numbers(bytes, type));
-    const needed = dtype ? bytesOf(dtype, shape) : found.length;
-    if (found.length !== needed) {
-      refuse(
-        quote(name),
-        `${needed} bytes ([${shape.slice(0, 8).join(", ")}], ${dtype})`,
-        `${found.length}`,
-        "the file is truncated or damaged",
-      );
-    }
+    const found = location ? outside(context, name, location) : rawBytes(bytes);
+    if (!found) return numbers(bytes, type, requireBytes);
+    requireBytes(found.length);
     return found;
   };
   return new FileTensor(name, dtype ?? "OTHER", shape, load, context.nonFinite);
 }
 
-function sizesOf(field: Field): number[] {
-  return varints(field).map((size) => {
+function readDims(field: Field, shape: number[]): void {
+  for (const size of varints(field)) {
     if (size < 0n || size > Number.MAX_SAFE_INTEGER) {
       refuse("readOnnx: dims", "whole numbers >= 0", `${size}`, "the file is damaged or hostile");
     }
-    return Number(size);
-  });
+    if (shape.length === MOST_DIMS) {
+      refuse("readOnnx: dims", `at most ${MOST_DIMS}`, "more", "the file is damaged or hostile");
+    }
+    shape.push(Number(size));
+  }
 }
 
 function rawBytes(tensor: Uint8Array): Uint8Array | undefined {
@@ -265,20 +275,53 @@ function rawBytes(tensor: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
-/** The bytes of numbers that stand in a field of their type, packed or one by one. */
-function numbers(tensor: Uint8Array, type: number): Uint8Array {
+function* fieldsOf(tensor: Uint8Array, id: number | undefined): Generator<Field> {
+  for (const field of fields(tensor)) if (field.id === id) yield field;
+}
+
+/**
+ * The bytes of numbers that stand in a field of their type, packed or one by one. Nothing is made before
+ * `requireBytes` has agreed to its size.
+ */
+function numbers(
+  tensor: Uint8Array,
+  type: number,
+  requireBytes: (found: number) => void,
+): Uint8Array {
   const [dtype, id, Integers] = TYPES[type] ?? [];
-  const found = Array.from(fields(tensor)).filter((field) => field.id === id);
-  if (Integers) return viewOf(Integers.from(found.flatMap(varints).map(Number)));
-  if (dtype === "I64" || dtype === "U64") return viewOf(BigInt64Array.from(found.flatMap(varints)));
-  if (found.length === 1) return found[0]!.bytes;
-  const bytes = new Uint8Array(found.reduce((sum, field) => sum + field.bytes.length, 0));
-  let at = 0;
-  for (const field of found) {
-    bytes.set(field.bytes, at);
-    at += field.bytes.length;
+  let count = 0;
+  for (const field of fieldsOf(tensor, id)) {
+    count += Integers ? countVarints(field) : field.bytes.length;
   }
-  return bytes;
+  requireBytes(dtype && Integers ? bytesOf(dtype, [count]) : count);
+  return viewOf(Integers ? integers(tensor, id, new Integers(count)) : joined(tensor, id, count));
+}
+
+function integers<T extends InstanceType<Integers>>(
+  tensor: Uint8Array,
+  id: number | undefined,
+  values: T,
+): T {
+  let at = 0;
+  for (const field of fieldsOf(tensor, id)) {
+    for (const value of varints(field)) {
+      values[at] = values instanceof BigInt64Array ? value : Number(value);
+      at += 1;
+    }
+  }
+  return values;
+}
+
+function joined(tensor: Uint8Array, id: number | undefined, length: number): Uint8Array {
+  // In one piece, as exporters write them: a view.
+  for (const { bytes } of fieldsOf(tensor, id)) if (bytes.length === length) return bytes;
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const { bytes } of fieldsOf(tensor, id)) {
+    all.set(bytes, at);
+    at += bytes.length;
+  }
+  return all;
 }
 
 /** A tensor's range of another file. */

@@ -74,16 +74,25 @@ export function* fields(bytes: Uint8Array): Generator<Field> {
   }
 }
 
-/** Numbers of a repeated field, packed or not. */
-export function varints(field: Field): bigint[] {
-  if (!field.delimited) return [field.value];
-  const values: bigint[] = [];
+/** Numbers of a repeated field, packed or not, one after the other. */
+export function* varints(field: Field): Generator<bigint> {
+  if (!field.delimited) {
+    yield field.value;
+    return;
+  }
   for (let at = 0; at < field.bytes.length;) {
     const [value, end] = varint(field.bytes, at);
-    values.push(value);
+    yield value;
     at = end;
   }
-  return values;
+}
+
+/** How many {@link varints} gives at most: each ends with a byte below 0x80. */
+export function countVarints({ bytes, delimited }: Field): number {
+  if (!delimited) return 1;
+  let count = 0;
+  for (const byte of bytes) if (byte < 0x80) count += 1;
+  return count;
 }
 
 /** Text of a field; what is no UTF-8 is replaced. */

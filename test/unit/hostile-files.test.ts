@@ -122,3 +122,60 @@ test("a file that claims to be huge costs next to nothing", () => {
   expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(16 * 2 ** 20);
   expect(after.heapUsed - before.heapUsed).toBeLessThan(256 * 2 ** 20);
 });
+
+describe("an .onnx file of many numbers", () => {
+  const MIB = 2 ** 20;
+  const varint = (value: number): number[] =>
+    value < 128 ? [value] : [(value % 128) | 128, ...varint(Math.floor(value / 128))];
+  const field = (id: number, ...bytes: Uint8Array[]): Uint8Array => {
+    const length = bytes.reduce((sum, each) => sum + each.length, 0);
+    const whole = new Uint8Array(length + 12);
+    const head = [...varint(id * 8 + 2), ...varint(length)];
+    whole.set(head);
+    let at = head.length;
+    for (const each of bytes) {
+      whole.set(each, at);
+      at += each.length;
+    }
+    return whole.subarray(0, at);
+  };
+  const INT32 = Uint8Array.of(2 * 8, 6);
+  const name = field(8, new TextEncoder().encode("t"));
+  const model = (...tensor: Uint8Array[]): Uint8Array => field(7, field(5, ...tensor, INT32, name));
+  const ones = (length: number): Uint8Array => new Uint8Array(length).fill(1);
+
+  test("more than 32 dims are refused, packed and one by one", () => {
+    for (const dims of [
+      field(1, ones(500_000)),
+      ...[Uint8Array.from({ length: 2 * 500_000 }, (_, i) => (i % 2 ? 1 : 8))],
+      field(1, ones(33)),
+    ]) {
+      const read = (): unknown => readOnnx(model(dims));
+      expect(read).toThrow(FileError);
+      expect(read).toThrow(/dims: at most 32, got more/);
+    }
+    expect(readOnnx(model(field(1, ones(32)), field(5, ones(1)))).get("t")!.data).toEqual(
+      Int32Array.of(1),
+    );
+  });
+
+  test.each([
+    ["packed", field(5, ones(8 * MIB))],
+    ["one by one", Uint8Array.from({ length: 8 * MIB }, (_, i) => (i % 2 ? 1 : 5 * 8))],
+  ])("counts them before it makes room for them: %s", (_, data) => {
+    const tensor = readOnnx(model(field(1, ones(1)), data)).get("t")!;
+    const before = process.memoryUsage();
+    expect(() => tensor.data).toThrow(/"t": 4 bytes \(\[1\], I32\), got \d+/);
+    const after = process.memoryUsage();
+    // What a view of each field costs until the next collection of a young generation of 16 MiB, and room to spare;
+    // an array of them all was 500 MiB.
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(64 * MIB);
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(4 * MIB);
+  });
+
+  test("and reads as many as the shape has", () => {
+    const dims = field(1, Uint8Array.of(0x80, 0x20)); // 4096
+    const data = readOnnx(model(dims, field(5, ones(4096)))).get("t")!.data;
+    expect(data).toEqual(new Int32Array(4096).fill(1));
+  });
+});
