@@ -185,6 +185,7 @@ export class Group implements Communicator {
     this.#kept.set(round, chunks);
     this.#round(round).contribute(this.rank, bytes, tag, hash);
     for (const chunk of chunks) this.#post(chunk, null);
+    this.#forget();
     this.#look(round);
     this.#plan();
   }
@@ -355,9 +356,13 @@ export class Group implements Communicator {
     peer.next = Math.max(peer.next, next);
     if (done <= peer.done) return;
     peer.done = done;
-    const settled = Math.min(
-      ...this.#roster.others.map((each) => (each.left ? Infinity : each.done)),
-    );
+    this.#forget();
+  }
+
+  /** Drops own parts that nobody can ask for any more: at once where there are no others. */
+  #forget(): void {
+    const needed = this.#roster.others.filter(({ left }) => !left).map((peer) => peer.done);
+    const settled = Math.min(this.#next, ...needed);
     for (const round of this.#kept.keys()) if (round < settled) this.#kept.delete(round);
   }
 

@@ -1,4 +1,6 @@
 /** The protocol on a network that loses, repeats, delays and reorders messages, in simulated time. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { OptionError } from "../../../src/errors.js";
@@ -607,4 +609,32 @@ describe("ends", () => {
 test("sum adds in rank order and rounds once", () => {
   const parts = [2 ** 24, 1, 1, -(2 ** 24)].map((value) => Float32Array.of(value, value));
   expect([...sum(parts)]).toEqual([2, 2]);
+});
+
+describe("own parts", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const LENGTH = 2 ** 18;
+  const ROUNDS = 32;
+
+  test.each([1, 2])("are not kept once nobody can ask for them: %i ranks", async (size) => {
+    const network = new Network(31, { maxBytes: 2 ** 21 });
+    const members = network.group(size);
+    await meet(network, members);
+    const part = new Float32Array(LENGTH);
+    const call = (): Promise<unknown> =>
+      network.until(Promise.all(members.map(({ group }) => group.allReduce(part, sum))));
+    await call();
+    network.sent.length = 0;
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    for (let round = 0; round < ROUNDS; round += 1) await call();
+    network.sent.length = 0;
+    await network.pass(1000);
+    collect();
+    // Kept for ever they are 32 MiB a rank. The last round's may still be there: each rank's own, and all at each.
+    const most = (size + 1) * size * part.byteLength;
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThanOrEqual(most);
+    for (const { group } of members) void group.close();
+  });
 });
