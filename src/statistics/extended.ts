@@ -154,6 +154,11 @@ export class ExtendedBatchNorm extends BatchNorm {
     return this.#wantsTraining ? this.train() : this.eval();
   }
 
+  /** @internal What `train()` or `eval()` asked for last, frozen or not. */
+  get wantsTraining(): boolean {
+    return this.#wantsTraining;
+  }
+
   override train(): this {
     this.#wantsTraining = true;
     return this.#frozen === null ? super.train() : this;

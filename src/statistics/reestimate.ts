@@ -1,9 +1,9 @@
-import { BatchNorm } from "../batchnorm.js";
+import { BatchNorm, type StateDict } from "../batchnorm.js";
 import { complain, OptionError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
 import { readStatistics } from "./read.js";
-import type { ExtendedForwardOptions } from "./extended.js";
+import { ExtendedBatchNorm, type ExtendedForwardOptions } from "./extended.js";
 
 /** Options of {@link reestimate}. */
 export interface ReestimateOptions {
@@ -17,8 +17,9 @@ export interface ReestimateOptions {
 interface Watch {
   readonly module: BatchNorm;
   readonly all: StatisticsAccumulator;
+  /** The mode that it is in, or would be in if it were not frozen. */
   readonly training: boolean;
-  readonly before: Awaited<ReturnType<BatchNorm["stateDict"]>>;
+  readonly before: StateDict;
 }
 
 /**
@@ -30,11 +31,14 @@ interface Watch {
  * training. Statistics are taken and merged on the device. Afterwards modes and batch counters are as before, gamma and
  * beta were never touched; where a batch fails or the signal aborts, running statistics too.
  *
+ * A frozen module keeps using its running statistics meanwhile. One under a `SyncBatchNorm` is run by itself: `run` calls
+ * `layer.module.forward`, and each rank learns the statistics of the batches that it runs.
+ *
  * @param modules whose `forward` `run` calls.
  * @param batches anything to iterate over, asynchronous too.
  * @param run the network's forward over one batch; what it returns is awaited.
  * @returns the number of values per channel that each module has seen.
- * Rejects with OptionError where a module has no running statistics or saw no value, with what `run` rejects with, and
+ * Rejects with OptionError where there is no batch, a module has no running statistics or saw no value, with what `run` rejects with, and
  * with the signal's reason.
  * @see Wu and Johnson 2021, https://arxiv.org/abs/2105.07576, section 3; Li et al. 2016, https://arxiv.org/abs/1603.04779.
  * @example
@@ -57,64 +61,123 @@ export async function reestimate<B>(
       );
     }
   }
-  const watches = await Promise.all(list.map(watch));
-  let kept = false;
+  const before = await Promise.all(list.map((module) => module.stateDict()));
+  const watches: Watch[] = [];
+  let counts: number[];
   try {
-    let done = 0;
-    options.signal?.throwIfAborted();
-    for await (const batch of batches) {
-      options.signal?.throwIfAborted();
-      await run(batch, done);
-      done += 1;
-      options.onProgress?.(done);
-    }
-    options.signal?.throwIfAborted();
-    const counts: number[] = [];
-    const learned: { mean: Float64Array; variance: Float64Array }[] = [];
-    for (const { module, all } of watches) {
-      const [whole] = await readStatistics(module.device, all.total(), {
-        channels: module.channels,
-      });
-      const count = whole!.count[0]!;
-      if (count === 0) {
-        throw new OptionError(
-          complain(subject, "a value for every module", "none", "run each module on some batch"),
-        );
-      }
-      const unbiased = module.options.runningVariance === "unbiased" && count > 1;
-      const factor = unbiased ? count / (count - 1) : 1;
-      learned.push({ mean: whole!.mean, variance: whole!.varBiased.map((each) => each * factor) });
-      counts.push(count);
-    }
-    watches.forEach(({ module, before }, i) => {
-      const { mean, variance } = learned[i]!;
-      module.loadStateDict({ ...before, running_mean: mean, running_var: variance });
-    });
-    kept = true;
-    return counts;
-  } finally {
-    for (const each of watches) unwatch(each, kept);
+    for (const [i, module] of list.entries()) watches.push(watchOf(module, before[i]!));
+    watches.forEach(patch);
+    await runAll(subject, batches, run, options);
+    counts = await learn(subject, watches);
+  } catch (error) {
+    // What fails here as well follows from the first failure.
+    unwatch(watches, false);
+    throw error;
   }
+  const [failure] = unwatch(watches, true);
+  if (failure) throw failure.error;
+  return counts;
 }
 
-async function watch(module: BatchNorm): Promise<Watch> {
-  const before = await module.stateDict();
-  const { training, device, channels, options } = module;
-  const all = new StatisticsAccumulator(device, channels, options);
-  // An own property in front of the class's method, for as long as this lasts.
+async function runAll<B>(
+  subject: string,
+  batches: Iterable<B> | AsyncIterable<B>,
+  run: (batch: B, index: number) => unknown,
+  { signal, onProgress }: ReestimateOptions,
+): Promise<void> {
+  let done = 0;
+  signal?.throwIfAborted();
+  for await (const batch of batches) {
+    signal?.throwIfAborted();
+    await run(batch, done);
+    done += 1;
+    onProgress?.(done);
+  }
+  signal?.throwIfAborted();
+  if (done > 0) return;
+  throw new OptionError(
+    complain(
+      `${subject}: batches`,
+      "one at least",
+      "no batch",
+      "pass some; an iterator gives its batches once",
+    ),
+  );
+}
+
+/** Loads what was seen; returns the values per channel of each module. */
+async function learn(subject: string, watches: readonly Watch[]): Promise<number[]> {
+  const counts: number[] = [];
+  const learned: { running_mean: Float64Array; running_var: Float64Array }[] = [];
+  for (const [i, { module, all }] of watches.entries()) {
+    const { device, channels, options } = module;
+    const [whole] = await readStatistics(device, all.total(), { channels });
+    const count = whole!.count[0]!;
+    if (count === 0) {
+      throw new OptionError(
+        complain(
+          subject,
+          "a value for every module",
+          `none for modules[${i}]`,
+          "call its forward in run",
+        ),
+      );
+    }
+    const unbiased = options.runningVariance === "unbiased" && count > 1;
+    const factor = unbiased ? count / (count - 1) : 1;
+    learned.push({
+      running_mean: whole!.mean,
+      running_var: whole!.varBiased.map((each) => each * factor),
+    });
+    counts.push(count);
+  }
+  watches.forEach(({ module, before }, i) => {
+    module.loadStateDict({ ...before, ...learned[i] });
+  });
+  return counts;
+}
+
+function watchOf(module: BatchNorm, before: StateDict): Watch {
+  const { device, channels, options } = module;
+  const training = module instanceof ExtendedBatchNorm ? module.wantsTraining : module.training;
+  return { module, all: new StatisticsAccumulator(device, channels, options), training, before };
+}
+
+/** Puts own properties in front of the class's methods. */
+function patch({ module, all }: Watch): void {
+  module.train();
   const forward = module.forward.bind(module);
   module.forward = (x: Tensor, given: ExtendedForwardOptions = {}): Tensor => {
     // Before the forward, which may write over x.
     all.add(x, { mask: given.mask, encoder: given.encoder });
     return forward(x, given);
   };
-  module.train();
-  return { module, all, training, before };
+  // A SyncBatchNorm asks for this and then computes the forward by itself, past the one above.
+  module.requireInput = () => {
+    throw new OptionError(
+      complain(
+        "reestimate",
+        "a call of the module's own forward",
+        "one of a layer over it (SyncBatchNorm)",
+        "call layer.module.forward(x) in run",
+      ),
+    );
+  };
 }
 
-function unwatch({ module, all, training, before }: Watch, kept: boolean): void {
-  delete (module as Partial<BatchNorm>).forward;
-  if (!training) module.eval();
-  if (!kept) module.loadStateDict(before);
-  all.destroy();
+/** Leaves every module as it was, but for what it has learned; returns what could not be done. */
+function unwatch(watches: readonly Watch[], kept: boolean): { error: unknown }[] {
+  return watches.flatMap(({ module, all, training, before }) => {
+    all.destroy();
+    delete (module as Partial<BatchNorm>).forward;
+    delete (module as Partial<BatchNorm>).requireInput;
+    try {
+      if (training) module.train();
+      else module.eval();
+      if (!kept) module.loadStateDict(before);
+      return [];
+    } catch (error) {
+      return [{ error }];
+    }
+  });
 }

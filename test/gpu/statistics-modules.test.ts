@@ -8,7 +8,7 @@ import {
   tensor,
   Tensor,
 } from "../../src/index.js";
-import { ContextError, ShapeError } from "../../src/errors.js";
+import { ContextError, DestroyedError, ShapeError } from "../../src/errors.js";
 import {
   AccumulatedBatchNorm,
   ExtendedBatchNorm,
@@ -17,6 +17,7 @@ import {
   reestimate,
   StatisticsAccumulator,
 } from "../../src/statistics/index.js";
+import { createLocalCommunicators, SyncBatchNorm } from "../../src/sync/index.js";
 import {
   backward,
   forward,
@@ -417,6 +418,68 @@ describe("re-estimation", () => {
     await expect(reestimate(untracked, [1], run)).rejects.toThrow(OptionError);
     bn.destroy();
     untracked.destroy();
+  });
+
+  test("a module that cannot be read leaves the others alone", async () => {
+    const [bn, dead] = [new BatchNorm1d(device, 4).eval(), new BatchNorm1d(device, 4)];
+    dead.destroy();
+    await expect(reestimate([bn, dead], [1], () => undefined)).rejects.toThrow(DestroyedError);
+    await bn.stateDict();
+    expect(bn.training).toBe(false);
+    expect(Object.keys(bn)).not.toContain("forward");
+    bn.destroy();
+  });
+
+  test("a module that is destroyed meanwhile hides no error, and the others are as they were", async () => {
+    const modules = [new BatchNorm1d(device, 4), new BatchNorm1d(device, 4).eval()] as const;
+    const [dead, bn] = modules;
+    const x = put2(32, [8, 4], 3);
+    const before = await bn.stateDict();
+    const run = (failure?: Error) => () => {
+      for (const each of modules) each.forward(x.tensor).destroy();
+      dead.destroy();
+      if (failure) throw failure;
+    };
+    await expect(reestimate(modules, [1], run(new Error("mine")))).rejects.toThrow("mine");
+    expect(bn.training).toBe(false);
+    expect(Object.keys(bn)).not.toContain("forward");
+    expect(await bn.stateDict()).toEqual(before);
+    bn.destroy();
+  });
+
+  test("modes are what they were, whatever run made of them", async () => {
+    const x = put2(32, [8, 4], 3);
+    const trained = new BatchNorm1d(device, 4);
+    const evaluated = new BatchNorm1d(device, 4).eval();
+    const [thawing, resting] = [new ExtendedBatchNorm(device, 4), new ExtendedBatchNorm(device, 4)];
+    thawing.freeze();
+    resting.eval().freeze();
+    const modules = [trained, evaluated, thawing, resting];
+    await reestimate(modules, [1], () => {
+      for (const each of modules) each.forward(x.tensor).destroy();
+      for (const each of modules) each.eval();
+    });
+    expect(modules.map(({ training }) => training)).toEqual([true, false, false, false]);
+    expect([thawing.unfreeze().training, resting.unfreeze().training]).toEqual([true, false]);
+    for (const each of modules) each.destroy();
+  });
+
+  test("says what is missing: a batch, a module's own forward", async () => {
+    const [bn, other] = [new BatchNorm1d(device, 4), new BatchNorm1d(device, 4)];
+    const x = put2(32, [8, 4], 3);
+    const run = () => bn.forward(x.tensor).destroy();
+    await expect(reestimate(bn, [], run)).rejects.toThrow(/batches: one at least, got no batch/);
+    await expect(reestimate([bn, other], [1], run)).rejects.toThrow(/got none for modules\[1\]/);
+    const [communicator] = createLocalCommunicators(1);
+    const layer = new SyncBatchNorm(bn, communicator!);
+    await expect(
+      reestimate(bn, [1], async () => (await layer.forward(x.tensor)).destroy()),
+    ).rejects.toThrow(/the module's own forward, got one of a layer over it \(SyncBatchNorm\)/);
+    await reestimate(layer.module, [1], () => layer.module.forward(x.tensor).destroy());
+    expect(await bn.runningMean!.read()).toBeAllclose(statistics(x.values, [8, 4]).mean, Y);
+    const y = await layer.forward(x.tensor);
+    for (const each of [y, layer, bn, other]) each.destroy();
+    await communicator!.close();
   });
 
   test("interpolates between old and new statistics", async () => {
