@@ -38,7 +38,14 @@ export interface AccumulatedBackwardOptions {
   encoder?: Target;
 }
 
-type Phase = "observing" | "forward" | "observing gradients" | "backward";
+type Sweep = "observe" | "forward" | "observeGradient" | "backward";
+
+/** What a micro-batch's tensors were when they were observed. */
+interface Noted {
+  readonly version: number;
+  /** Of its forward. */
+  residual?: { readonly tensor: Tensor; readonly version: number } | undefined;
+}
 
 /** Sums that are gathered before they are merged. */
 const PARTS = 16;
@@ -53,6 +60,8 @@ const PARTS = 16;
  *
  * Running statistics move once for the whole batch, with the first `forward`; gammaGrad and betaGrad are filled with the
  * first `backward`. The next `observe` begins the next batch.
+ *
+ * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`.
  *
  * @example
  * ```ts
@@ -70,8 +79,10 @@ export class AccumulatedBatchNorm extends BatchNorm {
   #spareSums: GPUBuffer;
   #usedSums = 0;
   #plans = new PlanCache(64);
-  #phase: Phase = "backward";
-  #first = true;
+  /** The last one of this batch; null before the first batch. */
+  #sweep: Sweep | null = null;
+  #inputs = new WeakMap<Tensor, Noted>();
+  #gradients = new WeakMap<Tensor, Noted>();
 
   /** @throws OptionError; DeviceLostError. */
   constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
@@ -92,60 +103,94 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#spareSums = sums();
   }
 
-  /** First sweep of a batch: takes a micro-batch's statistics. After anything else it begins the next batch. */
+  /**
+   * First sweep of a batch: takes a micro-batch's statistics. After anything else it begins the next batch.
+   *
+   * @throws ContextError in evaluation; ShapeError, BufferError, DestroyedError, DeviceLostError.
+   */
   observe(x: Tensor, options: { encoder?: Target } = {}): void {
-    this.#requireTraining("observe");
-    if (this.#phase !== "observing") {
+    const subject = "observe";
+    super.requireInput(subject, x);
+    this.#requireTraining(subject);
+    if (this.#sweep !== "observe") {
       this.#statistics.reset();
-      this.#phase = "observing";
+      this.#inputs = new WeakMap();
+      this.#sweep = "observe";
     }
+    const noted = this.#inputs.get(x);
+    if (noted) requireNoted(`${subject}: x`, x, noted);
     this.#statistics.add(x, options);
+    this.#inputs.set(x, { version: x.version });
   }
 
-  /** Second sweep: normalises a micro-batch by the statistics of all that were observed. */
+  /**
+   * Second sweep: normalises a micro-batch by the statistics of all that were observed.
+   *
+   * @throws ContextError where x was not observed, or written over since; and as {@link BatchNorm.forward}.
+   */
   override forward(x: Tensor, options: AccumulatedForwardOptions = {}): Tensor {
     if (!this.training) return super.forward(x, options);
-    if (this.#phase === "observing") {
-      this.#phase = "forward";
-      this.#first = true;
-    }
-    this.#require("forward", "forward", "observe() every micro-batch first");
+    const subject = "forward";
+    super.requireInput(subject, x);
+    this.#requireSweep(subject, ["observe", "forward"], "observe() every micro-batch first");
+    const noted = this.#requireInput(subject, x);
     const { residual, encoder } = options;
-    const learns = this.#first && this.options.trackRunningStats;
+    const kept = residual && { tensor: residual, version: residual.version };
+    const learns = this.#sweep === "observe" && this.options.trackRunningStats;
     const statistics = this.#statistics.total(encoder);
-    const plan = this.#planOf("forward", x, residual, encoder, learns, () =>
+    const plan = this.#planOf(subject, x, residual, encoder, learns, () =>
       createStatisticsForwardSync(this.device, {
         ...this.#describe(x, residual),
         ...{ statistics: "given", trackRunningStats: learns },
       }),
     );
     const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
-    record(this.device, "accumulated.forward", encoder, (target) => {
-      plan.encode(target, {
-        ...{ x, y, statistics, saved: this.#saved },
-        ...(residual ? { residual } : {}),
-        ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
-        ...(learns ? { state: this.runningMean!.buffer } : {}),
+    try {
+      record(this.device, "accumulated.forward", encoder, (target) => {
+        plan.encode(target, {
+          ...{ x, y, statistics, saved: this.#saved },
+          ...(residual ? { residual } : {}),
+          ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
+          ...(learns ? { state: this.runningMean!.buffer } : {}),
+        });
       });
-    });
-    this.#first = false;
-    y.touch();
+    } catch (error) {
+      if (!options.out) y.destroy();
+      throw error;
+    }
+    this.#sweep = "forward";
+    noted.residual = kept;
     if (learns) for (const each of [this.runningMean, this.runningVar]) each!.touch();
     return y;
   }
 
-  /** First sweep back: takes a micro-batch's sums of dz and dz * xHat. */
+  /**
+   * First sweep back: takes a micro-batch's sums of dz and dz * xHat.
+   *
+   * @throws ContextError where x was not observed, or x or its residual written over since; ShapeError, BufferError,
+   * DestroyedError, DeviceLostError.
+   */
   observeGradient(
     dy: Tensor,
     options: Omit<AccumulatedBackwardOptions, "out" | "accumulate" | "wants">,
   ): void {
+    const subject = "observeGradient";
     const { x, residual, encoder } = options;
-    this.#requireTraining("observeGradient");
-    if (this.#phase === "forward") {
+    super.requireInput(subject, x);
+    this.#requireTraining(subject);
+    this.#requireSweep(
+      subject,
+      ["forward", "observeGradient"],
+      "forward() every micro-batch first",
+    );
+    this.#requireInput(subject, x, { residual });
+    dy.requireUsable(`${subject}: dy`);
+    if (this.#sweep === "forward") {
       this.#usedSums = 0;
-      this.#phase = "observing gradients";
+      this.#gradients = new WeakMap();
     }
-    this.#require("observeGradient", "observing gradients", "forward() every micro-batch first");
+    const noted = this.#gradients.get(dy);
+    if (noted) requireNoted(`${subject}: dy`, dy, noted);
     record(this.device, "accumulated.sums", encoder, (target) => {
       if (this.#usedSums === PARTS) this.#mergeSums(target, encoder !== undefined);
       const part = this.#usedSums;
@@ -159,6 +204,8 @@ export class AccumulatedBatchNorm extends BatchNorm {
       plan.encode(target, { ...given, ...(residual ? { residual } : {}) });
       this.#usedSums += 1;
     });
+    this.#sweep = subject;
+    this.#gradients.set(dy, { version: dy.version });
   }
 
   override backward(
@@ -166,16 +213,23 @@ export class AccumulatedBatchNorm extends BatchNorm {
     options: AccumulatedBackwardOptions & { wants: { x: false } },
   ): null;
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor;
-  /** Second sweep back: dx of a micro-batch; the first one fills gammaGrad and betaGrad for the whole batch. */
+  /**
+   * Second sweep back: dx of a micro-batch; the first one fills gammaGrad and betaGrad for the whole batch.
+   *
+   * @throws ContextError where x or dy was not observed, or one of them or the residual written over since; and as
+   * {@link BatchNorm.backward}.
+   */
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null {
     if (!this.training) return super.backward(dy, options);
+    const subject = "backward";
     const { x, residual, encoder, accumulate = false } = options;
-    if (this.#phase === "observing gradients") {
-      this.#phase = "backward";
-      this.#first = true;
-    }
-    this.#require("backward", "backward", "observeGradient() every micro-batch first");
-    const first = this.#first && this.options.affine;
+    super.requireInput(subject, x);
+    const remedy = "observeGradient() every micro-batch first";
+    this.#requireSweep(subject, ["observeGradient", "backward"], remedy);
+    this.#requireInput(subject, x, { residual });
+    dy.requireUsable(`${subject}: dy`);
+    requireNoted(`${subject}: dy`, dy, this.#gradients.get(dy), "pass it to observeGradient()");
+    const first = this.#sweep === "observeGradient" && this.options.affine;
     const wants = {
       x: options.wants?.x ?? true,
       gamma: first && (options.wants?.gamma ?? true),
@@ -193,20 +247,22 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const dx = wants.x
       ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
       : null;
-    record(this.device, "accumulated.backward", encoder, (target) => {
-      if (this.#usedSums !== 1) this.#mergeSums(target, encoder !== undefined);
-      plan.encode(target, {
-        ...{ x, dy, saved: this.#saved, sums: this.#sums },
-        ...(residual ? { residual } : {}),
-        ...(dx ? { dx } : {}),
-        ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
-        ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+    try {
+      record(this.device, "accumulated.backward", encoder, (target) => {
+        if (this.#usedSums !== 1) this.#mergeSums(target, encoder !== undefined);
+        plan.encode(target, {
+          ...{ x, dy, saved: this.#saved, sums: this.#sums },
+          ...(residual ? { residual } : {}),
+          ...(dx ? { dx } : {}),
+          ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
+          ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+        });
       });
-    });
-    this.#first = false;
-    dx?.touch();
-    if (wants.gamma) this.gammaGrad!.touch();
-    if (wants.beta) this.betaGrad!.touch();
+    } catch (error) {
+      if (!options.out) dx?.destroy();
+      throw error;
+    }
+    this.#sweep = subject;
     return dx;
   }
 
@@ -251,8 +307,46 @@ export class AccumulatedBatchNorm extends BatchNorm {
     );
   }
 
-  #require(subject: string, phase: Phase, remedy: string): void {
-    if (this.#phase === phase) return;
-    throw new ContextError(complain(subject, `the sweep "${phase}"`, `"${this.#phase}"`, remedy));
+  #requireSweep(subject: Sweep, after: readonly Sweep[], remedy: string): void {
+    if (this.#sweep && after.includes(this.#sweep)) return;
+    const wanted = after.map((each) => `${each}()`).join(" or ");
+    const received = this.#sweep ? `${this.#sweep}()` : "none observed";
+    throw new ContextError(complain(subject, `${wanted} before it`, received, remedy));
   }
+
+  /** @throws ContextError where a micro-batch is not what it was in the sweeps before. */
+  #requireInput(subject: string, x: Tensor, back?: { residual: Tensor | undefined }): Noted {
+    const noted = this.#inputs.get(x);
+    requireNoted(`${subject}: x`, x, noted, "observe() it, or pass the tensor that was");
+    if (!back) return noted;
+    const { residual } = back;
+    const kept = noted.residual;
+    // Without an activation dz is dy, and nothing depends on the residual.
+    const needed = this.options.activation !== "none" || residual !== undefined;
+    if (needed && residual !== kept?.tensor) {
+      throw new ContextError(
+        complain(
+          `${subject}: residual`,
+          kept ? "that of its forward" : "none, as in its forward",
+          residual ? "another" : "none",
+          "pass to each sweep what forward() got",
+        ),
+      );
+    }
+    if (residual) requireNoted(`${subject}: residual`, residual, kept);
+    return noted;
+  }
+}
+
+function requireNoted(
+  subject: string,
+  tensor: Tensor,
+  noted: Pick<Noted, "version"> | undefined,
+  remedy = "",
+): asserts noted {
+  if (noted?.version === tensor.version) return;
+  const [received, then] = noted
+    ? ["one that was written over", "keep it as it is until backward()"]
+    : ["one that was not", remedy];
+  throw new ContextError(complain(subject, "one as it was observed", received, then));
 }

@@ -1,5 +1,6 @@
 import { createBuffer, USAGE } from "../device.js";
 import type { BatchNormOptions } from "../descriptor.js";
+import { complain, DestroyedError } from "../errors.js";
 import type { Target } from "../plan.js";
 import type { Tensor } from "../tensor.js";
 import { createMergeStatisticsSync } from "./merge.js";
@@ -27,6 +28,7 @@ export class StatisticsAccumulator {
   #parts: GPUBuffer;
   #spare: GPUBuffer;
   #used = 0;
+  #destroyed = false;
 
   /** @throws OptionError; DeviceLostError. */
   constructor(
@@ -48,9 +50,10 @@ export class StatisticsAccumulator {
   /**
    * Adds a tensor's values, those that a mask leaves.
    *
-   * @throws ShapeError, BufferError, DeviceLostError.
+   * @throws ShapeError, BufferError, DestroyedError, DeviceLostError.
    */
   add(x: Tensor, options: { mask?: Tensor | undefined; encoder?: Target | undefined } = {}): void {
+    this.#requireLive("add");
     const { mask, encoder } = options;
     const { shape, dtype } = x;
     const lent = encoder !== undefined;
@@ -69,8 +72,13 @@ export class StatisticsAccumulator {
     });
   }
 
-  /** One part with everything so far; the accumulator's own buffer, valid until the next `add`. */
+  /**
+   * One part with everything so far; the accumulator's own buffer, valid until the next `add`.
+   *
+   * @throws DestroyedError, DeviceLostError.
+   */
   total(encoder?: Target): GPUBuffer {
+    this.#requireLive("total");
     const lent = encoder !== undefined;
     record(this.device, "accumulator", encoder, (target) => {
       if (this.#used !== 1) this.#merge(target, lent);
@@ -85,9 +93,18 @@ export class StatisticsAccumulator {
 
   /** Frees buffers and plans. Idempotent. */
   destroy(): void {
+    this.#destroyed = true;
     this.#plans.destroy();
     this.#parts.destroy();
     this.#spare.destroy();
+  }
+
+  #requireLive(subject: string): void {
+    if (!this.#destroyed) return;
+    const remedy = "make it anew or destroy it later";
+    throw new DestroyedError(
+      complain(subject, "a live StatisticsAccumulator", "a destroyed one", remedy),
+    );
   }
 
   #merge(target: Target, lent: boolean): void {

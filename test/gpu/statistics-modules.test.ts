@@ -1,5 +1,5 @@
 /** Modules whose statistics are not the batch's: ghosts, masks, renormalization, freezing, accumulation, re-estimation. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import {
   BatchNorm1d,
   BatchNorm2d,
@@ -329,6 +329,114 @@ describe("AccumulatedBatchNorm", () => {
     expect(() => bn.observe(x.tensor)).toThrow(ContextError);
     const y = bn.forward(x.tensor);
     for (const each of [bn, y, ...out]) each.destroy();
+  });
+});
+
+describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
+  const make = (options = {}) => {
+    const bn = new AccumulatedBatchNorm(device, 4, options);
+    const one = () => put2(24, [6, 4]);
+    return { bn, x: one(), dy: one(), residual: one(), other: one() };
+  };
+
+  test("what was written over since it was observed", () => {
+    const { bn, x, dy, residual } = make({ activation: "relu" });
+    const given = { x: x.tensor, residual: residual.tensor };
+    const toObserve = () => bn.observe(x.tensor);
+    const toForward = () => bn.forward(x.tensor, { residual: residual.tensor }).destroy();
+    const toObserveGradient = () => bn.observeGradient(dy.tensor, given);
+    const sweeps = [toObserve, toForward, toObserveGradient];
+    const begin = (count: number, change: Tensor) => {
+      // A forward ends the observing: the next observe begins a batch.
+      const fresh = put2(24, [6, 4]).tensor;
+      bn.observe(fresh);
+      bn.forward(fresh).destroy();
+      for (const sweep of sweeps.slice(0, count)) sweep();
+      change.touch();
+    };
+    const stale = (what: string) => new RegExp(`${what}: one as it was observed, got one that was`);
+    for (const [count, sweep] of [
+      [1, toObserve],
+      [1, toForward],
+      [2, toObserveGradient],
+      [3, () => bn.backward(dy.tensor, given)],
+    ] as const) {
+      begin(count, x.tensor);
+      expect(sweep).toThrow(ContextError);
+      expect(sweep).toThrow(stale("x"));
+    }
+    begin(2, residual.tensor);
+    expect(toObserveGradient).toThrow(stale("residual"));
+    begin(3, residual.tensor);
+    expect(() => bn.backward(dy.tensor, given)).toThrow(stale("residual"));
+    begin(3, dy.tensor);
+    expect(toObserveGradient).toThrow(stale("dy"));
+    expect(() => bn.backward(dy.tensor, given)).toThrow(stale("dy"));
+    bn.destroy();
+  });
+
+  test("what was never observed", () => {
+    const { bn, x, dy, residual, other } = make({ activation: "relu" });
+    const given = { x: x.tensor, residual: residual.tensor };
+    expect(() => bn.forward(x.tensor)).toThrow(/got none observed/);
+    bn.observe(x.tensor);
+    expect(() => bn.forward(other.tensor)).toThrow(
+      /x: one as it was observed, got one that was not/,
+    );
+    bn.forward(x.tensor, { residual: residual.tensor }).destroy();
+    for (const [wrong, why] of [
+      [{ ...given, x: other.tensor }, /x: one as it was observed, got one that was not/],
+      [{ x: x.tensor }, /residual: that of its forward, got none/],
+      [{ ...given, residual: other.tensor }, /residual: that of its forward, got another/],
+    ] as const) {
+      expect(() => bn.observeGradient(dy.tensor, wrong)).toThrow(why);
+    }
+    bn.observeGradient(dy.tensor, given);
+    expect(() => bn.backward(dy.tensor, { ...given, x: other.tensor })).toThrow(ContextError);
+    expect(() => bn.backward(other.tensor, given)).toThrow(/dy: one as it was observed/);
+    bn.backward(dy.tensor, given).destroy();
+    bn.destroy();
+  });
+
+  test("after destroy", () => {
+    const { bn, x, dy } = make();
+    bn.destroy();
+    for (const sweep of [
+      () => bn.observe(x.tensor),
+      () => bn.forward(x.tensor),
+      () => bn.observeGradient(dy.tensor, { x: x.tensor }),
+      () => bn.backward(dy.tensor, { x: x.tensor }),
+    ]) {
+      expect(sweep).toThrow(DestroyedError);
+    }
+    const all = new StatisticsAccumulator(device, 4);
+    all.destroy();
+    expect(() => all.add(x.tensor)).toThrow(DestroyedError);
+    expect(() => all.total()).toThrow(DestroyedError);
+  });
+
+  test("a sweep that fails leaves no tensor behind, and can be repeated", async () => {
+    const { bn, x, dy } = make();
+    const bad = put2(12, [3, 4]).tensor;
+    const empty = vi.spyOn(Tensor, "empty");
+    const leaks = () => empty.mock.results.filter(({ value }) => !(value as Tensor).destroyed);
+    bn.observe(x.tensor);
+    expect(() => bn.forward(x.tensor, { residual: bad })).toThrow(ShapeError);
+    expect(leaks()).toEqual([]);
+    const y = bn.forward(x.tensor);
+    empty.mockClear();
+    bn.observeGradient(dy.tensor, { x: x.tensor });
+    const wrong = { x: x.tensor, encoder: {} as GPUCommandEncoder };
+    expect(() => bn.backward(dy.tensor, wrong)).toThrow();
+    expect(empty).toHaveBeenCalledTimes(1);
+    expect(leaks()).toEqual([]);
+    empty.mockRestore();
+    const dx = bn.backward(dy.tensor, { x: x.tensor });
+    expect(await y.read()).toBeAllclose(forward(x.values, [6, 4]).y, Y);
+    const want = backward(dy.values, x.values, [6, 4]);
+    expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    expect(await bn.gammaGrad!.read()).toBeAllclose(want.dGamma, GRADIENTS);
+    for (const each of [bn, y, dx]) each.destroy();
   });
 });
 
