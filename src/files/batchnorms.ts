@@ -1,6 +1,7 @@
 import { quote, refuse } from "./error.js";
 import type { OnnxFile, OnnxNode } from "./onnx.js";
-import { requireFinite, type FileTensor } from "./tensor.js";
+import { FileTensor } from "./tensor.js";
+import { requireFinite, requireVariance } from "./values.js";
 
 /** Numbers, or what holds them as `data` with a shape: tensors of a file, of TensorFlow.js once read, of ONNX Runtime. */
 export type NamedTensor =
@@ -172,15 +173,8 @@ function stateOf(
       );
     }
   }
-  const negative = Array.prototype.findIndex.call(running_var, (value: number) => value < 0);
-  if (negative >= 0) {
-    refuse(
-      `${quote(variance[0])}: value ${negative}`,
-      "a variance >= 0",
-      String(running_var[negative]),
-      "the file is damaged, or the name stands for something else",
-    );
-  }
+  const remedy = "the file is damaged, or the name stands for something else";
+  requireVariance(quote(variance[0]), running_var, remedy);
   return { channels, affine, state };
 }
 
@@ -205,7 +199,8 @@ function numbersOf(name: string, tensor: NamedTensor | undefined): ArrayLike<num
       "the file is damaged, or this is no Batch Normalization",
     );
   }
-  if (!("data" in (tensor as object))) requireFinite(name, data);
+  // A tensor of a file has its reader's say about that.
+  if (!(tensor instanceof FileTensor)) requireFinite(quote(name), data);
   return data as ArrayLike<number>;
 }
 

@@ -1,4 +1,5 @@
 import { refuse } from "./error.js";
+import { requireFinite, requireVariance } from "./values.js";
 
 /** Which of its weights a Keras layer has. */
 export interface KerasOptions {
@@ -24,7 +25,8 @@ export interface KerasState {
  * The layer's other conventions are options of the module: `{ eps: layer.epsilon, momentum: 1 - layer.momentum,
  * runningVariance: "population", singleValue: "zero", layout: "channels-last" }`.
  *
- * @throws FileError where the number of weights or their lengths do not fit.
+ * @throws FileError where the number of weights or their lengths do not fit, a value is NaN or infinite, or a variance
+ * negative.
  * @example
  * ```ts
  * import { fromKeras } from "webgpu-batchnorm/files";
@@ -46,15 +48,15 @@ export function fromKeras(
     );
   }
   const channels = weights.at(-1)!.length;
-  weights.forEach(({ length }, index) => {
-    if (length === channels) return;
-    refuse(
-      `fromKeras: ${names[index]}`,
-      `${channels} values, as moving_variance has`,
-      `${length}`,
-      "pass the weights of one layer, in the order of its getWeights()",
-    );
+  const remedy = "pass the weights of one layer, in the order of its getWeights()";
+  weights.forEach((values, index) => {
+    const subject = `fromKeras: ${names[index]}`;
+    if (values.length !== channels) {
+      refuse(subject, `${channels} values, as moving_variance has`, String(values.length), remedy);
+    }
+    requireFinite(subject, values);
   });
+  requireVariance("fromKeras: moving_variance", weights.at(-1)!, remedy);
   const at = (name: KerasName): ArrayLike<number> | undefined => weights[names.indexOf(name)];
   return {
     ...(scale || center

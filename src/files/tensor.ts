@@ -1,5 +1,6 @@
 import { widen } from "../half.js";
 import { quote, refuse } from "./error.js";
+import { requireFinite } from "./values.js";
 
 /** What a tensor's numbers come as: 16-bit floats widened to f32, 64-bit integers as bigints. */
 export type FileData =
@@ -94,6 +95,8 @@ export const DTYPES = Object.keys(FORMATS) as readonly FileDtype[];
 /** Types whose numbers `data` gives. */
 export const NUMERIC = DTYPES.filter((dtype) => FORMATS[dtype].decode);
 
+const FLOATS = ["F16", "BF16", "F32", "F64"] as const satisfies readonly FileDtype[];
+
 /** Bytes that a shape takes in a type; NaN where that is no whole number, or one beyond 2^53. */
 export function bytesOf(dtype: FileDtype, shape: readonly number[]): number {
   let { bits } = FORMATS[dtype];
@@ -154,23 +157,10 @@ export class FileTensor {
     }
     const here = bytes.buffer instanceof ArrayBuffer && bytes.byteOffset % (format.bits / 8) === 0;
     const data = format.decode(here ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice());
-    if (this.#nonFinite === "error") {
-      requireFinite(this.name, data);
+    if (this.#nonFinite === "error" && (FLOATS as readonly string[]).includes(this.dtype)) {
+      const remedy = 'check the training that wrote it, or read with { nonFinite: "keep" }';
+      requireFinite(quote(this.name), data, remedy);
     }
     return data;
-  }
-}
-
-/** @throws FileError where a float is NaN or infinite. */
-export function requireFinite(name: string, data: ArrayLike<number | bigint>): void {
-  if (!(data instanceof Float32Array || data instanceof Float64Array)) return;
-  const index = data.findIndex((value) => !Number.isFinite(value));
-  if (index >= 0) {
-    refuse(
-      `${quote(name)}: value ${index}`,
-      "a finite number",
-      String(data[index]),
-      'check the training that wrote it, or read with { nonFinite: "keep" }',
-    );
   }
 }

@@ -54,6 +54,28 @@ test.each<[string, () => unknown, RegExp]>([
   ["none", () => fromKeras([]), /got 0/],
   ["different lengths", () => fromKeras([[1], [1, 2], [1], [1]]), /fromKeras: beta: 1 values/],
   [
+    "a NaN",
+    () => fromKeras([[1], [NaN], [1], [1]]),
+    /fromKeras: beta: value 0: a finite number, got NaN/,
+  ],
+  [
+    "infinity",
+    () => fromKeras([[1, 1], [0, 0], Float32Array.of(1, -Infinity), [1, 1]]),
+    /fromKeras: moving_mean: value 1: a finite number, got -Infinity/,
+  ],
+  [
+    "a negative variance",
+    () =>
+      fromKeras(
+        [
+          [1, 2],
+          [1, -4],
+        ],
+        { scale: false, center: false },
+      ),
+    /fromKeras: moving_variance: value 1: a variance >= 0, got -4/,
+  ],
+  [
     "a dictionary without gamma",
     () => toKeras({ running_mean: [1], running_var: [1] }),
     /toKeras: weight: values for gamma/,

@@ -288,6 +288,15 @@ describe("a damaged or hostile file is refused, and says where", () => {
 });
 
 describe("finding", () => {
+  test("takes what a file was read to keep", () => {
+    const [one, bad] = [Float32Array.of(1, 1), Float32Array.of(1, NaN)];
+    const bytes = writeSafetensors({ running_mean: one, running_var: bad });
+    const [{ state }] = findBatchNorms(readSafetensors(bytes, { nonFinite: "keep" })) as [
+      ReturnType<typeof findBatchNorms>[0],
+    ];
+    expect(state.running_var).toEqual(bad);
+  });
+
   const good = {
     "a.weight": [1, 2],
     "a.bias": [3, 4],
@@ -386,6 +395,20 @@ describe("finding", () => {
     ["integers of 64 bits", { "a.running_var": [1n, 2n] }, /numbers, got values of type bigint/],
     ["a negative variance", { "a.running_var": [1, -2] }, /value 1: a variance >= 0, got -2/],
     ["a NaN", { "a.running_mean": Float32Array.of(NaN, 1) }, /value 0: a finite number, got NaN/],
+    ...[NaN, Infinity].flatMap((bad): [string, Record<string, unknown>, RegExp][] =>
+      ["weight", "bias", "running_mean", "running_var"].flatMap((name) => [
+        [
+          `${bad} in a plain array, ${name}`,
+          { [`a.${name}`]: [1, bad] },
+          new RegExp(`^"a.${name}": value 1: a finite number, got ${bad}`),
+        ],
+        [
+          `${bad} in a tensor of another library, ${name}`,
+          { [`a.${name}`]: { data: Float32Array.of(bad, 1), shape: [2] } },
+          new RegExp(`^"a.${name}": value 0: a finite number, got ${bad}`),
+        ],
+      ]),
+    ),
     ["a negative count", { "a.num_batches_tracked": -1 }, /a count >= 0, got -1/],
     ["a broken count", { "a.num_batches_tracked": 1.5 }, /a count >= 0, got 1.5/],
   ])("refuses %s", (_, change, message) => {
