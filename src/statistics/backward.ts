@@ -4,11 +4,11 @@ import { gridOf } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
+import { requireCount } from "./count.js";
 import {
   ALONE,
   Draft,
   exclude,
-  requireCount,
   type GhostDescriptor,
   type StatisticsPlanDescriptor,
 } from "./outline.js";

@@ -11,6 +11,7 @@ import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 import { createStatisticsBackwardSync } from "./backward.js";
+import { requireCount } from "./count.js";
 import { createStatisticsForwardSync } from "./forward.js";
 import type { GhostDescriptor } from "./outline.js";
 import { PlanCache, record } from "./record.js";
@@ -103,11 +104,14 @@ export class ExtendedBatchNorm extends BatchNorm {
   constructor(device: GPUDevice, channels: number, options: ExtendedOptions = {}) {
     const kind = "ExtendedBatchNorm";
     const { scale = options.affine ?? true, center = options.affine ?? true, ...rest } = options;
-    const { virtualBatchSize: _v, renorm, renormClipping: _c, renormMomentum: _m, ...core } = rest;
+    const { virtualBatchSize, renorm, renormClipping: _c, renormMomentum: _m, ...core } = rest;
     if (core.inPlace) {
       throw new OptionError(
         complain(`${kind}: inPlace`, "false", "true", "use BatchNorm for what works in place"),
       );
+    }
+    if (virtualBatchSize !== undefined) {
+      requireCount(`${kind}: virtualBatchSize`, virtualBatchSize, 1);
     }
     resolveRenorm(kind, options);
     super(device, channels, { ...core, affine: scale || center }, kind, [2, 3, 4, 5]);

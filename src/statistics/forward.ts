@@ -3,13 +3,8 @@ import { requireTrainable } from "../descriptor.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
-import {
-  Draft,
-  exclude,
-  requireCount,
-  type GhostDescriptor,
-  type StatisticsPlanDescriptor,
-} from "./outline.js";
+import { requireCount } from "./count.js";
+import { Draft, exclude, type GhostDescriptor, type StatisticsPlanDescriptor } from "./outline.js";
 import { resolveRenorm, type RenormOptions } from "./renorm.js";
 
 /** What {@link createStatisticsForward} takes. */

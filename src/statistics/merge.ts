@@ -2,7 +2,8 @@ import { rangeOf, type Resource } from "../bindings.js";
 import { createBuffer, stateOf, USAGE } from "../device.js";
 import type { Tuning } from "../dispatch.js";
 import { Plan, type Outline, type Target } from "../plan.js";
-import { Draft, requireCount } from "./outline.js";
+import { requireCount } from "./count.js";
+import { Draft } from "./outline.js";
 import { Tensor } from "../tensor.js";
 import { statisticsBytes, sumsBytes } from "./sizes.js";
 
@@ -126,7 +127,7 @@ export function createMergeSumsSync(device: GPUDevice, descriptor: MergeDescript
  * Merges partial statistics that stand in buffers of their own, at once: they are copied side by side, merged in the
  * order given, and submitted.
  *
- * @param parts one part each ({@link statisticsBytes}), in buffers with usage COPY_SRC.
+ * @param parts any number, of none comes an empty part: one part each ({@link statisticsBytes}), in buffers with usage COPY_SRC.
  * @returns one part, as a tensor `[4, C]` of 32-bit words that the caller destroys (`out` where it is given);
  * {@link readStatistics} reads it.
  * @throws BufferError, ShapeError, DestroyedError, DeviceLostError.
@@ -148,7 +149,7 @@ export function mergeStatistics(
   const beside = createBuffer(
     device,
     `bn.${subject}/parts`,
-    bytes * parts.length,
+    bytes * Math.max(1, parts.length),
     USAGE.STORAGE | USAGE.COPY_DST,
   );
   const what = `${channels} channels`;

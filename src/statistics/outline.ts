@@ -22,6 +22,7 @@ import {
   type Resolved,
   type Step,
 } from "../plan.js";
+import { requireCount } from "./count.js";
 import { statisticsKernel, type Choice } from "./kernels.js";
 import { ghostsOf, statisticsByteSizes } from "./sizes.js";
 
@@ -42,16 +43,6 @@ export interface GhostDescriptor {
    * own. The last ghost takes what is left. Default: the whole batch.
    */
   virtualBatchSize?: number;
-}
-
-/** @throws OptionError where a count is no whole number of at least `least`. */
-export function requireCount(subject: string, value: number, least: number): number {
-  if (!(Number.isSafeInteger(value) && value >= least && value < 2 ** 32)) {
-    throw new OptionError(
-      complain(subject, `a whole number >= ${least}`, String(value), "count again"),
-    );
-  }
-  return value;
 }
 
 /** @throws OptionError where two options exclude each other. */

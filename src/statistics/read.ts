@@ -1,6 +1,6 @@
 import { readBytes } from "../device.js";
 import { rangeOf, type Resource } from "../bindings.js";
-import { requireCount } from "./outline.js";
+import { requireCount } from "./count.js";
 import { statisticsBytes } from "./sizes.js";
 
 /** Statistics of one part on the host, `[C]` each. */

@@ -1,5 +1,6 @@
 import { byteSizes, type ByteSizes, type PlanDescriptor } from "../bindings.js";
 import { extentOf } from "../descriptor.js";
+import { requireCount } from "./count.js";
 
 /** Bytes of `parts` partial statistics of so many channels: count, shift, delta, M2, one 32-bit word each. */
 export function statisticsBytes(channels: number, parts = 1): number {
@@ -38,15 +39,19 @@ export function ghostsOf(shape: readonly number[], virtualBatchSize: number | un
  * Bytes that each buffer of this entry's plans needs at least. `saved` is larger than the core's, and there is one
  * for each ghost. mask: one f32 a position. renorm: the averages mu and sigma, two planes of one f32 per channel.
  *
- * @throws ShapeError on a bad shape.
+ * @throws ShapeError on a bad shape; OptionError where virtualBatchSize is no whole number >= 1.
  */
 export function statisticsByteSizes(descriptor: SizesDescriptor): StatisticsByteSizes {
+  const { virtualBatchSize } = descriptor;
+  if (virtualBatchSize !== undefined) {
+    requireCount("statisticsByteSizes: virtualBatchSize", virtualBatchSize, 1);
+  }
   const { shape, layout = "channels-first", parts = 1, renorm = false } = descriptor;
   const { channels, count } = extentOf("statisticsByteSizes", shape, layout);
   const planes = SAVED_PLANES + (renorm ? RENORM_PLANES : 0);
   return {
     ...byteSizes(descriptor),
-    saved: planes * 4 * channels * ghostsOf(shape, descriptor.virtualBatchSize),
+    saved: planes * 4 * channels * ghostsOf(shape, virtualBatchSize),
     parts: statisticsBytes(channels, parts),
     statistics: statisticsBytes(channels, parts),
     sums: sumsBytes(channels, parts),

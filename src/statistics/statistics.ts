@@ -1,6 +1,7 @@
 import type { Resource } from "../bindings.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
-import { Draft, requireCount, type StatisticsPlanDescriptor } from "./outline.js";
+import { requireCount } from "./count.js";
+import { Draft, type StatisticsPlanDescriptor } from "./outline.js";
 
 /** What {@link createStatistics} takes: of the options only `layout` matters. */
 export interface StatisticsDescriptor extends StatisticsPlanDescriptor {

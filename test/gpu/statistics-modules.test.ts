@@ -15,6 +15,7 @@ import {
   interpolate,
   readStatistics,
   reestimate,
+  statisticsByteSizes,
   StatisticsAccumulator,
 } from "../../src/statistics/index.js";
 import { createLocalCommunicators, SyncBatchNorm } from "../../src/sync/index.js";
@@ -254,6 +255,18 @@ describe("ExtendedBatchNorm", () => {
     expect(() => bn.backward(dy.tensor)).toThrow(ContextError);
     for (const each of [bn, y, dx]) each.destroy();
   });
+});
+
+test.each([0, -1, 1.5, NaN])("a ghost of %s samples is refused at once", (virtualBatchSize) => {
+  for (const make of [
+    () => new ExtendedBatchNorm(device, 4, { virtualBatchSize }),
+    () => statisticsByteSizes({ shape: [4, 4], virtualBatchSize }),
+  ]) {
+    expect(make).toThrow(OptionError);
+    expect(make).toThrow(
+      `virtualBatchSize: a whole number >= 1, got ${virtualBatchSize}; count again`,
+    );
+  }
 });
 
 describe("AccumulatedBatchNorm", () => {

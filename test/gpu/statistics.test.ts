@@ -308,3 +308,21 @@ test("errors name what is wrong", () => {
   );
   for (const each of [plan, x, short]) each.destroy();
 });
+
+test("no parts at once are an empty part", async () => {
+  const whole = mergeStatistics(device, 5, []);
+  const [read] = await readStatistics(device, whole, { channels: 5 });
+  expect([...read!.count]).toEqual([0, 0, 0, 0, 0]);
+  // It merges like any other.
+  const x = tensor(device, Float32Array.of(1, 2, 3, 4, 5, 3, 4, 5, 6, 7), [2, 5]);
+  const plan = createStatisticsSync(device, { shape: [2, 5] });
+  const part = tensor(device, new Float32Array(20), [4, 5]);
+  const encoder = device.createCommandEncoder();
+  plan.encode(encoder, { x, statistics: part });
+  device.queue.submit([encoder.finish()]);
+  const both = mergeStatistics(device, 5, [whole, part]);
+  const [after] = await readStatistics(device, both, { channels: 5 });
+  expect([...after!.count]).toEqual([2, 2, 2, 2, 2]);
+  expect([...after!.mean]).toEqual([2, 3, 4, 5, 6]);
+  for (const each of [whole, x, part, both, plan]) each.destroy();
+});
