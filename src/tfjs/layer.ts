@@ -1,5 +1,5 @@
 import { currentBackend, type Layers, type Tensor, type TensorFlow } from "./peer.js";
-import { train } from "./training.js";
+import { isServed, train } from "./training.js";
 import { broadcastShape, viewAlong } from "./view.js";
 
 interface Weight {
@@ -43,12 +43,13 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
   prototype.call = function (inputs, kwargs) {
     const x = Array.isArray(inputs) ? inputs[0]! : inputs;
     const axis = Number(this.axis);
-    if (!currentBackend(tf) || x.dtype !== "float32" || x.rank < 2 || Number.isNaN(axis)) {
+    const gamma = this.gamma?.read() ?? null;
+    const beta = this.beta?.read() ?? null;
+    const served = isServed({ x, gamma, beta, residual: null });
+    if (!currentBackend(tf) || !served || x.rank < 2 || Number.isNaN(axis)) {
       return stock.call(this, inputs, kwargs);
     }
     const eps = this.epsilon;
-    const gamma = this.gamma?.read() ?? null;
-    const beta = this.beta?.read() ?? null;
     return tf.tidy(() => {
       const mean = this.movingMean.read();
       const variance = this.movingVariance.read();

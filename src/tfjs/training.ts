@@ -29,7 +29,12 @@ export interface Moving {
 const isF32 = (tensor: Tensor | null): boolean => !tensor || tensor.dtype === "float32";
 
 /** Whether our kernels can do it: f32 throughout. */
-function isServed({ x, gamma, beta, residual }: Problem): boolean {
+export function isServed({
+  x,
+  gamma,
+  beta,
+  residual,
+}: Pick<Problem, "x" | "gamma" | "beta" | "residual">): boolean {
   return [x, gamma, beta, residual].every(isF32);
 }
 
@@ -198,6 +203,8 @@ function throughStatistics(
 /**
  * Batch Normalization with the batch's statistics, on TensorFlow.js's own buffers and in its own order;
  * composed from its operations where our kernels do not serve.
+ *
+ * @param moving only where they do.
  */
 export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = null): Normalized {
   const { x, gamma, beta, residual } = problem;
@@ -206,7 +213,7 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
   if (x.size === 0)
     return trainOnNothing(tf, problem, moving, { x, ...Object.fromEntries(optional) });
   const backend = currentBackend(tf);
-  if (!backend || !isServed(problem)) return averaged(tf, composed(tf, problem), moving);
+  if (!backend || !isServed(problem)) return composed(tf, problem);
   const [y, mean, variance] = runKernel(tf, "batchNormTraining", {
     inputs: { x, ...Object.fromEntries(optional) },
     forwardFunc(_, save) {
@@ -260,16 +267,4 @@ function trainOnNothing(
       ),
   });
   return { y: y!, mean: mean!, variance: variance! };
-}
-
-/** The moving averages in place of the batch's statistics. */
-function averaged(tf: TensorFlow, found: Normalized, moving: Moving | null): Normalized {
-  if (!moving) return found;
-  const mix = (old: Tensor, batch: Tensor): Tensor =>
-    tf.sub(old, tf.mul(tf.sub(old, batch), moving.weight));
-  return {
-    y: found.y,
-    mean: mix(moving.mean, found.mean),
-    variance: mix(moving.variance, found.variance),
-  };
 }
