@@ -82,9 +82,13 @@ async function connect({
     // Rounds have their own time limit.
     maxReconnectAttempts: -1,
   });
+  let abort: () => void = () => undefined;
   const given = new Promise<never>((_, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    abort = () => {
+      reject(signal!.reason as Error);
+    };
   });
+  signal?.addEventListener("abort", abort, { once: true });
   try {
     return await Promise.race([pending, given]);
   } catch (error) {
@@ -102,6 +106,8 @@ async function connect({
       ),
       { cause: error },
     );
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
 }
 
@@ -140,6 +146,8 @@ function overNats(
   const prefix = `webgpu-batchnorm.${group}`;
   const subjectOf = (to: number | null): string => `${prefix}.${to ?? "all"}`;
   const subscriptions: { unsubscribe(): void }[] = [];
+  // Its iterators have it, its types do not.
+  const statuses: ReturnType<NatsConnection["status"]> & { stop?(): void } = connection.status();
   let closing = false;
   return {
     maxBytes: connection.info?.max_payload ?? 2 ** 20,
@@ -154,7 +162,7 @@ function overNats(
         subscriptions.push(subscription);
       }
       void (async () => {
-        for await (const { type } of connection.status()) {
+        for await (const { type } of statuses) {
           if (closing) return;
           if (type === "disconnect") events.interrupted();
           else if (type === "reconnect") events.restored();
@@ -169,6 +177,7 @@ function overNats(
     },
     async close() {
       closing = true;
+      statuses.stop?.();
       if (connection.isClosed()) return;
       // A server that is away must not hold up the end.
       const flushed = connection.flush().catch(() => undefined);

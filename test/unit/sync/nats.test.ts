@@ -1,5 +1,5 @@
 /** A real nats-server and ranks in processes of their own; what is killed here is killed for real. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { connect } from "@nats-io/transport-node";
 import { createNatsCommunicator } from "webgpu-batchnorm/nats";
 import { OptionError } from "../../../src/errors.js";
@@ -226,6 +226,13 @@ describe.skipIf(!here)("over a real nats-server", () => {
     for (const each of got) expect([...each]).toEqual(joined(2, 0, 3));
     await Promise.all(members.map((each) => each.close()));
     expect(connection.isClosed()).toBe(false);
+    // Nobody listens any more, on subjects or to the connection's state.
+    const { listeners, subscriptions } = (
+      connection as unknown as {
+        protocol: { listeners: unknown[]; subscriptions: { size(): number } };
+      }
+    ).protocol;
+    expect([listeners.filter(Boolean).length, subscriptions.size()]).toEqual([0, 0]);
 
     // A connection that the caller closes takes the communicator with it.
     const again = await Promise.all(
@@ -234,6 +241,24 @@ describe.skipIf(!here)("over a real nats-server", () => {
     await connection.close();
     await expect(again[0]!.allReduce(partOf(0, 0, 3), join)).rejects.toThrow(TransportError);
     await Promise.all(again.map((each) => each.close()));
+  });
+
+  test("closes in time while its server is away, and leaves no listener on a signal", async () => {
+    const own = await NatsServer.start();
+    const { signal } = new AbortController();
+    const [add, remove] = [
+      vi.spyOn(signal, "addEventListener"),
+      vi.spyOn(signal, "removeEventListener"),
+    ];
+    const alone = { servers: own.url, group: "away", rank: 0, size: 1, timeout: 30_000, signal };
+    const member = await createNatsCommunicator(alone);
+    await own.stop();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const started = performance.now();
+    await member.close();
+    expect(performance.now() - started).toBeLessThan(3000);
+    expect(add.mock.calls.length).toBeGreaterThan(0);
+    expect(remove).toHaveBeenCalledTimes(add.mock.calls.length);
   });
 
   test("an abort ends the wait for the others and for the server", async () => {
