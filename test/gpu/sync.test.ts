@@ -22,6 +22,7 @@ import {
   type Communicator,
 } from "../../src/sync/index.js";
 import { openDevice } from "../support/device.js";
+import { pytorchFixtures } from "../support/fixtures.js";
 import { createRandom } from "../support/random.js";
 import { runShards } from "../support/shards.js";
 import {
@@ -100,6 +101,34 @@ describe("shards on two devices equal the whole batch in float64", () => {
     const ranks = await step(call, inputs, [3, 0, 4]);
     for (const { name, actual, expected, atol } of comparisons(call, inputs, joinRanks(ranks))) {
       expect(actual, name).toBeAllclose(expected, { atol });
+    }
+  });
+});
+
+describe("PyTorch's whole batch, cut into shards", () => {
+  const cases = pytorchFixtures.cases.filter(({ shape }) => shape[0]! > 1);
+  test.each(cases)("$name", async (fixture) => {
+    const { shape, options, x, dy, residual, gamma, beta, state } = fixture;
+    const call: Call = { shape, options };
+    const inputs: Inputs = {
+      x,
+      dy,
+      ...(residual ? { residual } : {}),
+      ...(gamma ? { gamma } : {}),
+      ...(beta ? { beta } : {}),
+      ...(state ? { state } : {}),
+    };
+    const total = shape[0]!;
+    const half = Math.ceil(total / 2);
+    for (const sizes of [
+      [half, total - half],
+      [1, 0, total - 1],
+    ]) {
+      const joined = joinRanks(await step(call, inputs, sizes));
+      const found = comparisons(call, inputs, joined, fixture.training);
+      expect(found.length).toBeGreaterThan(1);
+      for (const { name, actual, expected, atol } of found)
+        expect(actual, name).toBeAllclose(expected, { atol });
     }
   });
 });
@@ -341,6 +370,22 @@ describe("errors", () => {
     const [first] = await reasonsOf([pending, b.forward(own)]);
     expect(first).toBeInstanceOf(ContextError);
   });
+
+  test.each(["x", "dy"])(
+    "a %s that is written over while backward waits is one too",
+    async (which) => {
+      const { a, b } = pair(1);
+      const [x, own] = [put([1, 2], [2, 1]), put([3, 4], [2, 1])];
+      const [dy, ownDy] = [put([1, 5], [2, 1]), put([2, 3], [2, 1])];
+      await Promise.all([a.forward(x), b.forward(own)]);
+      const pending = a.backward(dy);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      (which === "x" ? x : dy).write([9, 9]);
+      const [first] = await reasonsOf([pending, b.backward(ownDy)]);
+      expect(first).toBeInstanceOf(ContextError);
+      expect(String(first)).toContain(which);
+    },
+  );
 });
 
 test("a network of two layers trains to the same numbers on two ranks as on one", async () => {
