@@ -1200,7 +1200,7 @@ describe("out of memory", () => {
     for (const tuning of [{}, { minPerLane: 1, wholePerLane: 0, maxHeld: 0 }]) {
       let live = 0;
       failNext(device, true);
-      let next = device.createBuffer;
+      let next = device.createBuffer.bind(device);
       const counting: typeof create = (descriptor) => {
         const made = next(descriptor);
         next = create;
