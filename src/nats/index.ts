@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
+import type { ConnectionOptions, NatsConnection, Status } from "@nats-io/nats-core";
 import { complain, OptionError } from "../errors.js";
 import type { Communicator } from "../sync/communicator.js";
 import { TransportError } from "../sync/errors.js";
@@ -82,13 +82,11 @@ async function connect({
     // Rounds have their own time limit.
     maxReconnectAttempts: -1,
   });
-  let abort: () => void = () => undefined;
+  let abort = (): void => undefined;
   const given = new Promise<never>((_, reject) => {
-    abort = () => {
-      reject(signal!.reason as Error);
-    };
+    abort = () => reject(signal!.reason as Error);
+    signal?.addEventListener("abort", abort, { once: true });
   });
-  signal?.addEventListener("abort", abort, { once: true });
   try {
     return await Promise.race([pending, given]);
   } catch (error) {
@@ -137,6 +135,9 @@ async function connector(
   }
 }
 
+/** Milliseconds that close() gives what was said last. */
+const FLUSH = 500;
+
 /** A group on two subjects of each rank: its own, and everybody's. */
 function overNats(
   connection: NatsConnection,
@@ -146,8 +147,7 @@ function overNats(
   const prefix = `webgpu-batchnorm.${group}`;
   const subjectOf = (to: number | null): string => `${prefix}.${to ?? "all"}`;
   const subscriptions: { unsubscribe(): void }[] = [];
-  // Its iterators have it, its types do not.
-  const statuses: ReturnType<NatsConnection["status"]> & { stop?(): void } = connection.status();
+  let status: AsyncIterable<Status> & { stop?(): void };
   let closing = false;
   return {
     maxBytes: connection.info?.max_payload ?? 2 ** 20,
@@ -161,27 +161,32 @@ function overNats(
         });
         subscriptions.push(subscription);
       }
+      status = connection.status();
       void (async () => {
-        for await (const { type } of statuses) {
-          if (closing) return;
+        for await (const { type } of status) {
           if (type === "disconnect") events.interrupted();
           else if (type === "reconnect") events.restored();
         }
+        // It ends with the connection, or because close() has stopped it.
+        if (closing) return;
+        const reason = await connection.closed();
+        events.lost(reason ?? new Error("the connection was closed"));
       })();
-      void connection.closed().then((reason) => {
-        if (!closing) events.lost(reason ?? new Error("the connection was closed"));
-      });
     },
     send(message, to) {
       connection.publish(subjectOf(to), message);
     },
     async close() {
       closing = true;
-      statuses.stop?.();
+      // A connection of the caller's lives on and would keep it, and the group with it.
+      status.stop?.();
       if (connection.isClosed()) return;
       // A server that is away must not hold up the end.
       const flushed = connection.flush().catch(() => undefined);
-      await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, 500))]);
+      let timer: ReturnType<typeof setTimeout>;
+      const late = new Promise((resolve) => (timer = setTimeout(resolve, FLUSH)));
+      await Promise.race([flushed, late]);
+      clearTimeout(timer!);
       for (const each of subscriptions) each.unsubscribe();
       if (owned) await connection.close();
     },

@@ -115,6 +115,15 @@ export class NatsServer {
     await ended;
   }
 
+  /** Stands still, as behind a network that has swallowed it: connections stay open and nothing answers. */
+  pause(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
   async stop(): Promise<void> {
     await this.kill();
     await rm(this.folder, { recursive: true, force: true });
