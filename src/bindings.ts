@@ -2,10 +2,15 @@ import { extentOf, requireDtype, type BatchNormOptions, type Dtype } from "./des
 import { USAGE } from "./device.js";
 import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
-import { Tensor, tensorBytes } from "./tensor.js";
+import { tensorBytes, type Tensor } from "./tensor.js";
 
 /** What a plan binds: a whole buffer, a range of one, or a tensor. */
 export type Resource = GPUBuffer | GPUBufferBinding | Tensor;
+
+/** By what it alone has: who binds buffers does not load the class. */
+export function isTensor(resource: Resource | undefined): resource is Tensor {
+  return resource !== undefined && "dtype" in resource;
+}
 
 /** What `createForward` and its siblings take. */
 export interface PlanDescriptor extends BatchNormOptions {
@@ -112,7 +117,7 @@ export function rangeOf(
   let buffer: GPUBuffer;
   let offset = 0;
   let room: number;
-  if (resource instanceof Tensor) {
+  if (isTensor(resource)) {
     if (resource.destroyed) {
       throw new DestroyedError(
         complain(subject, "a live tensor", "a destroyed one", "make it anew or destroy it later"),

@@ -1,6 +1,7 @@
 import {
   byteSizes,
   isSameRange,
+  isTensor,
   rangeOf,
   requireDisjoint,
   stateLayout,
@@ -28,7 +29,7 @@ import {
 } from "./dispatch.js";
 import { BufferError, complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
-import { elementBytes, Tensor } from "./tensor.js";
+import { elementBytes } from "./tensor.js";
 import { labelOf, type BindingName, type Variant } from "./kernels.js";
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
@@ -425,7 +426,7 @@ export class Plan {
     opened?.end();
     for (const name of this.outputs) {
       const written = resources[name];
-      if (written instanceof Tensor) written.touch();
+      if (isTensor(written)) written.touch();
     }
   }
 
