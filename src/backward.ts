@@ -1,3 +1,4 @@
+import { requireKnown } from "./arguments.js";
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { requireInvertible, requireTrainable } from "./descriptor.js";
 import { stateOf } from "./device.js";
@@ -26,6 +27,9 @@ export interface Wants {
   beta?: boolean;
 }
 
+/** Their names. */
+export const WANTS: readonly string[] = ["x", "gamma", "beta"];
+
 /** What `createBackward` takes. */
 export interface BackwardDescriptor extends PlanDescriptor {
   /** `training`: gradients flow through the batch's mean and variance; `evaluation`: those are constants. Default "training". */
@@ -45,6 +49,8 @@ export interface BackwardDescriptor extends PlanDescriptor {
   /** Lowers the device's limits, for tests. */
   limits?: Limits;
 }
+
+const BACKWARD_OPTIONS = ["mode", "wants", "residual", "residualGrad", "accumulate", "from"];
 
 /** What a backward plan binds; outputs where they are wanted. */
 export interface BackwardResources {
@@ -80,7 +86,8 @@ export interface BackwardPlan {
 
 function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Outline {
   const subject = "backward";
-  const resolved = resolveDescriptor(subject, descriptor);
+  const resolved = resolveDescriptor(subject, descriptor, BACKWARD_OPTIONS);
+  requireKnown(`${subject}: wants`, descriptor.wants ?? {}, WANTS);
   const { options, extent } = resolved;
   const evaluation = descriptor.mode === "evaluation";
   if (!evaluation) requireTrainable(subject, extent, options.singleValue);

@@ -1,14 +1,17 @@
+import { requireKnown } from "./arguments.js";
 import { stateLayout } from "./bindings.js";
 import {
   createBackward,
   createBackwardSync,
   type BackwardDescriptor,
   type BackwardPlan,
+  WANTS,
   type Wants,
 } from "./backward.js";
 import {
   extentOf,
   GAMMA_FLOOR,
+  OPTIONS,
   requireInvertible,
   requireTrainable,
   resolveOptions,
@@ -18,12 +21,7 @@ import {
 } from "./descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
-import {
-  createForward,
-  createForwardSync,
-  type ForwardDescriptor,
-  type ForwardPlan,
-} from "./forward.js";
+import { createForward, createForwardSync, type ForwardPlan } from "./forward.js";
 import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
 import { Tensor } from "./tensor.js";
 
@@ -86,6 +84,19 @@ export interface BackwardOptions {
   /** Records here and submits nothing. */
   encoder?: GPUCommandEncoder | GPUComputePassEncoder;
 }
+
+/** Names of these. */
+export const FORWARD_OPTIONS: readonly string[] = ["out", "residual", "encoder", "context"];
+/** Names of these. */
+export const BACKWARD_OPTIONS: readonly string[] = [
+  ...["context", "out", "residualGrad", "wants", "accumulate", "encoder"],
+];
+
+/** Where names belong that are known elsewhere. */
+export const HINTS = {
+  dtype: "pass dtype to tensor()",
+  mask: "use ExtendedBatchNorm of webgpu-batchnorm/statistics",
+};
 
 /** What one forward leaves for its backward: x, residual, mode, saved statistics. */
 export class Context {
@@ -187,7 +198,9 @@ export class BatchNorm {
     options: BatchNormOptions,
     private readonly kind: string,
     private readonly ranks: readonly number[],
+    also: readonly string[] = [],
   ) {
+    requireKnown(kind, options, [...OPTIONS, ...also], HINTS);
     if (!Number.isSafeInteger(channels) || channels < 1) {
       throw new OptionError(
         complain(
@@ -266,6 +279,7 @@ export class BatchNorm {
   forward(x: Tensor, options: ForwardOptions = {}): Tensor {
     const subject = "forward";
     this.#requireLive(subject);
+    requireKnown(subject, options, FORWARD_OPTIONS, HINTS);
     x.requireUsable(`${subject}: x`);
     this.#checkShape(subject, x.shape);
     if (this.#training) {
@@ -276,10 +290,11 @@ export class BatchNorm {
     const batchStatistics = this.#training || !this.options.trackRunningStats;
     const inPlace = this.options.inPlace || options.out === x;
     const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined, inPlace);
-    const descriptor = {
+    const describe = () => ({
       ...this.#describe(x.shape, x.dtype, residual !== undefined),
+      invertible: this.options.inPlace,
       inPlace,
-    };
+    });
     if (this.options.inPlace && options.out && options.out !== x) {
       throw new OptionError(
         complain(
@@ -313,8 +328,8 @@ export class BatchNorm {
     const context = options.context ?? this.#ownContext();
     const versionBefore = x.version;
     const plan = batchStatistics
-      ? (plans.forward ??= createForwardSync(this.device, descriptor))
-      : (plans.inference ??= createInferenceSync(this.device, { ...descriptor, save: true }));
+      ? (plans.forward ??= createForwardSync(this.device, describe()))
+      : (plans.inference ??= createInferenceSync(this.device, { ...describe(), save: true }));
     const y = inPlace ? x : (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }));
     const resources = {
       x,
@@ -359,6 +374,8 @@ export class BatchNorm {
   backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     const subject = "backward";
     this.#requireLive(subject);
+    requireKnown(subject, options, BACKWARD_OPTIONS);
+    requireKnown("backward: wants", options.wants ?? {}, WANTS);
     dy.requireUsable(`${subject}: dy`);
     const context = options.context ?? this.#last;
     const { x, residual } = this.#usable(subject, context);
@@ -428,10 +445,12 @@ export class BatchNorm {
     options: { dtype?: Dtype; residual?: boolean } = {},
   ): Promise<void> {
     this.#requireLive("prepare");
+    requireKnown("prepare", options, ["dtype", "residual"]);
     this.#checkShape("prepare", shape);
     const dtype = options.dtype ?? "f32";
     const residual = options.residual ?? false;
     const descriptor = this.#describe(shape, dtype, residual);
+    const forward = { ...descriptor, invertible: this.options.inPlace };
     const { affine, trackRunningStats } = this.options;
     const wants = { x: true, gamma: affine, beta: affine };
     const backward = (mode: "training" | "evaluation"): Promise<BackwardPlan> =>
@@ -444,8 +463,8 @@ export class BatchNorm {
         from: this.options.inPlace ? "y" : "x",
       });
     const made = await Promise.allSettled([
-      createForward(this.device, descriptor),
-      trackRunningStats ? createInference(this.device, { ...descriptor, save: true }) : undefined,
+      createForward(this.device, forward),
+      trackRunningStats ? createInference(this.device, { ...forward, save: true }) : undefined,
       backward("training"),
       backward("evaluation"),
     ]);
@@ -455,7 +474,7 @@ export class BatchNorm {
       if (failed) throw failed.reason;
       this.#requireLive("prepare");
     }
-    const [forward, inference, training, evaluation] = made.map((each) =>
+    const [trained, inference, training, evaluation] = made.map((each) =>
       each.status === "fulfilled" ? each.value : undefined,
     ) as [ForwardPlan, InferencePlan | undefined, BackwardPlan, BackwardPlan];
     const plans = this.#plansOf(shape, dtype, residual, this.options.inPlace);
@@ -463,7 +482,7 @@ export class BatchNorm {
       if (had) made.destroy();
       return had ?? made;
     };
-    plans.forward = keep(plans.forward, forward);
+    plans.forward = keep(plans.forward, trained);
     if (inference) plans.inference = keep(plans.inference, inference);
     for (const [mode, plan] of [
       ["training", training],
@@ -526,9 +545,11 @@ export class BatchNorm {
    * bn.loadStateDict(readSafetensors(bytes), { prefix: "layer1.0.bn1." });
    * ```
    */
-  loadStateDict(source: StateDictInput | StateFile, { prefix = "" }: LoadOptions = {}): void {
+  loadStateDict(source: StateDictInput | StateFile, options: LoadOptions = {}): void {
     const subject = "loadStateDict";
     this.#requireLive(subject);
+    requireKnown(subject, options, ["prefix"]);
+    const { prefix = "" } = options;
     const targets: readonly [keyof StateDictInput, Tensor | null][] = [
       ["weight", this.gamma],
       ["bias", this.beta],
@@ -681,17 +702,14 @@ export class BatchNorm {
     }
   }
 
-  #describe(shape: readonly number[], dtype: Dtype, residual: boolean): ForwardDescriptor {
-    const { inPlace } = this.options;
+  #describe(shape: readonly number[], dtype: Dtype, residual: boolean) {
     return {
       ...this.options,
       // A forward in training has asked already; evaluation without running statistics takes a single value too.
-      singleValue: "zero",
+      singleValue: "zero" as const,
       shape,
       dtype,
       residual,
-      invertible: inPlace,
-      inPlace,
     };
   }
 

@@ -1,4 +1,12 @@
-import { extentOf, requireDtype, type BatchNormOptions, type Dtype } from "./descriptor.js";
+import { requireKnown } from "./arguments.js";
+import {
+  extentOf,
+  OPTIONS,
+  requireDtype,
+  type BatchNormOptions,
+  type Dtype,
+  type Extent,
+} from "./descriptor.js";
 import { USAGE } from "./device.js";
 import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
@@ -19,6 +27,12 @@ export interface PlanDescriptor extends BatchNormOptions {
   /** Default "f32". */
   dtype?: Dtype;
 }
+
+/** Names that every descriptor has. */
+export const PLAN_OPTIONS: readonly string[] = [...OPTIONS, "shape", "dtype", "tuning", "limits"];
+
+/** Names that a descriptor of some plan of the core has besides. */
+const CORE_OPTIONS = "residual,save,invertible,mode,wants,residualGrad,accumulate,from".split(",");
 
 /** Bytes of every buffer that a plan of this descriptor binds. */
 export type ByteSizes = Readonly<Record<Exclude<CoreBindingName, "partials">, number>>;
@@ -46,7 +60,8 @@ export function stateLayout(channels: number): StateLayout {
  * x, y, dy, dx, residual, dResidual: the tensor, in whole 32-bit words. gamma, beta, dGamma, dBeta:
  * `[C]` f32. saved: what a forward leaves for its backward. state: see {@link stateLayout}.
  *
- * @throws ShapeError on a bad shape.
+ * @param descriptor of any plan of the core.
+ * @throws ShapeError on a bad shape; OptionError on a name that no descriptor has.
  * @example
  * ```ts
  * const sizes = byteSizes({ shape: [32, 64, 56, 56] });
@@ -54,8 +69,14 @@ export function stateLayout(channels: number): StateLayout {
  * ```
  */
 export function byteSizes(descriptor: PlanDescriptor): ByteSizes {
-  const extent = extentOf("byteSizes", descriptor.shape, descriptor.layout ?? "channels-first");
-  const dtype = requireDtype("byteSizes", descriptor.dtype ?? "f32");
+  const subject = "byteSizes";
+  requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...CORE_OPTIONS]);
+  const extent = extentOf(subject, descriptor.shape, descriptor.layout ?? "channels-first");
+  return sizesOf(extent, requireDtype(subject, descriptor.dtype ?? "f32"));
+}
+
+/** {@link byteSizes} of what has been checked. */
+export function sizesOf(extent: Extent, dtype: Dtype): ByteSizes {
   const data = tensorBytes(extent.size, dtype);
   const perChannel = extent.channels * 4;
   return {

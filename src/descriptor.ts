@@ -89,6 +89,9 @@ const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
   inPlace: false,
 };
 
+/** The names of all options of Batch Normalization. */
+export const OPTIONS: readonly string[] = [...Object.keys(DEFAULTS), "slope"];
+
 function oneOf<T>(subject: string, value: T, allowed: readonly T[]): void {
   if (!allowed.includes(value)) {
     const list = allowed.map((each) => JSON.stringify(each)).join(" or ");

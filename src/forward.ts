@@ -65,7 +65,7 @@ export interface ForwardPlan {
 
 function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outline {
   const subject = "forward";
-  const resolved = resolveDescriptor(subject, descriptor);
+  const resolved = resolveDescriptor(subject, descriptor, ["residual", "invertible"]);
   const { options, extent } = resolved;
   requireTrainable(subject, extent, options.singleValue);
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };

@@ -59,7 +59,7 @@ export interface InferencePlan {
 
 function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): Outline {
   const subject = "inference";
-  const resolved = resolveDescriptor(subject, descriptor);
+  const resolved = resolveDescriptor(subject, descriptor, ["residual", "save", "invertible"]);
   const { options, extent } = resolved;
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;

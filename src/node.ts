@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
+import { requireKnown } from "./arguments.js";
 import { AdapterError, complain } from "./errors.js";
 
 /** Options of {@link requestDevice}. */
@@ -28,6 +29,10 @@ export interface RequestDeviceOptions {
   /** Does not say on stderr that the software adapter was taken. Default false. */
   quiet?: boolean;
 }
+
+const DEVICE_OPTIONS = [
+  ...["adapter", "requiredFeatures", "requiredLimits", "powerPreference", "label", "quiet"],
+];
 
 /** What the npm package `webgpu` exports. */
 interface Dawn {
@@ -255,6 +260,7 @@ async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
  * ```
  */
 export async function requestDevice(options: RequestDeviceOptions = {}): Promise<GPUDevice> {
+  requireKnown("requestDevice", options, DEVICE_OPTIONS);
   const { adapter: kind = "auto" } = options;
   if (!["auto", "hardware", "software"].includes(kind)) {
     throw new AdapterError(

@@ -1,10 +1,13 @@
+import { requireKnown } from "./arguments.js";
 import {
-  byteSizes,
   isSameRange,
   isTensor,
   rangeOf,
+  PLAN_OPTIONS,
   requireDisjoint,
+  sizesOf,
   stateLayout,
+  type ByteSizes,
   type Need,
   type PlanDescriptor,
   type Range,
@@ -41,20 +44,24 @@ export interface Resolved {
   readonly shape: readonly number[];
   readonly dtype: Dtype;
   readonly extent: Extent;
-  readonly bytes: ReturnType<typeof byteSizes>;
+  readonly bytes: ByteSizes;
 }
 
-/** @throws OptionError, ShapeError. */
-export function resolveDescriptor(subject: string, descriptor: PlanDescriptor): Resolved {
+/**
+ * @param also names that descriptors of this kind have besides.
+ * @throws OptionError, ShapeError.
+ */
+export function resolveDescriptor(
+  subject: string,
+  descriptor: PlanDescriptor,
+  also: readonly string[] = [],
+): Resolved {
+  requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...also]);
   const options = resolveOptions(subject, descriptor);
+  const dtype = requireDtype(subject, descriptor.dtype ?? "f32");
+  const extent = extentOf(subject, descriptor.shape, options.layout);
   const shape = Object.freeze([...descriptor.shape]);
-  return {
-    options,
-    shape,
-    dtype: requireDtype(subject, descriptor.dtype ?? "f32"),
-    extent: extentOf(subject, shape, options.layout),
-    bytes: byteSizes(descriptor),
-  };
+  return { options, shape, dtype, extent, bytes: sizesOf(extent, dtype) };
 }
 
 /** Lowers what a device offers, so that tests reach what only huge tensors would. */

@@ -8,11 +8,13 @@
  *
  * @module
  */
+import { requireKnown } from "./arguments.js";
 import {
   type ActivationName,
   type BatchNormOptions,
   type Extent,
   extentOf,
+  OPTIONS,
   requireTrainable,
   type ResolvedOptions,
   resolveOptions,
@@ -149,7 +151,7 @@ export function forward(
   options: ForwardOptions = {},
 ): ForwardResult {
   const subject = "forward";
-  const call = prepare(subject, x, shape, options);
+  const call = prepare(subject, x, shape, options, ["state"]);
   const { extent, resolved } = call;
   const { state } = options;
   if (state !== undefined) {
@@ -191,7 +193,7 @@ export function inference(
   shape: readonly number[],
   options: InferenceOptions = {},
 ): InferenceResult {
-  const call = prepare("inference", x, shape, options);
+  const call = prepare("inference", x, shape, options, ["mean", "variance"]);
   const { extent, resolved } = call;
   const statistics = evaluationStatistics("inference", x, options, call);
   const { shift, delta, mean, varBiased, invStd } = statistics;
@@ -230,7 +232,7 @@ export function backward(
   options: BackwardOptions = {},
 ): BackwardResult {
   const subject = "backward";
-  const call = prepare(subject, x, shape, options);
+  const call = prepare(subject, x, shape, options, ["mean", "variance", "mode"]);
   const { extent, resolved, gamma } = call;
   requireLength(subject, "dy", dy, extent.size, "as many as x");
   const mode = options.mode ?? "training";
@@ -335,6 +337,8 @@ export function backward(
 // ---------------------------------------------------------------------------------------------------------------
 // Arguments
 
+const REFERENCE_OPTIONS: readonly string[] = [...OPTIONS, "gamma", "beta", "residual"];
+
 interface Call {
   readonly extent: Extent;
   readonly resolved: ResolvedOptions;
@@ -347,7 +351,9 @@ function prepare(
   x: Values,
   shape: readonly number[],
   options: ReferenceOptions,
+  also: readonly string[],
 ): Call {
+  requireKnown(subject, options, [...REFERENCE_OPTIONS, ...also]);
   const resolved = resolveOptions(subject, options);
   const extent = extentOf(subject, shape, resolved.layout);
   requireLength(subject, "x", x, extent.size, `the product of [${shape.join(", ")}]`);

@@ -1,3 +1,4 @@
+import { requireKnown } from "./arguments.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import { requireDtype, type Dtype } from "./descriptor.js";
 import { narrow, widen } from "./half.js";
@@ -15,6 +16,8 @@ export interface TensorOptions {
   /** Shown in WebGPU's messages. */
   label?: string;
 }
+
+const TENSOR_OPTIONS = ["dtype", "raw", "label"];
 
 /** Bytes of one element. */
 export function elementBytes(dtype: Dtype): number {
@@ -80,6 +83,7 @@ export class Tensor {
     shape: readonly number[],
     options: TensorOptions = {},
   ): Tensor {
+    requireKnown("Tensor.wrap", options, TENSOR_OPTIONS);
     const binding = "buffer" in source ? source : { buffer: source };
     const offset = binding.offset ?? 0;
     const dtype = requireDtype("Tensor.wrap", options.dtype ?? "f32");
@@ -185,6 +189,7 @@ export class Tensor {
    */
   write(data: TensorData, options: { raw?: boolean } = {}): void {
     this.requireUsable("write");
+    requireKnown("write", options, ["raw"]);
     requireUsage("write", this.buffer, "COPY_DST");
     const bytes = encode("write", data, this.size, this.dtype, options.raw ?? false);
     this.device.queue.writeBuffer(
@@ -277,6 +282,7 @@ function make(
   options: TensorOptions,
   contents?: Uint8Array,
 ): Tensor {
+  requireKnown("tensor", options, TENSOR_OPTIONS);
   const dtype = requireDtype("tensor", options.dtype ?? "f32");
   const sizes = checkShape("tensor", shape);
   const size = sizes.reduce((a, b) => a * b, 1);
@@ -308,6 +314,7 @@ export function tensor(
   shape: readonly number[],
   options: TensorOptions = {},
 ): Tensor {
+  requireKnown("tensor", options, TENSOR_OPTIONS);
   const size = checkShape("tensor", shape).reduce((a, b) => a * b, 1);
   const dtype = requireDtype("tensor", options.dtype ?? "f32");
   const contents = encode("tensor", data, size, dtype, options.raw ?? false);

@@ -1,4 +1,5 @@
-import type { Wants } from "../backward.js";
+import { requireKnown } from "../arguments.js";
+import { WANTS, type Wants } from "../backward.js";
 import { BatchNorm } from "../batchnorm.js";
 import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
@@ -37,6 +38,8 @@ export interface AccumulatedBackwardOptions {
   /** Records here and submits nothing. */
   encoder?: Target;
 }
+
+const BACKWARD_NAMES = ["x", "residual", "out", "wants", "accumulate", "encoder"];
 
 type Sweep = "observe" | "forward" | "observeGradient" | "backward";
 
@@ -134,6 +137,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     super.requireInput(subject, x);
     this.#requireSweep(subject, ["observe", "forward"], "observe() every micro-batch first");
     const noted = this.#requireInput(subject, x);
+    requireKnown(subject, options, ["out", "residual", "encoder"]);
     const { residual, encoder } = options;
     const kept = residual && { tensor: residual, version: residual.version };
     const learns = this.#sweep === "observe" && this.options.trackRunningStats;
@@ -175,6 +179,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     options: Omit<AccumulatedBackwardOptions, "out" | "accumulate" | "wants">,
   ): void {
     const subject = "observeGradient";
+    requireKnown(subject, options, ["x", "residual", "encoder"]);
     const { x, residual, encoder } = options;
     super.requireInput(subject, x);
     this.#requireTraining(subject);
@@ -222,6 +227,8 @@ export class AccumulatedBatchNorm extends BatchNorm {
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null {
     if (!this.training) return super.backward(dy, options);
     const subject = "backward";
+    requireKnown(subject, options, BACKWARD_NAMES);
+    requireKnown("backward: wants", options.wants ?? {}, WANTS);
     const { x, residual, encoder, accumulate = false } = options;
     super.requireInput(subject, x);
     const remedy = "observeGradient() every micro-batch first";

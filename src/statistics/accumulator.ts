@@ -1,5 +1,6 @@
+import { requireKnown } from "../arguments.js";
 import { createBuffer, USAGE } from "../device.js";
-import type { BatchNormOptions } from "../descriptor.js";
+import { OPTIONS, type BatchNormOptions } from "../descriptor.js";
 import { complain, DestroyedError } from "../errors.js";
 import type { Target } from "../plan.js";
 import type { Tensor } from "../tensor.js";
@@ -36,6 +37,7 @@ export class StatisticsAccumulator {
     readonly channels: number,
     readonly options: Pick<BatchNormOptions, "layout"> = {},
   ) {
+    requireKnown("StatisticsAccumulator", options, OPTIONS);
     const make = (): GPUBuffer =>
       createBuffer(
         device,
@@ -54,6 +56,7 @@ export class StatisticsAccumulator {
    */
   add(x: Tensor, options: { mask?: Tensor | undefined; encoder?: Target | undefined } = {}): void {
     this.#requireLive("add");
+    requireKnown("add", options, ["mask", "encoder"]);
     const { mask, encoder } = options;
     const { shape, dtype } = x;
     const lent = encoder !== undefined;

@@ -1,5 +1,6 @@
 import type { Resource } from "../bindings.js";
-import type { Wants } from "../backward.js";
+import { requireKnown } from "../arguments.js";
+import { WANTS, type Wants } from "../backward.js";
 import { gridOf } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
@@ -13,6 +14,7 @@ import {
   type StatisticsPlanDescriptor,
 } from "./outline.js";
 import { resolveRenorm, type RenormOptions } from "./renorm.js";
+import { PASS_OPTIONS } from "./sizes.js";
 
 /** What {@link createSums} takes. */
 export interface SumsDescriptor extends StatisticsPlanDescriptor {
@@ -58,7 +60,8 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
   requireCount(`${subject}: parts - part`, parts - part, 1);
-  const draft = new Draft(device, subject, descriptor, "reduce", { kinds: 2 });
+  const also = ["parts", "part", "residual", "residualGrad"];
+  const draft = new Draft(device, subject, descriptor, "reduce", also, { kinds: 2 });
   const { resolved, mapping } = draft;
   const { activation } = resolved.options;
   const residual = (descriptor.residual ?? false) && activation !== "none";
@@ -164,7 +167,11 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const subject = "statisticsBackward";
   const given = descriptor.sums === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", { kinds: 2 });
+  const also = [...PASS_OPTIONS, "sums", "wants", "residualGrad", "accumulate"];
+  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", also, {
+    kinds: 2,
+  });
+  requireKnown(`${subject}: wants`, descriptor.wants ?? {}, WANTS);
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
   const { ghosts } = draft;

@@ -1,11 +1,16 @@
 import {
+  BACKWARD_OPTIONS,
   BatchNorm,
   Context,
+  FORWARD_OPTIONS,
+  HINTS,
   type BackwardOptions,
   type ForwardOptions,
   type StateDict,
   type StateDictInput,
 } from "../batchnorm.js";
+import { requireKnown } from "../arguments.js";
+import { WANTS } from "../backward.js";
 import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
@@ -15,7 +20,7 @@ import { requireCount } from "./count.js";
 import { createStatisticsForwardSync } from "./forward.js";
 import type { GhostDescriptor } from "./outline.js";
 import { PlanCache, record } from "./record.js";
-import { resolveRenorm, type RenormOptions } from "./renorm.js";
+import { RENORM_OPTIONS, resolveRenorm, type RenormOptions } from "./renorm.js";
 import { statisticsByteSizes } from "./sizes.js";
 
 /** Options of {@link ExtendedBatchNorm}. */
@@ -26,6 +31,8 @@ export interface ExtendedOptions extends BatchNormOptions, GhostDescriptor, Reno
   center?: boolean;
 }
 
+const OWN_OPTIONS = [...RENORM_OPTIONS, "virtualBatchSize", "scale", "center"];
+
 /** Options of {@link ExtendedBatchNorm.forward}. */
 export interface ExtendedForwardOptions extends ForwardOptions {
   /**
@@ -34,6 +41,8 @@ export interface ExtendedForwardOptions extends ForwardOptions {
    */
   mask?: Tensor;
 }
+
+const EXTENDED_FORWARD_OPTIONS = [...FORWARD_OPTIONS, "mask"];
 
 /** PyTorch's names, and Keras's for what only batch renormalization has. */
 export interface ExtendedStateDict extends StateDict {
@@ -103,18 +112,20 @@ export class ExtendedBatchNorm extends BatchNorm {
   /** @throws OptionError; DeviceLostError. */
   constructor(device: GPUDevice, channels: number, options: ExtendedOptions = {}) {
     const kind = "ExtendedBatchNorm";
-    const { scale = options.affine ?? true, center = options.affine ?? true, ...rest } = options;
-    const { virtualBatchSize, renorm, renormClipping: _c, renormMomentum: _m, ...core } = rest;
-    if (core.inPlace) {
+    const { affine = true } = options;
+    const { scale = affine, center = affine, renorm, inPlace } = options;
+    if (inPlace) {
       throw new OptionError(
         complain(`${kind}: inPlace`, "false", "true", "use BatchNorm for what works in place"),
       );
     }
+    const { virtualBatchSize } = options;
     if (virtualBatchSize !== undefined) {
       requireCount(`${kind}: virtualBatchSize`, virtualBatchSize, 1);
     }
     resolveRenorm(kind, options);
-    super(device, channels, { ...core, affine: scale || center }, kind, [2, 3, 4, 5]);
+    const ranks = [2, 3, 4, 5];
+    super(device, channels, { ...options, affine: scale || center }, kind, ranks, OWN_OPTIONS);
     this.#extended = options;
     this.#scale = scale;
     this.#center = center;
@@ -141,6 +152,13 @@ export class ExtendedBatchNorm extends BatchNorm {
    * @throws OptionError where there are no running statistics.
    */
   freeze(options: { affine?: "trainable" | "fixed" } = {}): this {
+    requireKnown("freeze", options, ["affine"]);
+    const { affine = "fixed" } = options;
+    if (affine !== "trainable" && affine !== "fixed") {
+      throw new OptionError(
+        complain("freeze: affine", '"trainable" or "fixed"', String(affine), "pass one of these"),
+      );
+    }
     if (!this.options.trackRunningStats) {
       throw new OptionError(
         complain("freeze", "running statistics", "none", "make the module with trackRunningStats"),
@@ -148,7 +166,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     }
     if (this.#frozen === null) this.#wantsTraining = this.training;
     super.eval();
-    this.#frozen = options.affine ?? "fixed";
+    this.#frozen = affine;
     return this;
   }
 
@@ -189,6 +207,7 @@ export class ExtendedBatchNorm extends BatchNorm {
    * @throws ShapeError, BufferError, OverlapError, OptionError, SingleValueError, DestroyedError, DeviceLostError.
    */
   override forward(x: Tensor, options: ExtendedForwardOptions = {}): Tensor {
+    requireKnown("forward", options, EXTENDED_FORWARD_OPTIONS, HINTS);
     const { mask, ...core } = options;
     const given = options.context;
     if (given && !(given instanceof ExtendedContext && given.owner === this)) {
@@ -255,6 +274,8 @@ export class ExtendedBatchNorm extends BatchNorm {
   override backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
   override backward(dy: Tensor, options?: BackwardOptions): Tensor;
   override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
+    requireKnown("backward", options, BACKWARD_OPTIONS);
+    requireKnown("backward: wants", options.wants ?? {}, WANTS);
     const context = options.context ?? this.#latest;
     const fixed = this.#frozen === "fixed";
     const wants = {

@@ -6,6 +6,7 @@ import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { requireCount } from "./count.js";
 import { Draft, exclude, type GhostDescriptor, type StatisticsPlanDescriptor } from "./outline.js";
 import { resolveRenorm, type RenormOptions } from "./renorm.js";
+import { PASS_OPTIONS } from "./sizes.js";
 
 /** What {@link createStatisticsForward} takes. */
 export interface StatisticsForwardDescriptor
@@ -59,7 +60,10 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const subject = "statisticsForward";
   const given = descriptor.statistics === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce");
+  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", [
+    ...PASS_OPTIONS,
+    "statistics",
+  ]);
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
   const { ghosts } = draft;

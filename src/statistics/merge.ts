@@ -1,3 +1,4 @@
+import { requireKnown } from "../arguments.js";
 import { rangeOf, type Resource } from "../bindings.js";
 import { createBuffer, stateOf, USAGE } from "../device.js";
 import type { Tuning } from "../dispatch.js";
@@ -52,12 +53,13 @@ function outlineMerge(
 ): Outline {
   const output = kernel === "merge_sums" ? "sums" : "statistics";
   const subject = kernel === "merge_sums" ? "mergeSums" : "mergeStatistics";
+  requireKnown(subject, descriptor, ["channels", "parts", "tuning"]);
   const channels = requireCount(`${subject}: channels`, descriptor.channels, 1);
   const parts = requireCount(`${subject}: parts`, descriptor.parts, 0);
   // A part counts as a value of its channel: that spreads a long chain over lanes.
   const { tuning } = descriptor;
   const shape = [Math.max(1, parts), channels];
-  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, "map");
+  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, "map", []);
   const bytes = kernel === "merge_sums" ? sumsBytes : statisticsBytes;
   return {
     subject,
@@ -144,6 +146,7 @@ export function mergeStatistics(
   options: { out?: Tensor } = {},
 ): Tensor {
   const subject = "mergeStatistics";
+  requireKnown(subject, options, ["out"]);
   const bytes = statisticsBytes(channels);
   const plan = createMergeStatisticsSync(device, { channels, parts: parts.length });
   const beside = createBuffer(

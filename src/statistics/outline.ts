@@ -24,7 +24,7 @@ import {
 } from "../plan.js";
 import { requireCount } from "./count.js";
 import { statisticsKernel, type Choice } from "./kernels.js";
-import { ghostsOf, statisticsByteSizes } from "./sizes.js";
+import { ghostsOf, statisticsSizesOf } from "./sizes.js";
 
 /** What every descriptor of this entry has. */
 export interface StatisticsPlanDescriptor extends PlanDescriptor {
@@ -66,25 +66,24 @@ export class Draft {
     subject: string,
     descriptor: DraftDescriptor,
     purpose: "reduce" | "map",
+    also: readonly string[],
     options: { kinds?: 1 | 2 } = {},
   ) {
+    const resolved = resolveDescriptor(subject, descriptor, ["mask", ...also]);
     const { virtualBatchSize, shape } = descriptor;
     if (virtualBatchSize !== undefined) {
       requireCount(`${subject}: virtualBatchSize`, virtualBatchSize, 1);
     }
-    this.resolved = {
-      ...resolveDescriptor(subject, descriptor),
-      bytes: statisticsByteSizes(descriptor),
-    };
+    this.resolved = { ...resolved, bytes: statisticsSizesOf(descriptor, resolved) };
     this.tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
     this.ghosts = ghostsOf(shape, virtualBatchSize);
     this.#mask = descriptor.mask ?? false;
-    const { resolved, tuning } = this;
-    const whole = mapOnto(device, resolved, purpose, tuning, descriptor.limits, options);
+    const { tuning } = this;
+    const whole = mapOnto(device, this.resolved, purpose, tuning, descriptor.limits, options);
     this.mapping =
       this.ghosts === 1
         ? whole
-        : mapGhosts(subject, whole, resolved, virtualBatchSize!, purpose, tuning, options);
+        : mapGhosts(subject, whole, this.resolved, virtualBatchSize!, purpose, tuning, options);
   }
 
   /** Bytes of scratch for `planes` words per chunk, channel and ghost. */

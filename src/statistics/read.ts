@@ -1,3 +1,4 @@
+import { requireKnown } from "../arguments.js";
 import { readBytes } from "../device.js";
 import { rangeOf, type Resource } from "../bindings.js";
 import { requireCount } from "./count.js";
@@ -29,6 +30,7 @@ export async function readStatistics(
   options: { channels: number; parts?: number },
 ): Promise<HostStatistics[]> {
   const subject = "readStatistics";
+  requireKnown(subject, options, ["channels", "parts"]);
   const channels = requireCount(`${subject}: channels`, options.channels, 1);
   const parts = requireCount(`${subject}: parts`, options.parts ?? 1, 1);
   const need = {

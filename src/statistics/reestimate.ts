@@ -1,3 +1,4 @@
+import { requireKnown } from "../arguments.js";
 import { BatchNorm, type StateDict } from "../batchnorm.js";
 import { complain, OptionError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
@@ -53,6 +54,7 @@ export async function reestimate<B>(
   options: ReestimateOptions = {},
 ): Promise<number[]> {
   const subject = "reestimate";
+  requireKnown(subject, options, ["onProgress", "signal"]);
   const list = modules instanceof BatchNorm ? [modules] : modules;
   for (const module of list) {
     if (!module.options.trackRunningStats) {

@@ -1,3 +1,4 @@
+import { requireKnown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
 import type { RenormConstants } from "./kernels.js";
 
@@ -16,6 +17,9 @@ export interface RenormOptions {
    */
   renormMomentum?: number;
 }
+
+/** Their names. */
+export const RENORM_OPTIONS: readonly string[] = ["renorm", "renormClipping", "renormMomentum"];
 
 /** What stands for infinity: the kernels' numbers are finite. */
 const UNLIMITED = 3.4e38;
@@ -67,6 +71,7 @@ export function resolveRenorm(subject: string, options: RenormOptions): RenormCo
     return null;
   }
   const { renormClipping = {}, renormMomentum = 0.01 } = options;
+  requireKnown(`${subject}: renormClipping`, renormClipping, ["rMin", "rMax", "dMax"]);
   if (!(renormMomentum >= 0 && renormMomentum <= 1)) {
     throw new OptionError(
       complain(

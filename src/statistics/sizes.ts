@@ -1,6 +1,7 @@
-import { byteSizes, type ByteSizes, type PlanDescriptor } from "../bindings.js";
-import { extentOf } from "../descriptor.js";
+import type { ByteSizes, PlanDescriptor } from "../bindings.js";
+import { resolveDescriptor, type Resolved } from "../plan.js";
 import { requireCount } from "./count.js";
+import { RENORM_OPTIONS } from "./renorm.js";
 
 /** Bytes of `parts` partial statistics of so many channels: count, shift, delta, M2, one 32-bit word each. */
 export function statisticsBytes(channels: number, parts = 1): number {
@@ -19,6 +20,18 @@ const RENORM_PLANES = 2;
 /** Bytes of every buffer that this entry's plans bind. */
 export type StatisticsByteSizes = ByteSizes &
   Readonly<Record<"parts" | "statistics" | "sums" | "mask" | "renorm", number>>;
+
+/** Names that the descriptors of forward and backward have. */
+export const PASS_OPTIONS: readonly string[] = [
+  ...RENORM_OPTIONS,
+  ...["parts", "virtualBatchSize", "scale", "center", "residual"],
+];
+
+/** Names that some descriptor of this entry has beside the core's. */
+const STATISTICS_OPTIONS: readonly string[] = [
+  ...PASS_OPTIONS,
+  ...["mask", "part", "statistics", "sums", "wants", "residualGrad", "accumulate"],
+];
 
 /** What decides the sizes. */
 export interface SizesDescriptor extends PlanDescriptor {
@@ -42,15 +55,23 @@ export function ghostsOf(shape: readonly number[], virtualBatchSize: number | un
  * @throws ShapeError on a bad shape; OptionError where virtualBatchSize is no whole number >= 1.
  */
 export function statisticsByteSizes(descriptor: SizesDescriptor): StatisticsByteSizes {
+  const subject = "statisticsByteSizes";
   const { virtualBatchSize } = descriptor;
   if (virtualBatchSize !== undefined) {
-    requireCount("statisticsByteSizes: virtualBatchSize", virtualBatchSize, 1);
+    requireCount(`${subject}: virtualBatchSize`, virtualBatchSize, 1);
   }
-  const { shape, layout = "channels-first", parts = 1, renorm = false } = descriptor;
-  const { channels, count } = extentOf("statisticsByteSizes", shape, layout);
+  return statisticsSizesOf(descriptor, resolveDescriptor(subject, descriptor, STATISTICS_OPTIONS));
+}
+
+/** {@link statisticsByteSizes} of what has been checked. */
+export function statisticsSizesOf(
+  { shape, parts = 1, renorm = false, virtualBatchSize }: SizesDescriptor,
+  { extent, bytes }: Pick<Resolved, "extent" | "bytes">,
+): StatisticsByteSizes {
+  const { channels, count } = extent;
   const planes = SAVED_PLANES + (renorm ? RENORM_PLANES : 0);
   return {
-    ...byteSizes(descriptor),
+    ...bytes,
     saved: planes * 4 * channels * ghostsOf(shape, virtualBatchSize),
     parts: statisticsBytes(channels, parts),
     statistics: statisticsBytes(channels, parts),

@@ -1,5 +1,6 @@
-import type { Wants } from "../backward.js";
-import type { BatchNorm } from "../batchnorm.js";
+import { requireKnown } from "../arguments.js";
+import { WANTS, type Wants } from "../backward.js";
+import { HINTS, type BatchNorm } from "../batchnorm.js";
 import type { Dtype } from "../descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
 import {
@@ -49,6 +50,8 @@ export interface SyncBackwardOptions {
   /** Gives up, for the whole group. */
   signal?: AbortSignal;
 }
+
+const BACKWARD_NAMES = [...["context", "out", "residualGrad", "wants", "accumulate", "signal"]];
 
 /** What one synchronised forward leaves for its backward. */
 export class SyncContext {
@@ -117,6 +120,7 @@ export class SyncBatchNorm {
     readonly communicator: Communicator,
     options: SyncBatchNormOptions = {},
   ) {
+    requireKnown("SyncBatchNorm", options, ["name"]);
     const { device, channels } = module;
     if (module.options.inPlace) {
       throw new OptionError(
@@ -163,6 +167,7 @@ export class SyncBatchNorm {
     const subject = "forward";
     this.#requireLive(subject);
     const { module } = this;
+    requireKnown(subject, options, ["out", "residual", "context", "signal"], HINTS);
     const { out, residual, signal } = options;
     if (!module.training) {
       this.#last = null;
@@ -234,6 +239,8 @@ export class SyncBatchNorm {
     const subject = "backward";
     this.#requireLive(subject);
     const { module } = this;
+    requireKnown(subject, options, BACKWARD_NAMES);
+    requireKnown("backward: wants", options.wants ?? {}, WANTS);
     const { out, residualGrad, signal, accumulate = false } = options;
     dy.requireUsable(`${subject}: dy`);
     const context = options.context ?? this.#last;
@@ -310,6 +317,7 @@ export class SyncBatchNorm {
     options: { dtype?: Dtype; residual?: boolean } = {},
   ): Promise<void> {
     this.#requireLive("prepare");
+    requireKnown("prepare", options, ["dtype", "residual"]);
     const { dtype = "f32", residual = false } = options;
     const { affine } = this.module.options;
     const plans = this.#plans.of({ shape, dtype, residual });

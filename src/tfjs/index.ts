@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+import { requireKnown } from "../arguments.js";
 import type { ActivationName } from "../descriptor.js";
 import { complain, DestroyedError, OptionError, ShapeError } from "../errors.js";
 import { overrideInference } from "./inference.js";
@@ -48,6 +49,7 @@ export interface RegisterOptions {
  * ```
  */
 export async function register(tf: TensorFlow, options: RegisterOptions = {}): Promise<void> {
+  requireKnown("register", options, ["layers"]);
   await tf.ready();
   if (tf.getBackend() === "webgpu" && !currentBackend(tf)) {
     throw missing(
@@ -121,6 +123,7 @@ export function batchNormTraining(
   const subject = "batchNormTraining";
   if (!registration)
     throw missing(subject, "a registered TensorFlow.js", "await register(tf) first");
+  requireKnown(subject, options, ["eps", "activation", "slope", "residual", "axis"]);
   const operands = { x, gamma, beta, residual: options.residual };
   for (const [name, tensor] of Object.entries(operands)) {
     if (!tensor?.isDisposed) continue;

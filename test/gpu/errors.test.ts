@@ -27,6 +27,13 @@ import {
   tensor,
 } from "../../src/index.js";
 import { stateOf } from "../../src/device.js";
+import {
+  AccumulatedBatchNorm,
+  createMergeSumsSync,
+  createStatisticsForwardSync,
+  ExtendedBatchNorm,
+  StatisticsAccumulator,
+} from "../../src/statistics/index.js";
 import { baseOf, type Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import { backward, forward } from "../../src/reference.js";
@@ -900,6 +907,136 @@ describe("options", () => {
       expected,
       received,
     });
+  });
+
+  test("that there are not, of modules", async () => {
+    const given = (options: object): never => options as never;
+    const unknown = (subject: string, name: string, remedy: string): Complaint => ({
+      subject: `${subject}: ${name}`,
+      expected: "one of ",
+      received: `"${name}"`,
+      remedy,
+    });
+    const make1 = (options: object) => () => keep(new BatchNorm1d(device, 2, given(options)));
+    for (const [options, name, remedy] of [
+      [{ dtype: "f16" }, "dtype", "pass dtype to tensor()"],
+      [{ track_running_stats: false }, "track_running_stats", "did you mean trackRunningStats?"],
+      [{ eps: 1e-5, momentun: 0.5 }, "momentun", "did you mean momentum?"],
+      [{ virtualBatchSize: 2 }, "virtualBatchSize", "leave it out"],
+    ] as const) {
+      throws(make1(options), OptionError, unknown("BatchNorm1d", name, remedy));
+    }
+    const extended = (options: object) => () =>
+      keep(new ExtendedBatchNorm(device, 2, given(options)));
+    throws(
+      extended({ virtual_batch_size: 2 }),
+      OptionError,
+      unknown("ExtendedBatchNorm", "virtual_batch_size", "did you mean virtualBatchSize?"),
+    );
+    throws(
+      extended({ renorm: true, renormClipping: { rmax: 3 } }),
+      OptionError,
+      unknown("ExtendedBatchNorm: renormClipping", "rmax", "did you mean rMax?"),
+    );
+    throws(extended({ virtualBatchSize: 0 }), OptionError, {
+      subject: "ExtendedBatchNorm: virtualBatchSize",
+      expected: "a whole number >= 1",
+      received: "0",
+    });
+    throws(
+      () => keep(new AccumulatedBatchNorm(device, 2, given({ momentun: 1 }))),
+      OptionError,
+      unknown("AccumulatedBatchNorm", "momentun", "did you mean momentum?"),
+    );
+
+    const bn = module();
+    const x = make();
+    const counter = async () => (await bn.stateDict()).num_batches_tracked;
+    for (const [options, name, remedy] of [
+      [{ residul: x }, "residul", "did you mean residual?"],
+      [{ mask: x }, "mask", "ExtendedBatchNorm"],
+      [{ dtype: "f16" }, "dtype", "pass dtype to tensor()"],
+    ] as const) {
+      const parts = unknown("forward", name, remedy);
+      throws(() => bn.forward(x, given(options)), OptionError, parts);
+    }
+    expect(await counter()).toBe(0n);
+    keep(bn.forward(x, given({ residual: undefined, out: undefined })));
+    throws(
+      () => bn.backward(make(dys), given({ want: { x: true } })),
+      OptionError,
+      unknown("backward", "want", "did you mean wants?"),
+    );
+    throws(
+      () => bn.backward(make(dys), given({ wants: { gama: true } })),
+      OptionError,
+      unknown("backward: wants", "gama", "did you mean gamma?"),
+    );
+    await rejects(
+      bn.prepare(shape, given({ dtpye: "f16" })),
+      OptionError,
+      unknown("prepare", "dtpye", "did you mean dtype?"),
+    );
+    throws(
+      () => bn.loadStateDict({}, given({ Prefix: "a." })),
+      OptionError,
+      unknown("loadStateDict", "Prefix", "did you mean prefix?"),
+    );
+    keep(bn.backward(make(dys)));
+    const masked = keep(new ExtendedBatchNorm(device, 3));
+    throws(
+      () => masked.forward(x, given({ masc: x })),
+      OptionError,
+      unknown("forward", "masc", "did you mean mask?"),
+    );
+    throws(() => masked.freeze(given({ affine: "no" })), OptionError, {
+      subject: "freeze: affine",
+      expected: '"trainable" or "fixed"',
+      received: "no",
+    });
+    expect(masked.frozen).toBeNull();
+    await works(bn);
+    await works(masked);
+  });
+
+  test("that there are not, of plans and tensors", () => {
+    const given = (options: object): never => options as never;
+    for (const [run, message] of [
+      [
+        () => createForwardSync(device, given({ shape, activaton: "relu" })),
+        /^forward: activaton: one of .*\bactivation\b.*, got "activaton"; did you mean activation\?$/,
+      ],
+      [() => createForwardSync(device, given({ shape, mode: "training" })), /^forward: mode: /],
+      [() => createInferenceSync(device, given({ shape, wants: {} })), /^inference: wants: /],
+      [
+        () => createBackwardSync(device, given({ shape, from_: "y" })),
+        /^backward: from_: .*from\?$/,
+      ],
+      [
+        () => createBackwardSync(device, given({ shape, invertible: true })),
+        /^backward: invertible: /,
+      ],
+      [
+        () => createBackwardSync(device, given({ shape, wants: { dx: true } })),
+        /^backward: wants: dx: /,
+      ],
+      [
+        () => createStatisticsForwardSync(device, given({ shape, ghosts: 2 })),
+        /^statisticsForward: ghosts: .*\bvirtualBatchSize\b/,
+      ],
+      [() => createMergeSumsSync(device, given({ channels: 2, part: 1, parts: 1 })), /parts\?$/],
+      [
+        () => tensor(device, [1, 2], [2], given({ type: "f16" })),
+        /^tensor: type: one of dtype, raw, label, got "type"; did you mean dtype\?$/,
+      ],
+      [() => Tensor.empty(device, [2], given({ Dtype: "f16" })), /^tensor: Dtype: /],
+      [() => Tensor.wrap(device, buffer(16), [2], given({ dtpe: "f16" })), /^Tensor.wrap: dtpe: /],
+      [() => make().write(xs, given({ row: true })), /^write: row: .*raw\?$/],
+      [() => new StatisticsAccumulator(device, 2, given({ layuot: 1 })), /layout\?$/],
+    ] as const) {
+      expect(run).toThrow(OptionError);
+      expect(run).toThrow(message);
+    }
   });
 
   test("channels that are no count", () => {

@@ -304,8 +304,8 @@ describe("AccumulatedBatchNorm", () => {
     for (const counter of [1n, 2n]) {
       for (const part of parts) bn.observe(part.x);
       expect(await join(parts.map((part) => bn.forward(part.x)))).toBeAllclose(want.y, Y);
-      for (const part of parts) bn.observeGradient(part.dy, part);
-      const dx = await join(parts.map((part) => bn.backward(part.dy, part)));
+      for (const { x, dy } of parts) bn.observeGradient(dy, { x });
+      const dx = await join(parts.map(({ x, dy }) => bn.backward(dy, { x })));
       expect(dx).toBeAllclose(gradients.dx, { atol: 1e-5 });
       expect(await bn.gammaGrad!.read()).toBeAllclose(gradients.dGamma, GRADIENTS);
       expect(await bn.betaGrad!.read()).toBeAllclose(gradients.dBeta, GRADIENTS);

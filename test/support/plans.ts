@@ -100,11 +100,13 @@ export async function runPlans(device: GPUDevice, each: Case, inputs: Inputs): P
   initial.set(inputs.variance, part);
   const state = put(initial, [sizes.state / 4], "f32");
 
+  const { from, mode: _, invertible, ...both } = each;
+  const own = { ...both, ...(invertible === undefined ? {} : { invertible }) };
   const forward =
     mode === "training"
-      ? createForwardSync(device, each)
-      : createInferenceSync(device, { ...each, save: true });
-  const backward = createBackwardSync(device, each);
+      ? createForwardSync(device, own)
+      : createInferenceSync(device, { ...own, save: true });
+  const backward = createBackwardSync(device, { ...both, mode, ...(from ? { from } : {}) });
   const inPlace = each.inPlace ?? false;
   const outY = inPlace ? x : y;
   const outDx = inPlace ? dy : dx;

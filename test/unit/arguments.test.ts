@@ -1,0 +1,130 @@
+/** Options that there are not, and words for what was passed in place of something else. */
+import { describe, expect, test } from "vitest";
+import { kindOf, requireKnown } from "../../src/arguments.js";
+import { byteSizes, OptionError } from "../../src/index.js";
+import { requestDevice } from "../../src/node.js";
+import { backward, forward, inference } from "../../src/reference.js";
+import { statisticsByteSizes } from "../../src/statistics/index.js";
+
+const KNOWN = ["eps", "momentum", "affine", "trackRunningStats", "activation", "virtualBatchSize"];
+
+function complaint(given: object, known: readonly string[] = KNOWN): string {
+  try {
+    requireKnown("module", given, known, { dtype: "pass dtype to tensor()" });
+  } catch (error) {
+    expect(error).toBeInstanceOf(OptionError);
+    return (error as Error).message;
+  }
+  return "";
+}
+
+describe("requireKnown", () => {
+  test("takes what is known, undefined too", () => {
+    expect(complaint({})).toBe("");
+    expect(complaint({ eps: undefined, momentum: null })).toBe("");
+  });
+
+  test("says all four parts", () => {
+    expect(complaint({ eps: 1, momentun: 0.5 })).toBe(
+      'module: momentun: one of eps, momentum, affine, trackRunningStats, activation, virtualBatchSize, got "momentun"; did you mean momentum?',
+    );
+    expect(complaint({ sacle: undefined })).toMatch(/got "sacle"; leave it out$/);
+    expect(complaint({ dtype: "f16" })).toMatch(/got "dtype"; pass dtype to tensor\(\)$/);
+  });
+
+  test.each([
+    ["track_running_stats", "trackRunningStats"],
+    ["virtual_batch_size", "virtualBatchSize"],
+    ["Momentum", "momentum"],
+    ["momentm", "momentum"],
+    ["mometnum", "momentum"],
+    ["activaton", "activation"],
+    ["act", "activation"],
+    ["epsilon", "eps"],
+    ["afine", "affine"],
+  ])("%s: did you mean %s?", (slip, meant) => {
+    expect(complaint({ [slip]: 1 })).toMatch(new RegExp(`; did you mean ${meant}\\?$`));
+  });
+
+  test.each(["y", "z", "beta", "mode", "apex", "training", "epoch"])(
+    "%s is near nothing",
+    (name) => {
+      expect(complaint({ [name]: 1 })).toMatch(/; leave it out$/);
+    },
+  );
+
+  test("short names are near by one slip at most", () => {
+    expect(complaint({ gama: true }, ["x", "gamma", "beta"])).toMatch(/did you mean gamma\?$/);
+    expect(complaint({ y: true }, ["x", "gamma", "beta"])).toMatch(/leave it out$/);
+    expect(complaint({ want: {} }, ["wants", "out"])).toMatch(/did you mean wants\?$/);
+    expect(complaint({ type: "f16" }, ["dtype", "raw"])).toMatch(/did you mean dtype\?$/);
+    expect(complaint({ qiet: true }, ["adapter", "quiet"])).toMatch(/did you mean quiet\?$/);
+  });
+
+  test.each([null, undefined, 3, "eps"])("%s is no object of options", (given) => {
+    expect(complaint(given as never)).toMatch(/^module: an object of options, got .+; pass one$/);
+  });
+});
+
+test.each([
+  [undefined, "nothing"],
+  [null, "nothing"],
+  ["", "a string"],
+  [3, "a number"],
+  [[], "an Array"],
+  [{}, "an Object"],
+  [Object.create(null), "an object"],
+  [new Float32Array(1), "a Float32Array"],
+  [Promise.resolve(), "a Promise"],
+  [() => 1, "a function"],
+])("%o is %s", (value, words) => {
+  expect(kindOf(value)).toBe(words);
+});
+
+describe("unknown options without a device", () => {
+  const options = (more: object): never => more as never;
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      "byteSizes",
+      () => byteSizes(options({ shape: [2, 2], layuot: "channels-last" })),
+      /^byteSizes: layuot: .*layout\?$/,
+    ],
+    [
+      "statisticsByteSizes",
+      () => statisticsByteSizes(options({ shape: [2, 2], virtual_batch_size: 1 })),
+      /^statisticsByteSizes: virtual_batch_size: .*virtualBatchSize\?$/,
+    ],
+    [
+      "forward",
+      () => forward([1, 2], [2, 1], options({ gama: [1] })),
+      /^forward: gama: .*gamma\?$/,
+    ],
+    [
+      "inference",
+      () => inference([1, 2], [2, 1], options({ running_mean: [1] })),
+      /^inference: running_mean: .*leave it out$/,
+    ],
+    [
+      "backward",
+      () => backward([1, 2], [1, 2], [2, 1], options({ Mode: "evaluation" })),
+      /^backward: Mode: .*mode\?$/,
+    ],
+  ])("%s", (_, run, message) => {
+    expect(run).toThrow(OptionError);
+    expect(run).toThrow(message);
+  });
+
+  test("requestDevice", async () => {
+    const wrong = requestDevice(options({ qiet: true }));
+    await expect(wrong).rejects.toThrow(OptionError);
+    await expect(wrong).rejects.toThrow(
+      /^requestDevice: qiet: one of .*, got "qiet"; did you mean quiet\?$/,
+    );
+  });
+
+  test("byteSizes takes the descriptor of any plan", () => {
+    const all = { residual: true, save: true, invertible: false, mode: "training", from: "x" };
+    const rest = { wants: {}, residualGrad: true, accumulate: true, tuning: {}, limits: {} };
+    expect(byteSizes(options({ shape: [2, 3], ...all, ...rest })).x).toBe(24);
+  });
+});
