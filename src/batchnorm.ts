@@ -13,6 +13,7 @@ import {
   GAMMA_FLOOR,
   OPTIONS,
   requireInvertible,
+  requireShape,
   requireTrainable,
   resolveOptions,
   type BatchNormOptions,
@@ -23,7 +24,7 @@ import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
 import { createForward, createForwardSync, type ForwardPlan } from "./forward.js";
 import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
-import { Tensor } from "./tensor.js";
+import { requireTensor, Tensor } from "./tensor.js";
 
 /** PyTorch's names, in PyTorch's order. Those that the module does not have are absent. */
 export interface StateDict {
@@ -280,13 +281,14 @@ export class BatchNorm {
     const subject = "forward";
     this.#requireLive(subject);
     requireKnown(subject, options, FORWARD_OPTIONS, HINTS);
-    x.requireUsable(`${subject}: x`);
-    this.#checkShape(subject, x.shape);
+    this.requireInput(subject, x);
     if (this.#training) {
       const extent = extentOf(subject, x.shape, this.options.layout);
       requireTrainable(subject, extent, this.options.singleValue);
     }
     const { residual } = options;
+    this.requireOther(`${subject}: residual`, residual, x);
+    if (options.out !== x) this.requireOther(`${subject}: out`, options.out, x);
     const batchStatistics = this.#training || !this.options.trackRunningStats;
     const inPlace = this.options.inPlace || options.out === x;
     const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined, inPlace);
@@ -376,9 +378,12 @@ export class BatchNorm {
     this.#requireLive(subject);
     requireKnown(subject, options, BACKWARD_OPTIONS);
     requireKnown("backward: wants", options.wants ?? {}, WANTS);
-    dy.requireUsable(`${subject}: dy`);
+    requireTensor(`${subject}: dy`, dy);
     const context = options.context ?? this.#last;
     const { x, residual } = this.#usable(subject, context);
+    this.requireOther(`${subject}: dy`, dy, x);
+    this.requireOther(`${subject}: out`, options.out, x);
+    this.requireOther(`${subject}: residualGrad`, options.residualGrad, x);
     const wants = {
       x: options.wants?.x ?? true,
       gamma: options.wants?.gamma ?? this.options.affine,
@@ -446,6 +451,7 @@ export class BatchNorm {
   ): Promise<void> {
     this.#requireLive("prepare");
     requireKnown("prepare", options, ["dtype", "residual"]);
+    requireShape("prepare", shape);
     this.#checkShape("prepare", shape);
     const dtype = options.dtype ?? "f32";
     const residual = options.residual ?? false;
@@ -660,8 +666,19 @@ export class BatchNorm {
    */
   requireInput(subject: string, x: Tensor): void {
     this.#requireLive(subject);
-    x.requireUsable(`${subject}: x`);
+    requireTensor(`${subject}: x`, x);
     this.#checkShape(subject, x.shape);
+    this.requireOther(`${subject}: x`, x, x);
+  }
+
+  /**
+   * @internal What stands beside x, or beside its gradient, where it is given: of x's shape and dtype.
+   *
+   * @throws OptionError, DestroyedError, BufferError, ShapeError, DeviceLostError.
+   */
+  requireOther(subject: string, given: Tensor | undefined, { dtype, shape }: Tensor): void {
+    if (given === undefined) return;
+    requireTensor(subject, given, { device: this.device, whose: "module", dtype, shape });
   }
 
   #requireLive(subject: string): void {

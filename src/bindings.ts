@@ -1,4 +1,4 @@
-import { requireKnown } from "./arguments.js";
+import { kindOf, requireKnown } from "./arguments.js";
 import {
   extentOf,
   OPTIONS,
@@ -8,16 +8,16 @@ import {
   type Extent,
 } from "./descriptor.js";
 import { USAGE } from "./device.js";
-import { BufferError, complain, DestroyedError, OverlapError, ShapeError } from "./errors.js";
+import { BufferError, complain, DestroyedError, OverlapError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
-import { tensorBytes, type Tensor } from "./tensor.js";
+import { requireLike, tensorBytes, type Tensor } from "./tensor.js";
 
 /** What a plan binds: a whole buffer, a range of one, or a tensor. */
 export type Resource = GPUBuffer | GPUBufferBinding | Tensor;
 
 /** By what it alone has: who binds buffers does not load the class. */
 export function isTensor(resource: Resource | undefined): resource is Tensor {
-  return resource !== undefined && "dtype" in resource;
+  return Object(resource) === resource && "dtype" in resource!;
 }
 
 /** What `createForward` and its siblings take. */
@@ -125,70 +125,30 @@ export function rangeOf(
   resource: Resource | undefined,
 ): Range {
   const subject = `${operation}: ${need.name}`;
-  if (resource === undefined || resource === null) {
-    throw new BufferError(
-      complain(
-        subject,
-        "a buffer, a binding or a tensor",
-        "nothing",
-        `pass ${need.name} to encode()`,
-      ),
-    );
-  }
-  let buffer: GPUBuffer;
-  let offset = 0;
-  let room: number;
+  let range: GPUBufferBinding | undefined;
   if (isTensor(resource)) {
     if (resource.destroyed) {
       throw new DestroyedError(
         complain(subject, "a live tensor", "a destroyed one", "make it anew or destroy it later"),
       );
     }
-    if (resource.device !== device) {
-      throw new BufferError(
-        complain(
-          subject,
-          "a tensor on the plan's device",
-          "one of another device",
-          "make it on the same device",
-        ),
-      );
-    }
-    if (resource.dtype !== need.dtype) {
-      throw new ShapeError(
-        complain(
-          subject,
-          `dtype ${need.dtype}`,
-          resource.dtype,
-          "make the plan or the tensor with the same dtype",
-        ),
-      );
-    }
-    const wanted = need.shape;
-    if (
-      wanted &&
-      (resource.shape.length !== wanted.length ||
-        wanted.some((size, i) => resource.shape[i] !== size))
-    ) {
-      throw new ShapeError(
-        complain(
-          subject,
-          `shape [${wanted.join(", ")}]`,
-          `[${resource.shape.join(", ")}]`,
-          "pass a tensor of that shape",
-        ),
-      );
-    }
-    ({ buffer, offset } = resource);
-    room = resource.byteLength;
-  } else if ("buffer" in resource) {
-    buffer = resource.buffer;
-    offset = resource.offset ?? 0;
-    room = Math.min(resource.size ?? Infinity, buffer.size - offset);
-  } else {
-    buffer = resource;
-    room = buffer.size;
+    requireLike(subject, resource, { ...need, device, whose: "plan" });
+    range = { buffer: resource.buffer, offset: resource.offset, size: resource.byteLength };
+  } else if (Object(resource) === resource) {
+    range = "buffer" in resource! ? resource : { buffer: resource as GPUBuffer };
   }
+  if (typeof range?.buffer?.usage !== "number") {
+    throw new BufferError(
+      complain(
+        subject,
+        "a buffer, a binding or a tensor",
+        kindOf(resource),
+        `pass ${need.name} to encode()`,
+      ),
+    );
+  }
+  const { buffer, offset = 0 } = range;
+  const room = Math.min(range.size ?? Infinity, buffer.size - offset);
   const alignment = device.limits.minStorageBufferOffsetAlignment;
   if (!(Number.isSafeInteger(offset) && offset >= 0 && offset % alignment === 0)) {
     throw new BufferError(

@@ -1,3 +1,4 @@
+import { kindOf } from "./arguments.js";
 import { complain, OptionError, ShapeError, SingleValueError } from "./errors.js";
 
 /** How values of x, y, dy, dx and residual are stored. Parameters and statistics are always f32. */
@@ -146,6 +147,20 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
   return Object.freeze(resolved);
 }
 
+/** @throws ShapeError where a shape is no list of whole numbers >= 0. */
+export function requireShape(subject: string, shape: readonly number[], remedy = "check it"): void {
+  const isList = Array.isArray(shape);
+  if (isList && shape.every((size) => Number.isSafeInteger(size) && size >= 0)) return;
+  throw new ShapeError(
+    complain(
+      `${subject}: shape`,
+      "whole numbers >= 0",
+      isList ? `[${shape.join(", ")}]` : kindOf(shape),
+      remedy,
+    ),
+  );
+}
+
 /** Any shape as the kernels see it: `(outer, channels, inner)`; M = outer * inner values per channel. */
 export interface Extent {
   readonly outer: number;
@@ -163,17 +178,11 @@ export interface Extent {
  * @throws ShapeError on a wrong rank or a dimension that is no whole number >= 0.
  */
 export function extentOf(subject: string, shape: readonly number[], layout: Layout): Extent {
+  requireShape(subject, shape);
   if (shape.length < 2 || shape.length > 5) {
     throw new ShapeError(
       complain(`${subject}: shape`, "rank 2 to 5", `[${shape.join(", ")}]`, "reshape it first"),
     );
-  }
-  for (const size of shape) {
-    if (!Number.isSafeInteger(size) || size < 0) {
-      throw new ShapeError(
-        complain(`${subject}: shape`, "whole numbers >= 0", `[${shape.join(", ")}]`, "check it"),
-      );
-    }
   }
   const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
   const last = layout === "channels-last" || shape.length === 2;

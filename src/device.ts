@@ -1,9 +1,11 @@
+import { kindOf } from "./arguments.js";
 import {
   BatchNormError,
   BufferError,
   CompileError,
   complain,
   DeviceLostError,
+  OptionError,
   OutOfMemoryError,
 } from "./errors.js";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch.js";
@@ -243,10 +245,25 @@ async function compileError(
 
 const states = new WeakMap<GPUDevice, DeviceState>();
 
+/** @throws OptionError where it is no device. */
+export function requireDevice(device: GPUDevice): void {
+  const given = device as Partial<GPUDevice & PromiseLike<GPUDevice>> | undefined;
+  if (given?.queue && given.lost) return;
+  throw new OptionError(
+    complain(
+      "device",
+      "a GPUDevice",
+      kindOf(given),
+      given?.then ? "await it" : "pass the one that requestDevice() gave",
+    ),
+  );
+}
+
 /** The package's state of a device. */
 export function stateOf(device: GPUDevice): DeviceState {
   let state = states.get(device);
   if (!state) {
+    requireDevice(device);
     state = new DeviceState(device);
     states.set(device, state);
   }

@@ -17,7 +17,7 @@ export class ShapeError extends BatchNormError {
   override name = "ShapeError";
 }
 
-/** An option's value is outside what the option takes. */
+/** An option that there is not, a value outside what an option takes, or an argument of another kind. */
 export class OptionError extends BatchNormError {
   override name = "OptionError";
 }

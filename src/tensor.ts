@@ -1,8 +1,8 @@
-import { requireKnown } from "./arguments.js";
-import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
-import { requireDtype, type Dtype } from "./descriptor.js";
+import { kindOf, requireKnown } from "./arguments.js";
+import { createBuffer, readBytes, requireDevice, stateOf, USAGE } from "./device.js";
+import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
 import { narrow, widen } from "./half.js";
-import { BufferError, complain, DestroyedError, ShapeError } from "./errors.js";
+import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
 
 /** What a tensor can be made of. `Uint16Array` is taken as raw 16-bit floats where `dtype` says so. */
 export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferView);
@@ -83,6 +83,7 @@ export class Tensor {
     shape: readonly number[],
     options: TensorOptions = {},
   ): Tensor {
+    requireDevice(device);
     requireKnown("Tensor.wrap", options, TENSOR_OPTIONS);
     const binding = "buffer" in source ? source : { buffer: source };
     const offset = binding.offset ?? 0;
@@ -216,6 +217,69 @@ export class Tensor {
   }
 }
 
+/** What a tensor has to be like. */
+export interface Likeness {
+  /** Whose device it must be on, in words. */
+  readonly whose: string;
+  readonly device: GPUDevice;
+  readonly dtype: Dtype;
+  /** null where any shape will do. */
+  readonly shape: readonly number[] | null;
+}
+
+/**
+ * Checks one tensor against what it is needed for.
+ *
+ * @throws OptionError where it is none; DestroyedError, BufferError on another device, ShapeError; DeviceLostError.
+ */
+export function requireTensor(subject: string, given: Tensor, like?: Likeness): void {
+  if (!(given instanceof Tensor)) {
+    throw new OptionError(
+      complain(
+        subject,
+        "a Tensor",
+        kindOf(given),
+        "make one with tensor(device, data, shape) or Tensor.wrap(device, buffer, shape)",
+      ),
+    );
+  }
+  given.requireUsable(subject);
+  if (like) requireLike(subject, given, like);
+}
+
+/** @throws BufferError on another device; ShapeError of another dtype or shape. */
+export function requireLike(subject: string, given: Tensor, like: Likeness): void {
+  const { device, whose, dtype, shape } = like;
+  if (given.device !== device) {
+    throw new BufferError(
+      complain(
+        subject,
+        `a tensor on the ${whose}'s device`,
+        "one of another device",
+        "make it on the same device",
+      ),
+    );
+  }
+  if (given.dtype !== dtype) {
+    throw new ShapeError(
+      complain(subject, `dtype ${dtype}`, given.dtype, "make both with the same dtype"),
+    );
+  }
+  if (
+    !shape ||
+    (given.shape.length === shape.length && shape.every((size, i) => given.shape[i] === size))
+  )
+    return;
+  throw new ShapeError(
+    complain(
+      subject,
+      `shape [${shape.join(", ")}]`,
+      `[${given.shape.join(", ")}]`,
+      "pass a tensor of that shape",
+    ),
+  );
+}
+
 function requireUsage(subject: string, buffer: GPUBuffer, flag: "COPY_SRC" | "COPY_DST"): void {
   if ((buffer.usage & USAGE[flag]) !== 0) return;
   throw new BufferError(
@@ -228,15 +292,25 @@ function requireUsage(subject: string, buffer: GPUBuffer, flag: "COPY_SRC" | "CO
   );
 }
 
-function checkShape(subject: string, shape: readonly number[]): readonly number[] {
-  for (const size of shape) {
-    if (!Number.isSafeInteger(size) || size < 0) {
-      throw new ShapeError(
-        complain(`${subject}: shape`, "whole numbers >= 0", `[${shape.join(", ")}]`, "check it"),
-      );
-    }
-  }
+function checkShape(subject: string, shape: readonly number[], remedy?: string): readonly number[] {
+  requireShape(subject, shape, remedy);
   return Object.freeze([...shape]);
+}
+
+/** @throws ShapeError where data is no array of numbers. */
+function requireNumbers(subject: string, data: TensorData): void {
+  const isList = Array.isArray(data);
+  const isTyped = ArrayBuffer.isView(data) && "length" in data && typeof data[0] !== "bigint";
+  const wrong = isList ? data.findIndex((each) => typeof each !== "number") : -1;
+  if ((isList || isTyped) && wrong < 0) return;
+  throw new ShapeError(
+    complain(
+      subject,
+      "an array or a typed array of numbers",
+      wrong < 0 ? kindOf(data) : `${kindOf(data[wrong])} at ${wrong}`,
+      "convert it first",
+    ),
+  );
 }
 
 /** The bytes of `data` as they stand on the device: whole words. */
@@ -247,6 +321,7 @@ function encode(
   dtype: Dtype,
   raw: boolean,
 ): Uint8Array<ArrayBuffer> {
+  requireNumbers(`${subject}: data`, data);
   if (data.length !== size) {
     throw new ShapeError(
       complain(
@@ -315,7 +390,11 @@ export function tensor(
   options: TensorOptions = {},
 ): Tensor {
   requireKnown("tensor", options, TENSOR_OPTIONS);
-  const size = checkShape("tensor", shape).reduce((a, b) => a * b, 1);
+  requireDevice(device);
+  const size = checkShape("tensor", shape, "tensor(device, data, shape) is the order").reduce(
+    (a, b) => a * b,
+    1,
+  );
   const dtype = requireDtype("tensor", options.dtype ?? "f32");
   const contents = encode("tensor", data, size, dtype, options.raw ?? false);
   return make(device, shape, options, contents);

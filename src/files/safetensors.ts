@@ -1,3 +1,4 @@
+import { kindOf } from "../arguments.js";
 import { narrow } from "../half.js";
 import { quote, refuse } from "./error.js";
 import { isRecord, parseHeader, wholeNumbers } from "./header.js";
@@ -218,6 +219,15 @@ function encode(name: string, value: WritableTensor): Encoded {
   }
   if (typeof value === "bigint") return encodeNumbers(name, BigInt64Array.of(value), "I64", []);
   if (ArrayBuffer.isView(value)) return encodeNumbers(name, value, dtypeOf(value), [value.length]);
+  const given = value as Partial<typeof value> | undefined;
+  if (typeof given?.data?.length !== "number") {
+    return refuse(
+      `writeSafetensors: ${quote(name)}`,
+      "a typed array, a bigint, or { data, dtype, shape }",
+      kindOf(value),
+      'say { data: [1, 2], dtype: "F32" }, or new Float32Array([1, 2])',
+    );
+  }
   const { data, dtype = dtypeOf(data), shape = [data.length] } = value;
   return encodeNumbers(name, data, dtype, shape);
 }

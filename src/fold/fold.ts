@@ -1,3 +1,4 @@
+import { kindOf } from "../arguments.js";
 import { complain, OptionError, ShapeError } from "../errors.js";
 import { indexing, type ConvLayout, type Indexing, type LinearLayout } from "./indexing.js";
 
@@ -84,6 +85,7 @@ export interface Folded {
  */
 export function foldIntoConv(conv: ConvWeights, bn: FoldState, options: FoldOptions = {}): Folded {
   const subject = "foldIntoConv";
+  requireWeight(subject, conv);
   const { shape } = conv.weight;
   return fold(subject, conv, indexing(subject, shape, conv.layout, conv.groups ?? 1), bn, options);
 }
@@ -107,6 +109,7 @@ export function foldIntoLinear(
   { position = "after" }: Pick<FoldOptions, "position"> = {},
 ): Folded {
   const subject = "foldIntoLinear";
+  requireWeight(subject, linear);
   const { layout, weight } = linear;
   const index = indexing(subject, weight.shape, layout, 1);
   return fold(subject, linear, index, bn, { position, padded: false });
@@ -199,6 +202,21 @@ function affineOf(
     );
   }
   return { scale, shift };
+}
+
+/** @throws OptionError where the layer's weight is none with its shape. */
+function requireWeight(subject: string, layer: LayerWeights): void {
+  const weight = (layer as Partial<LayerWeights> | undefined)?.weight as
+    Partial<WeightTensor> | undefined;
+  if (Object(weight) === weight && "data" in weight! && Array.isArray(weight.shape)) return;
+  throw new OptionError(
+    complain(
+      `${subject}: weight`,
+      "{ data, shape }",
+      kindOf(weight),
+      "say the shape, as in { data, shape: [out, in] }",
+    ),
+  );
 }
 
 function requireLength(

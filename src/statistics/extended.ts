@@ -14,7 +14,7 @@ import { WANTS } from "../backward.js";
 import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
-import { Tensor } from "../tensor.js";
+import { requireTensor, Tensor } from "../tensor.js";
 import { createStatisticsBackwardSync } from "./backward.js";
 import { requireCount } from "./count.js";
 import { createStatisticsForwardSync } from "./forward.js";
@@ -216,7 +216,8 @@ export class ExtendedBatchNorm extends BatchNorm {
       );
     }
     const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
-    if (mask) this.#checkMask(x, mask);
+    this.requireInput("forward", x);
+    if (mask !== undefined) this.#checkMask(x, mask);
     if (!this.training && this.options.trackRunningStats) {
       const y = super.forward(x, { ...core, context });
       this.#latest = context;
@@ -228,8 +229,9 @@ export class ExtendedBatchNorm extends BatchNorm {
         complain("forward: out", "another tensor than x", "x", "leave it out, or use BatchNorm"),
       );
     }
-    x.requireUsable("forward: x");
     const { residual, encoder } = options;
+    this.requireOther("forward: residual", residual, x);
+    this.requireOther("forward: out", options.out, x);
     const descriptor = this.#describe(x, residual !== undefined, mask !== undefined);
     const plan = this.#plans.get(
       this.#key("forward", x, residual, mask),
@@ -287,8 +289,11 @@ export class ExtendedBatchNorm extends BatchNorm {
       const given = { ...options, wants, ...(context ? { context } : {}) };
       return super.backward(dy, given);
     }
+    requireTensor("backward: dy", dy);
     const { x, residual, mask } = this.#differentiable(context);
-    dy.requireUsable("backward: dy");
+    this.requireOther("backward: dy", dy, x);
+    this.requireOther("backward: out", options.out, x);
+    this.requireOther("backward: residualGrad", options.residualGrad, x);
     if (wants.x && options.out === dy) {
       throw new OptionError(
         complain("backward: out", "another tensor than dy", "dy", "leave it out"),
@@ -426,6 +431,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     const { layout } = this.options;
     const channel = layout === "channels-last" || x.shape.length === 2 ? x.shape.length - 1 : 1;
     const wanted = x.shape.filter((_, dimension) => dimension !== channel);
+    requireTensor("forward: mask", mask);
     if (mask.dtype !== "f32" || mask.shape.join() !== wanted.join()) {
       throw new ShapeError(
         complain(

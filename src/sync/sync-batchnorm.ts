@@ -1,6 +1,6 @@
-import { requireKnown } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import { WANTS, type Wants } from "../backward.js";
-import { HINTS, type BatchNorm } from "../batchnorm.js";
+import { BatchNorm, HINTS } from "../batchnorm.js";
 import type { Dtype } from "../descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
 import {
@@ -12,7 +12,7 @@ import {
   SingleValueError,
 } from "../errors.js";
 import { statisticsBytes, statisticsByteSizes, sumsBytes } from "../statistics/sizes.js";
-import { Tensor } from "../tensor.js";
+import { requireTensor, Tensor } from "../tensor.js";
 import type { AllReduceOptions, Communicator } from "./communicator.js";
 import { gather } from "./gather.js";
 import { SyncPlans, type Variation } from "./sync-plans.js";
@@ -120,7 +120,19 @@ export class SyncBatchNorm {
     readonly communicator: Communicator,
     options: SyncBatchNormOptions = {},
   ) {
-    requireKnown("SyncBatchNorm", options, ["name"]);
+    const subject = "SyncBatchNorm";
+    if (!(module instanceof BatchNorm)) {
+      const remedy = "new SyncBatchNorm(module, communicator)";
+      throw new OptionError(complain(`${subject}: module`, "a BatchNorm", kindOf(module), remedy));
+    }
+    if (typeof (communicator as Partial<Communicator> | undefined)?.allReduce !== "function") {
+      const remedy = "await createLocalCommunicators(2) or another of this entry";
+      const received = kindOf(communicator);
+      throw new OptionError(
+        complain(`${subject}: communicator`, "a Communicator", received, remedy),
+      );
+    }
+    requireKnown(subject, options, ["name"]);
     const { device, channels } = module;
     if (module.options.inPlace) {
       throw new OptionError(
@@ -174,7 +186,8 @@ export class SyncBatchNorm {
       return module.forward(x, { ...(out ? { out } : {}), ...(residual ? { residual } : {}) });
     }
     module.requireInput(subject, x);
-    residual?.requireUsable(`${subject}: residual`);
+    module.requireOther(`${subject}: residual`, residual, x);
+    if (out !== x) module.requireOther(`${subject}: out`, out, x);
     requireOther(subject, out, x, "x");
     const context = options.context ?? (this.#own ??= new SyncContext(this));
     if (context.owner !== this)
@@ -242,7 +255,7 @@ export class SyncBatchNorm {
     requireKnown(subject, options, BACKWARD_NAMES);
     requireKnown("backward: wants", options.wants ?? {}, WANTS);
     const { out, residualGrad, signal, accumulate = false } = options;
-    dy.requireUsable(`${subject}: dy`);
+    requireTensor(`${subject}: dy`, dy);
     const context = options.context ?? this.#last;
     if (!module.training) return this.#evaluate(dy, context, options);
     const { variation, inputs, saved } = this.#usable(subject, context);

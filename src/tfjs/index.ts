@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import { requireKnown } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import type { ActivationName } from "../descriptor.js";
 import { complain, DestroyedError, OptionError, ShapeError } from "../errors.js";
 import { overrideInference } from "./inference.js";
@@ -49,6 +49,16 @@ export interface RegisterOptions {
  * ```
  */
 export async function register(tf: TensorFlow, options: RegisterOptions = {}): Promise<void> {
+  if (typeof (tf as Partial<TensorFlow> | undefined)?.ready !== "function") {
+    throw new OptionError(
+      complain(
+        "register: tf",
+        "TensorFlow.js",
+        kindOf(tf),
+        'pass import * as tf from "@tensorflow/tfjs"',
+      ),
+    );
+  }
   requireKnown("register", options, ["layers"]);
   await tf.ready();
   if (tf.getBackend() === "webgpu" && !currentBackend(tf)) {

@@ -37,6 +37,7 @@ import {
 import { baseOf, type Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import { backward, forward } from "../../src/reference.js";
+import { SyncBatchNorm } from "../../src/sync/index.js";
 import { openDevice, takeUncaught } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import "../support/allclose.js";
@@ -282,12 +283,12 @@ describe("shapes", () => {
     const bn = module();
     const x = make();
     throws(() => bn.forward(x, { out: zeros([4, 3, 3, 2]) }), ShapeError, {
-      subject: "forward: y",
+      subject: "forward: out",
       expected: "shape [4, 3, 2, 3]",
       received: "[4, 3, 3, 2]",
     });
     throws(() => bn.forward(x, { out: zeros(shape, { dtype: "f16" }) }), ShapeError, {
-      subject: "forward: y",
+      subject: "forward: out",
       expected: "dtype f32",
       received: "f16",
     });
@@ -307,8 +308,13 @@ describe("shapes", () => {
       expected: "dtype f32",
       received: "bf16",
     });
+    throws(() => bn.backward(x, { out: zeros([1, 3, 2, 3]) }), ShapeError, {
+      subject: "backward: out",
+      expected: "shape [4, 3, 2, 3]",
+      received: "[1, 3, 2, 3]",
+    });
     throws(() => bn.backward(x, { residualGrad: zeros([1, 3, 2, 3]) }), ShapeError, {
-      subject: "backward: dResidual",
+      subject: "backward: residualGrad",
       expected: "shape [4, 3, 2, 3]",
       received: "[1, 3, 2, 3]",
     });
@@ -528,7 +534,7 @@ describe("buffers", () => {
     const bn = module();
     throws(() => bn.forward(make(xs, shape, other)), BufferError, {
       subject: "forward: x",
-      expected: "a tensor on the plan's device",
+      expected: "a tensor on the module's device",
       received: "one of another device",
     });
     await works(bn);
@@ -652,7 +658,10 @@ describe("destroyed", () => {
     const live = { expected: "a live tensor", received: "a destroyed one" };
     const x = make();
     throws(() => bn.forward(gone), DestroyedError, { subject: "forward: x", ...live });
-    throws(() => bn.forward(x, { out: gone }), DestroyedError, { subject: "forward: y", ...live });
+    throws(() => bn.forward(x, { out: gone }), DestroyedError, {
+      subject: "forward: out",
+      ...live,
+    });
     throws(() => bn.forward(x, { residual: gone }), DestroyedError, {
       subject: "forward: residual",
       ...live,
@@ -660,11 +669,11 @@ describe("destroyed", () => {
     keep(bn.forward(x));
     throws(() => bn.backward(gone), DestroyedError, { subject: "backward: dy", ...live });
     throws(() => bn.backward(x, { out: gone }), DestroyedError, {
-      subject: "backward: dx",
+      subject: "backward: out",
       ...live,
     });
     throws(() => bn.backward(x, { residualGrad: gone }), DestroyedError, {
-      subject: "backward: dResidual",
+      subject: "backward: residualGrad",
       ...live,
     });
     await rejects(gone.read(), DestroyedError, { subject: "read", ...live });
@@ -1095,6 +1104,161 @@ describe("options", () => {
       OptionError,
       { subject: "backward: wants", expected: "at least one gradient", received: "none" },
     );
+  });
+});
+
+describe("arguments of another kind", () => {
+  const wrong = (value: unknown): never => value as never;
+
+  test("no tensor", async () => {
+    const bn = module();
+    const x = make();
+    const noTensor = (subject: string, received: string): Complaint => ({
+      subject,
+      expected: "a Tensor",
+      received,
+      remedy: "tensor(device, data, shape)",
+    });
+    for (const [value, received] of [
+      [new Float32Array(96), "a Float32Array"],
+      [buffer(288), "a GPUBuffer"],
+      [undefined, "nothing"],
+      [null, "nothing"],
+      [[1, 2], "an Array"],
+    ] as const) {
+      throws(() => bn.forward(wrong(value)), OptionError, noTensor("forward: x", received));
+      keep(bn.forward(x));
+      throws(() => bn.backward(wrong(value)), OptionError, noTensor("backward: dy", received));
+      if (value === undefined) continue;
+      const { residual, out } = { residual: wrong(value), out: wrong(value) };
+      throws(
+        () => bn.forward(x, { residual }),
+        OptionError,
+        noTensor("forward: residual", received),
+      );
+      throws(() => bn.forward(x, { out }), OptionError, noTensor("forward: out", received));
+      throws(() => bn.backward(x, { out }), OptionError, noTensor("backward: out", received));
+      throws(
+        () => bn.backward(x, { residualGrad: out }),
+        OptionError,
+        noTensor("backward: residualGrad", received),
+      );
+    }
+    const masked = keep(new ExtendedBatchNorm(device, 3));
+    throws(
+      () => masked.forward(x, { mask: wrong([1, 1, 1, 0]) }),
+      OptionError,
+      noTensor("forward: mask", "an Array"),
+    );
+    throws(() => masked.forward(wrong(undefined)), OptionError, noTensor("forward: x", "nothing"));
+    throws(() => masked.forward(make(xs, shape, other)), BufferError, {
+      subject: "forward: x",
+      expected: "a tensor on the module's device",
+      received: "one of another device",
+    });
+    await works(bn);
+    await works(masked);
+  });
+
+  test("no buffer for a plan", () => {
+    const plan = keep(createForwardSync(device, { shape: [2, 64] }));
+    const encoder = device.createCommandEncoder();
+    for (const [value, received] of [
+      [new Float32Array(128), "a Float32Array"],
+      [3, "a number"],
+    ] as const) {
+      throws(() => plan.encode(encoder, wrong({ x: value })), BufferError, {
+        subject: "forward: x",
+        expected: "a buffer, a binding or a tensor",
+        received,
+      });
+    }
+    encoder.finish();
+  });
+
+  test("no device", () => {
+    const late = Promise.resolve(device);
+    for (const [value, received, remedy] of [
+      [undefined, "nothing", "requestDevice()"],
+      [late, "a Promise", "await it"],
+      [[1, 2], "an Array", "requestDevice()"],
+    ] as const) {
+      const parts = { subject: "device", expected: "a GPUDevice", received, remedy };
+      for (const run of [
+        () => new BatchNorm2d(wrong(value), 3),
+        () => tensor(wrong(value), [1, 2], [2]),
+        () => Tensor.empty(wrong(value), [2]),
+        () => Tensor.wrap(wrong(value), buffer(16), [2]),
+        () => createForwardSync(wrong(value), { shape }),
+        () => createInferenceSync(wrong(value), { shape }),
+        () => createStatisticsForwardSync(wrong(value), { shape }),
+      ]) {
+        throws(run, OptionError, parts);
+      }
+    }
+  });
+
+  test("no shape", async () => {
+    const none = { expected: "whole numbers >= 0", received: "nothing" };
+    throws(() => tensor(device, xs, wrong(undefined)), ShapeError, {
+      ...none,
+      subject: "tensor: shape",
+      remedy: "tensor(device, data, shape)",
+    });
+    throws(() => tensor(device, [...shape], wrong(xs)), ShapeError, {
+      ...none,
+      subject: "tensor: shape",
+      received: `a ${xs.constructor.name}`,
+      remedy: "tensor(device, data, shape)",
+    });
+    throws(() => createForwardSync(device, wrong({})), ShapeError, {
+      ...none,
+      subject: "forward: shape",
+    });
+    throws(() => byteSizes(wrong({})), ShapeError, { ...none, subject: "byteSizes: shape" });
+    throws(() => createForwardSync(device, wrong(undefined)), OptionError, {
+      subject: "forward",
+      expected: "an object of options",
+      received: "nothing",
+    });
+    await rejects(module().prepare(wrong(undefined)), ShapeError, {
+      ...none,
+      subject: "prepare: shape",
+    });
+  });
+
+  test("no numbers", async () => {
+    for (const [data, received] of [
+      [["a", "b"], "a string at 0"],
+      [[1, undefined], "nothing at 1"],
+      [[1, 2n], "a bigint at 1"],
+      [new Array(2), "nothing at 0"],
+      [new BigInt64Array(2), "a BigInt64Array"],
+      [undefined, "nothing"],
+      ["ab", "a string"],
+      [2, "a number"],
+    ] as const) {
+      throws(() => tensor(device, wrong(data), [2]), ShapeError, {
+        subject: "tensor: data",
+        expected: "an array or a typed array of numbers",
+        received,
+      });
+    }
+    const nan = keep(tensor(device, [NaN, 1], [2]));
+    expect([...(await nan.read())]).toEqual([NaN, 1]);
+  });
+
+  test("no communicator", () => {
+    throws(() => new SyncBatchNorm(module(), wrong(undefined)), OptionError, {
+      subject: "SyncBatchNorm: communicator",
+      expected: "a Communicator",
+      received: "nothing",
+    });
+    throws(() => new SyncBatchNorm(wrong(device), wrong(undefined)), OptionError, {
+      subject: "SyncBatchNorm: module",
+      expected: "a BatchNorm",
+      received: "a GPUDevice",
+    });
   });
 });
 

@@ -1,10 +1,13 @@
 /** Options that there are not, and words for what was passed in place of something else. */
 import { describe, expect, test } from "vitest";
 import { kindOf, requireKnown } from "../../src/arguments.js";
-import { byteSizes, OptionError } from "../../src/index.js";
+import { writeSafetensors } from "../../src/files/index.js";
+import { foldIntoConv, foldIntoLinear } from "../../src/fold/index.js";
+import { BatchNormError, byteSizes, OptionError } from "../../src/index.js";
 import { requestDevice } from "../../src/node.js";
 import { backward, forward, inference } from "../../src/reference.js";
 import { statisticsByteSizes } from "../../src/statistics/index.js";
+import { register } from "../../src/tfjs/index.js";
 
 const KNOWN = ["eps", "momentum", "affine", "trackRunningStats", "activation", "virtualBatchSize"];
 
@@ -126,5 +129,41 @@ describe("unknown options without a device", () => {
     const all = { residual: true, save: true, invertible: false, mode: "training", from: "x" };
     const rest = { wants: {}, residualGrad: true, accumulate: true, tuning: {}, limits: {} };
     expect(byteSizes(options({ shape: [2, 3], ...all, ...rest })).x).toBe(24);
+  });
+});
+
+describe("arguments of another kind without a device", () => {
+  const wrong = (value: unknown): never => value as never;
+  const bn = { running_mean: [1], running_var: [1], eps: 0 };
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      "foldIntoLinear",
+      () => foldIntoLinear(wrong({ weight: new Float32Array(4), layout: "OI" }), bn),
+      /^foldIntoLinear: weight: \{ data, shape \}, got a Float32Array; /,
+    ],
+    [
+      "foldIntoConv",
+      () => foldIntoConv(wrong({ layout: "OIHW" }), bn),
+      /^foldIntoConv: weight: \{ data, shape \}, got nothing; /,
+    ],
+    [
+      "writeSafetensors, an array",
+      () => writeSafetensors({ a: wrong([1, 2]) }),
+      /^writeSafetensors: "a": a typed array, .*, got an Array; /,
+    ],
+    [
+      "writeSafetensors, nothing",
+      () => writeSafetensors({ a: wrong(undefined) }),
+      /^writeSafetensors: "a": a typed array, .*, got nothing; /,
+    ],
+  ])("%s", (_, run, message) => {
+    expect(run).toThrow(BatchNormError);
+    expect(run).toThrow(message);
+  });
+
+  test("register", async () => {
+    const none = register(wrong(undefined));
+    await expect(none).rejects.toThrow(OptionError);
+    await expect(none).rejects.toThrow(/^register: tf: TensorFlow.js, got nothing; pass import/);
   });
 });
