@@ -1,4 +1,4 @@
-import { requireKnown } from "./arguments.js";
+import { kindOf, requireKnown } from "./arguments.js";
 import { stateLayout } from "./bindings.js";
 import {
   createBackward,
@@ -111,6 +111,8 @@ export class Context {
   training = false;
   /** @internal */
   batchStatistics = false;
+  /** @internal Whether y was written over x, from which the backward begins. */
+  overwritten = false;
   /** @internal */
   used = false;
   #destroyed = false;
@@ -359,6 +361,7 @@ export class BatchNorm {
     context.versions = [this.options.inPlace ? x.version : versionBefore, residual?.version ?? 0];
     context.training = this.#training;
     context.batchStatistics = batchStatistics;
+    context.overwritten = inPlace && !this.options.inPlace;
     context.used = false;
     this.#last = context;
     return y;
@@ -562,11 +565,14 @@ export class BatchNorm {
       ["running_mean", this.runningMean],
       ["running_var", this.runningVar],
     ];
+    if (Object(source) !== source) {
+      const expected = "a dictionary or a file's entries";
+      throw new OptionError(complain(subject, expected, kindOf(source), "pass one"));
+    }
     const dict: Record<string, unknown> & StateDictInput = {};
-    const entries: Iterable<[string, StateEntry | undefined]> =
-      source instanceof Map
-        ? source
-        : Object.entries(source as Readonly<Record<string, StateEntry | undefined>>);
+    const entries: readonly [string, StateEntry | undefined][] =
+      source instanceof Map ? [...(source as Map<string, StateEntry>)] : Object.entries(source);
+    this.#requirePrefix(subject, prefix, new Set(entries.map(([name]) => name)));
     for (const [full, entry] of entries) {
       if (!full.startsWith(prefix)) continue;
       const name = full.slice(prefix.length);
@@ -681,6 +687,28 @@ export class BatchNorm {
     requireTensor(subject, given, { device: this.device, whose: "module", dtype, shape });
   }
 
+  /** @throws ShapeError where everything that is looked for stands under other prefixes. */
+  #requirePrefix(subject: string, prefix: string, names: ReadonlySet<string>): void {
+    const wanted = [
+      ...(this.gamma ? ["weight", "bias"] : []),
+      ...(this.runningMean ? ["running_mean", "running_var"] : []),
+    ];
+    if (wanted.length === 0 || wanted.some((name) => names.has(prefix + name))) return;
+    const last = wanted.at(-1)!;
+    const [first, second] = [...names]
+      .filter((name) => name.endsWith(`.${last}`))
+      .map((name) => JSON.stringify(name.slice(0, -last.length)));
+    if (first === undefined) return;
+    throw new ShapeError(
+      complain(
+        `${subject}: ${prefix}${wanted[0]}`,
+        `${this.channels} values`,
+        `none by that name, but under ${second ? `${first} and ${second}` : first}`,
+        `pass { prefix: ${first} }`,
+      ),
+    );
+  }
+
   #requireLive(subject: string): void {
     if (this.#destroyed) {
       throw new DestroyedError(
@@ -762,7 +790,9 @@ export class BatchNorm {
       if (each.destroyed)
         return wrong(`one whose ${name} was destroyed`, `keep ${name} until backward`);
       if (each.version !== context.versions[index]) {
-        return wrong(`one whose ${name} was written over`, `keep ${name} as it is until backward`);
+        const instead = index === 0 && context.overwritten ? ", or use inPlace: true" : "";
+        const remedy = `keep ${name} as it is until backward${instead}`;
+        return wrong(`one whose ${name} was written over`, remedy);
       }
     }
     return { x: context.x, residual: context.residual };

@@ -48,14 +48,21 @@ let original: Promise<Dawn> | null = null;
 let beside: Promise<Dawn> | null = null;
 
 function install(name: string): string {
-  return `npm install --save-dev ${name}`;
+  return `npm install ${name}`;
+}
+
+/** Where a package's entry is; null where it is not installed. */
+function locate(name: string): string | null {
+  try {
+    return require.resolve(name);
+  } catch {
+    return null;
+  }
 }
 
 async function loadOriginal(): Promise<Dawn> {
-  let path: string;
-  try {
-    path = require.resolve("webgpu");
-  } catch {
+  const path = locate("webgpu");
+  if (!path) {
     throw new AdapterError(
       complain(
         "requestDevice",
@@ -126,32 +133,31 @@ async function cacheFolder(): Promise<string> {
  * `@sparticuz/chromium` ships, under that name: it exports what a Vulkan loader does. No loader is needed then, nor
  * `VK_ICD_FILENAMES`, which a worker thread cannot set, and node_modules stays as it is.
  */
-async function layBeside(): Promise<Dawn> {
+async function layBeside(subject: string): Promise<Dawn> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new AdapterError(
       complain(
-        'requestDevice: adapter "software"',
+        subject,
         "Linux on x64, for which SwiftShader is shipped",
         `${process.platform} on ${process.arch}`,
         'use adapter: "hardware"',
       ),
     );
   }
-  let chromium: string;
-  let webgpu: string;
-  try {
-    chromium = join(dirname(require.resolve("@sparticuz/chromium")), "..");
-    webgpu = dirname(require.resolve("webgpu"));
-  } catch {
+  const [dawn, browser] = [locate("webgpu"), locate("@sparticuz/chromium")];
+  if (!dawn || !browser) {
+    const missing = [...(dawn ? [] : ["webgpu"]), ...(browser ? [] : ["@sparticuz/chromium"])];
     throw new AdapterError(
       complain(
-        'requestDevice: adapter "software"',
-        "the npm packages webgpu and @sparticuz/chromium (it ships SwiftShader)",
-        "not both installed",
-        install("webgpu @sparticuz/chromium"),
+        subject,
+        "a GPU, or the npm packages webgpu (Dawn) and @sparticuz/chromium (SwiftShader)",
+        `no ${missing.join(" and no ")}`,
+        install(missing.join(" ")),
       ),
     );
   }
+  const webgpu = dirname(dawn);
+  const chromium = join(dirname(browser), "..");
   const version = async (folder: string): Promise<string> =>
     (JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string })
       .version;
@@ -222,8 +228,8 @@ async function hardware(
   return { dawn, adapter };
 }
 
-async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
-  const dawn = await (beside ??= layBeside().catch((error: unknown) => {
+async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
+  const dawn = await (beside ??= layBeside(subject).catch((error: unknown) => {
     // What can be mended (a full disk, a missing package) is tried again by the next request.
     beside = null;
     throw error;
@@ -232,12 +238,7 @@ async function software(): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
   const adapter = await gpu.requestAdapter();
   if (!adapter) {
     throw new AdapterError(
-      complain(
-        'requestDevice: adapter "software"',
-        "SwiftShader",
-        "no adapter",
-        "report it with the output of ldd --version",
-      ),
+      complain(subject, "SwiftShader", "no adapter", "report it with the output of ldd --version"),
     );
   }
   kept.push(gpu);
@@ -285,7 +286,9 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
         ),
       );
     }
-    found = await software();
+    found = await software(
+      kind === "software" ? 'requestDevice: adapter "software"' : "requestDevice",
+    );
     if (kind === "auto" && options.quiet !== true) {
       process.stderr.write(
         "webgpu-batchnorm: no GPU found, running on SwiftShader (software, slow)\n",

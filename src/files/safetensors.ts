@@ -22,8 +22,20 @@ export interface SafetensorsFile extends ReadonlyMap<string, FileTensor> {
 const LONGEST_HEADER = 100_000_000;
 const METADATA = "__metadata__";
 
-/** The bytes that a buffer or a view holds, without a copy. */
-export function viewOf(bytes: ArrayBufferLike | ArrayBufferView): Uint8Array {
+/**
+ * The bytes that a buffer or a view holds, without a copy.
+ *
+ * @throws FileError where it is neither.
+ */
+export function viewOf(bytes: ArrayBufferLike | ArrayBufferView, subject = "file"): Uint8Array {
+  if (typeof (bytes as ArrayBuffer | undefined)?.byteLength !== "number") {
+    refuse(
+      subject,
+      "a file's bytes, as an ArrayBuffer or a view of one",
+      kindOf(bytes),
+      "read it first: await readFile(name), or await (await fetch(url)).arrayBuffer()",
+    );
+  }
   return ArrayBuffer.isView(bytes)
     ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     : new Uint8Array(bytes);
@@ -51,7 +63,7 @@ export function readSafetensors(
   { nonFinite = "error" }: ReadOptions = {},
 ): SafetensorsFile {
   const subject = "readSafetensors";
-  const file = viewOf(bytes);
+  const file = viewOf(bytes, subject);
   if (file.length < 8) {
     refuse(subject, "a header length of 8 bytes", `${file.length}`, "the file is truncated");
   }

@@ -868,7 +868,16 @@ describe("contexts", () => {
     // In place, without the option that lets the backward begin from y.
     const own = make();
     bn.forward(own, { out: own });
-    throws(() => bn.backward(make(dys)), ContextError, wrote);
+    throws(() => bn.backward(make(dys)), ContextError, {
+      ...wrote,
+      remedy: "keep x as it is until backward, or use inPlace: true",
+    });
+    keep(bn.forward(own));
+    own.write(dys);
+    throws(() => bn.backward(make(dys)), ContextError, {
+      ...wrote,
+      remedy: "keep x as it is until backward",
+    });
 
     const residual = make();
     keep(bn.forward(x, { residual }));
@@ -1314,6 +1323,49 @@ describe("state dictionaries", () => {
     });
     await works(bn);
     await works(plain);
+  });
+
+  test("a prefix that was forgotten, or is another", async () => {
+    const bn = module();
+    const file = (...prefixes: string[]): Record<string, number[]> =>
+      Object.fromEntries(
+        prefixes.flatMap((prefix) =>
+          Object.entries(good).map(([name, values]) => [prefix + name, values]),
+        ),
+      );
+    const two = { ...file("layer1.bn1.", "layer1.bn2.", "layer2.bn1."), "conv1.weight": [1] };
+    const parts = {
+      expected: "3 values",
+      received: 'none by that name, but under "layer1.bn1." and "layer1.bn2."',
+      remedy: 'pass { prefix: "layer1.bn1." }',
+    };
+    throws(() => bn.loadStateDict(two), ShapeError, { ...parts, subject: "loadStateDict: weight" });
+    throws(() => bn.loadStateDict(new Map(Object.entries(two))), ShapeError, {
+      ...parts,
+      subject: "loadStateDict: weight",
+    });
+    throws(() => bn.loadStateDict(two, { prefix: "layer1.bn1" }), ShapeError, {
+      ...parts,
+      subject: "loadStateDict: layer1.bn1weight",
+    });
+    throws(() => bn.loadStateDict(file("bn."), { prefix: "bn1." }), ShapeError, {
+      ...parts,
+      subject: "loadStateDict: bn1.weight",
+      received: 'none by that name, but under "bn."',
+      remedy: 'pass { prefix: "bn." }',
+    });
+    const plain = module({ affine: false });
+    throws(() => plain.loadStateDict(two), ShapeError, {
+      ...parts,
+      subject: "loadStateDict: running_mean",
+    });
+    throws(() => bn.loadStateDict(undefined as never), OptionError, {
+      subject: "loadStateDict",
+      expected: "a dictionary",
+      received: "nothing",
+    });
+    bn.loadStateDict(two, { prefix: "layer2.bn1." });
+    await works(bn);
   });
 
   test("an unknown entry", async () => {

@@ -1,7 +1,7 @@
 /** Options that there are not, and words for what was passed in place of something else. */
 import { describe, expect, test } from "vitest";
 import { kindOf, requireKnown } from "../../src/arguments.js";
-import { writeSafetensors } from "../../src/files/index.js";
+import { readOnnx, readSafetensors, writeSafetensors } from "../../src/files/index.js";
 import { foldIntoConv, foldIntoLinear } from "../../src/fold/index.js";
 import { BatchNormError, byteSizes, OptionError } from "../../src/index.js";
 import { requestDevice } from "../../src/node.js";
@@ -150,6 +150,26 @@ describe("arguments of another kind without a device", () => {
       "writeSafetensors, an array",
       () => writeSafetensors({ a: wrong([1, 2]) }),
       /^writeSafetensors: "a": a typed array, .*, got an Array; /,
+    ],
+    [
+      "readSafetensors, a name",
+      () => readSafetensors(wrong("model.safetensors")),
+      /^readSafetensors: a file's bytes, .*, got a string; read it first/,
+    ],
+    [
+      "readSafetensors, nothing",
+      () => readSafetensors(wrong(undefined)),
+      /^readSafetensors: a file's bytes, .*, got nothing; /,
+    ],
+    [
+      "readOnnx, a name",
+      () => readOnnx(wrong("model.onnx")),
+      /^file: a file's bytes, .*, got a string; /,
+    ],
+    [
+      "readOnnx, nothing",
+      () => readOnnx(wrong(undefined)),
+      /^file: a file's bytes, .*, got nothing; /,
     ],
     [
       "writeSafetensors, nothing",

@@ -361,6 +361,11 @@ describe.runIf(hasSoftware)("the cache folder", () => {
   });
 });
 
+const bothMissing = (subject: string): RegExp =>
+  new RegExp(
+    `^AdapterError ${subject}: .*, got no webgpu and no @sparticuz/chromium; npm install webgpu @sparticuz/chromium$`,
+  );
+
 test("where a package is missing, the error says how to install it", async () => {
   // A copy of the bundle out of reach of node_modules.
   const away = await mkdtemp(join(tmpdir(), "webgpu-batchnorm-test-"));
@@ -375,13 +380,28 @@ test("where a package is missing, the error says how to install it", async () =>
     const ended = await run(`
 const { requestDevice: request } = await import(${JSON.stringify(copy)});
 const seen = [];
-for (const adapter of ["software", "hardware"]) {
-  try { await request({ adapter }); seen.push("no error"); } catch (error) { seen.push(error.name + " " + error.message); }
+for (const options of [{ adapter: "software" }, { adapter: "hardware" }, {}]) {
+  try { await request(options); seen.push("no error"); } catch (error) { seen.push(error.name + " " + error.message); }
 }
 say(seen);`);
     expect(ended, ended.err).toMatchObject({ code: 0, signal: null });
     const seen = JSON.parse(ended.out) as string[];
-    for (const each of seen) expect(each).toMatch(/^AdapterError requestDevice.*npm install/);
+    expect(seen[0]).toMatch(hasSoftware ? bothMissing('requestDevice: adapter "software"') : /x64/);
+    expect(seen[1]).toMatch(
+      /^AdapterError requestDevice: .*, got none installed; npm install webgpu$/,
+    );
+    expect(seen[2]).toMatch(/^AdapterError requestDevice: /);
+    if (!hasSoftware) return;
+    expect(seen[2]).toMatch(/npm install webgpu( @sparticuz\/chromium)?$/);
+    const webgpu = join(away, "node_modules", "webgpu");
+    await mkdir(webgpu, { recursive: true });
+    await writeFile(join(webgpu, "index.js"), "");
+    const half = await run(`
+const { requestDevice: request } = await import(${JSON.stringify(copy)});
+try { await request({ adapter: "software" }); } catch (error) { say(error.message); }`);
+    expect(JSON.parse(half.out)).toMatch(
+      /^requestDevice: adapter "software": .*, got no @sparticuz\/chromium; npm install @sparticuz\/chromium$/,
+    );
   } finally {
     await rm(away, { recursive: true, force: true });
   }
