@@ -15,6 +15,8 @@ import { brotliDecompress } from "node:zlib";
 import { requireKnown } from "./arguments.js";
 import { AdapterError, complain } from "./errors.js";
 
+export { shareDevice } from "./share.js";
+
 /** Options of {@link requestDevice}. */
 export interface RequestDeviceOptions {
   /** `hardware`: the machine's GPU; `software`: SwiftShader; `auto`: the first that there is. Default "auto". */

@@ -2,7 +2,7 @@ import type { Array as JaxArray } from "@jax-js/jax";
 import type { Candidate, Outputs } from "../candidate.js";
 import { memoryShape } from "../cases.js";
 import { EPS } from "../data.js";
-import { shareDevice } from "../gpu.js";
+import { shareDevice } from "../../src/share.js";
 
 /**
  * jax-js: Batch Normalization composed of its arrays' operations, fused by its `jit`; forward + backward by its

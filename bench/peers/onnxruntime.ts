@@ -1,7 +1,8 @@
 import type { Candidate } from "../candidate.js";
 import { memoryShape, sizeOf } from "../cases.js";
 import { EPS } from "../data.js";
-import { bufferWith, bytesFrom, shareDevice } from "../gpu.js";
+import { shareDevice } from "../../src/share.js";
+import { bufferWith, bytesFrom } from "../gpu.js";
 import { batchNormalizationModel } from "./onnx-model.js";
 
 /** ONNX Runtime Web's WebGPU provider with `preferredLayout: "NCHW"`; it trains nothing. */

@@ -1,7 +1,7 @@
 import type { Candidate, Outputs } from "../candidate.js";
 import { memoryShape, type Case } from "../cases.js";
 import { EPS, type Inputs } from "../data.js";
-import { shareDevice } from "../gpu.js";
+import { shareDevice } from "../../src/share.js";
 
 type Core = typeof import("@tensorflow/tfjs-core");
 type Tensor = import("@tensorflow/tfjs-core").Tensor;

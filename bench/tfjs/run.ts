@@ -12,7 +12,7 @@ import { packDigits, type Digits } from "../../scripts/support/digits.js";
 import { seeded } from "../../scripts/support/random.js";
 import type { Case } from "../cases.js";
 import { inputsOf } from "../data.js";
-import { shareDevice } from "../gpu.js";
+import { shareDevice } from "../../src/share.js";
 import { quantile } from "../measure.js";
 import { BufferMeter } from "../meter.js";
 import { copyKernels } from "../ours.js";

@@ -1,4 +1,4 @@
-import { shareDevice } from "../../bench/gpu.js";
+import { shareDevice } from "../../src/share.js";
 import { openWebgpu, type Engine, type TensorFlow } from "../../demo/engine/engine.js";
 
 /** TensorFlow.js on a headless device, with our drop-in. */

@@ -1,4 +1,4 @@
-import { shareDevice } from "../../bench/gpu.js";
+import { shareDevice } from "../../src/share.js";
 import { openDevice } from "./device.js";
 
 /** TensorFlow.js with layers, as a program imports it. */

@@ -1,0 +1,59 @@
+/** What a library finds out about a GPU before it asks for a device: that of the device which there is. */
+function adapterOf(device: GPUDevice): GPUAdapter {
+  return {
+    features: device.features,
+    limits: device.limits,
+    info: device.adapterInfo,
+    isFallbackAdapter: false,
+    requestDevice: () => Promise.resolve(device),
+  } as unknown as GPUAdapter;
+}
+
+/**
+ * Lets libraries that ask `navigator.gpu` for a device (TensorFlow.js, ONNX Runtime Web) work on this very one, in
+ * Node, which has no `navigator.gpu`. Call it before they are imported: some look when they load. What they
+ * compute is then on the same device as what this package computes, and nothing has to be copied.
+ *
+ * Adds `navigator` and `navigator.gpu` to the global scope where they are absent. The device stays the caller's; a
+ * later call hands out another.
+ *
+ * @param device to hand out, from {@link requestDevice}.
+ * @example
+ * ```ts
+ * shareDevice(await requestDevice());
+ * const tf = await import("@tensorflow/tfjs");
+ * await import("@tensorflow/tfjs-backend-webgpu");
+ * await tf.setBackend("webgpu");
+ * ```
+ */
+export function shareDevice(device: GPUDevice): void {
+  const scope = globalThis as unknown as { navigator?: { gpu?: object } };
+  if (scope.navigator === undefined) {
+    Object.defineProperty(globalThis, "navigator", {
+      value: { userAgent: "" },
+      configurable: true,
+      writable: true,
+    });
+  }
+  const navigator = scope.navigator!;
+  if (navigator.gpu === undefined) {
+    Object.defineProperty(navigator, "gpu", {
+      value: { getPreferredCanvasFormat: () => "bgra8unorm" },
+      configurable: true,
+    });
+  }
+  Object.defineProperty(navigator.gpu, "requestAdapter", {
+    value: () => Promise.resolve(adapterOf(device)),
+    configurable: true,
+  });
+  if (!("process" in globalThis)) return;
+  // Dawn for Node takes no shared memory, which is what ONNX Runtime's heap is.
+  const write = device.queue.writeBuffer.bind(device.queue) as (...of: unknown[]) => undefined;
+  Object.defineProperty(device.queue, "writeBuffer", {
+    value: (buffer: GPUBuffer, offset: number, data: Uint8Array, start?: number, size?: number) =>
+      data.buffer instanceof SharedArrayBuffer
+        ? write(buffer, offset, new Uint8Array(data), start, size)
+        : write(buffer, offset, data, start, size),
+    configurable: true,
+  });
+}
