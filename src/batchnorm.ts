@@ -136,6 +136,7 @@ export class Context {
     return this.#saved;
   }
 
+  /** True after `destroy()`. */
   get destroyed(): boolean {
     return this.#destroyed;
   }
