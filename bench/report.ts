@@ -182,6 +182,8 @@ function chartOf(results: Results, operation: Operation): string | null {
   );
 }
 
+const MEGABYTE = 1e6;
+
 /** The README's table: f32, one row a layer and operation, everything in times of a plain copy. */
 function summaryOf({ rows, adapter, runtime, date, peers }: Results): string {
   const shown = rows.filter((row) => row.dtype === "f32" && row.group !== "series");
@@ -215,10 +217,35 @@ function summaryOf({ rows, adapter, runtime, date, peers }: Results): string {
     ...names,
     "buffers",
   ];
+  const large = shown.filter(({ bytes }) => bytes >= MEGABYTE);
+  const range = (operation: Operation, name: string): string => {
+    const copies = large
+      .filter((row) => row.operation === operation && row.candidate === name)
+      .map((row) => row.copies);
+    return copies.length === 0
+      ? "-"
+      : `${digits3(Math.min(...copies))} to ${digits3(Math.max(...copies))}`;
+  };
+  const own = shown.find(({ kind }) => kind === "ours")?.candidate ?? "";
+  const operations = OPERATIONS.filter((operation) =>
+    large.some((row) => row.operation === operation),
+  );
   return [
-    `${adapter}, ${runtime}, ${date}. Peers: ${peers.join(", ")}.`,
+    table(
+      ["layers of 1 MB and more, in times of a copy", "this package", ...names],
+      operations.map((operation) => [
+        TITLES[operation],
+        ...[own, ...names].map((name) => range(operation, name)),
+      ]),
+    ),
+    "",
+    `${adapter}, ${runtime}, ${date}. Peers: ${[...new Set(peers)].join(", ")}.`,
+    "",
+    "<details><summary>Layer by layer, in times of a copy</summary>",
     "",
     table(header, body),
+    "",
+    "</details>",
   ].join("\n");
 }
 
