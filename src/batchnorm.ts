@@ -284,7 +284,7 @@ export class BatchNorm {
     const subject = "forward";
     this.#requireLive(subject);
     requireKnown(subject, options, FORWARD_OPTIONS, HINTS);
-    this.requireInput(subject, x);
+    this.#requireInput(subject, x);
     if (this.#training) {
       const extent = extentOf(subject, x.shape, this.options.layout);
       requireTrainable(subject, extent, this.options.singleValue);
@@ -673,9 +673,7 @@ export class BatchNorm {
    */
   requireInput(subject: string, x: Tensor): void {
     this.#requireLive(subject);
-    requireTensor(`${subject}: x`, x);
-    this.#checkShape(subject, x.shape);
-    this.requireOther(`${subject}: x`, x, x);
+    this.#requireInput(subject, x);
   }
 
   /**
@@ -722,6 +720,12 @@ export class BatchNorm {
       );
     }
     stateOf(this.device).requireAlive(subject);
+  }
+
+  #requireInput(subject: string, x: Tensor): void {
+    requireTensor(`${subject}: x`, x);
+    this.#checkShape(subject, x.shape);
+    this.requireOther(`${subject}: x`, x, x);
   }
 
   #checkShape(subject: string, shape: readonly number[]): void {

@@ -216,7 +216,7 @@ export class ExtendedBatchNorm extends BatchNorm {
       );
     }
     const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
-    this.requireInput("forward", x);
+    super.requireInput("forward", x);
     if (mask !== undefined) this.#checkMask(x, mask);
     if (!this.training && this.options.trackRunningStats) {
       const y = super.forward(x, { ...core, context });
