@@ -8,6 +8,7 @@ import { planGradient, planInference } from "./outlines.js";
 import {
   bufferOf,
   currentBackend,
+  isF32,
   isWebGPU,
   missing,
   record,
@@ -35,15 +36,15 @@ interface Inputs {
 }
 
 /** How statistics lie over x where our kernels serve: f32, not empty, all of one shape that is not x's own. */
-function servedView({ x, mean, variance, scale, offset }: Inputs): View | null {
+function servedView(backend: Backend, { x, mean, variance, scale, offset }: Inputs): View | null {
   const statistics = [mean, variance, scale, offset].filter((each) => !!each);
   const alike = statistics.every(
-    ({ dtype, shape }) =>
-      dtype === "float32" &&
-      shape.length === mean.shape.length &&
-      shape.every((size, i) => size === mean.shape[i]),
+    (each) =>
+      isF32(backend, each) &&
+      each.shape.length === mean.shape.length &&
+      each.shape.every((size, i) => size === mean.shape[i]),
   );
-  if (!alike || x.dtype !== "float32" || x.shape.includes(0)) return null;
+  if (!alike || !isF32(backend, x) || x.shape.includes(0)) return null;
   return viewOf(x.shape, mean.shape);
 }
 
@@ -158,7 +159,7 @@ export function overrideInference(tf: TensorFlow): () => void {
     dropAbsent(call.inputs);
     const inputs = call.inputs as unknown as Inputs;
     saving = inputs.scale ? WITH_SCALE : WITHOUT_SCALE;
-    const view = isWebGPU(backend) ? servedView(inputs) : null;
+    const view = isWebGPU(backend) ? servedView(backend, inputs) : null;
     if (!view) return stock.kernelFunc(call);
     const { varianceEpsilon } = attrs as { varianceEpsilon: number };
     return infer(tf, backend as unknown as Backend, inputs, view, varianceEpsilon);
@@ -173,7 +174,8 @@ export function overrideInference(tf: TensorFlow): () => void {
       const [x, mean, variance, scale] = saved;
       const { varianceEpsilon } = attrs as { varianceEpsilon: number };
       const backend = currentBackend(tf);
-      const view = servedView({ x: x!, mean: mean!, variance: variance!, scale: scale ?? null });
+      const inputs = { x: x!, mean: mean!, variance: variance!, scale: scale ?? null };
+      const view = backend && isF32(backend, dy as Tensor) ? servedView(backend, inputs) : null;
       // With a tape running, somebody differentiates the gradient: only stock operations have one.
       if (!backend || !view || tf.engine().isTapeOn()) {
         if (!stockGradient) {

@@ -1,5 +1,5 @@
-import { currentBackend, type Layers, type Tensor, type TensorFlow } from "./peer.js";
-import { isServed, train } from "./training.js";
+import { type Layers, type Tensor, type TensorFlow } from "./peer.js";
+import { servingBackend, train } from "./training.js";
 import { broadcastShape, viewAlong } from "./view.js";
 
 interface Weight {
@@ -45,14 +45,12 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
     const axis = Number(this.axis);
     const gamma = this.gamma?.read() ?? null;
     const beta = this.beta?.read() ?? null;
-    const served = isServed({ x, gamma, beta, residual: null });
-    if (!currentBackend(tf) || !served || x.rank < 2 || Number.isNaN(axis)) {
-      return stock.call(this, inputs, kwargs);
-    }
+    const mean = this.movingMean.read();
+    const variance = this.movingVariance.read();
+    const served = servingBackend(tf, [x, gamma, beta, mean, variance]);
+    if (!served || x.rank < 2 || Number.isNaN(axis)) return stock.call(this, inputs, kwargs);
     const eps = this.epsilon;
     return tf.tidy(() => {
-      const mean = this.movingMean.read();
-      const variance = this.movingVariance.read();
       if (!kwargs["training"] || isFrozen(this)) {
         const isLast = axis === -1 || axis === x.rank - 1;
         const shape = broadcastShape(x.shape, axis);

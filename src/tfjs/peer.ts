@@ -53,6 +53,8 @@ export type TensorFlow = Pick<
 
 /** What TensorFlow.js's WebGPU backend keeps of a tensor. */
 interface TensorData {
+  /** What the numbers are stored as. */
+  readonly dtype: string;
   readonly resource: GPUBuffer | null;
   readonly values: ArrayLike<number> | null;
 }
@@ -131,6 +133,11 @@ export function tensorsOf(tf: TensorFlow, infos: readonly TensorInfo[]): Tensor[
 /** The buffer of a tensor that is on the GPU. */
 export function bufferOf(backend: Backend, tensor: TensorInfo): GPUBuffer {
   return backend.tensorMap.get(tensor.dataId).resource!;
+}
+
+/** Whether a tensor's numbers are stored as f32: `tf.cast` of integers renames the type and leaves the numbers. */
+export function isF32(backend: Backend, tensor: TensorInfo): boolean {
+  return tensor.dtype === "float32" && backend.tensorMap.get(tensor.dataId).dtype === "float32";
 }
 
 /** Whether a gradient is the zeros that the engine makes on the host for outputs that lead nowhere. */

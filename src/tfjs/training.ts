@@ -7,6 +7,7 @@ import {
   bufferOf,
   currentBackend,
   isAbsent,
+  isF32,
   record,
   runKernel,
   tensorsOf,
@@ -26,16 +27,13 @@ export interface Moving {
   readonly weight: number;
 }
 
-const isF32 = (tensor: Tensor | null): boolean => !tensor || tensor.dtype === "float32";
-
-/** Whether our kernels can do it: f32 throughout. */
-export function isServed({
-  x,
-  gamma,
-  beta,
-  residual,
-}: Pick<Problem, "x" | "gamma" | "beta" | "residual">): boolean {
-  return [x, gamma, beta, residual].every(isF32);
+/** The backend where our kernels can do it, f32 throughout, else null. */
+export function servingBackend(
+  tf: TensorFlow,
+  tensors: readonly (Tensor | null)[],
+): Backend | null {
+  const backend = currentBackend(tf);
+  return backend && tensors.every((each) => !each || isF32(backend, each)) ? backend : null;
 }
 
 /** The parts of a plan's key and descriptor that forward and backward share. */
@@ -204,7 +202,8 @@ function throughStatistics(
  * Batch Normalization with the batch's statistics, on TensorFlow.js's own buffers and in its own order;
  * composed from its operations where our kernels do not serve.
  *
- * @param moving only where they do.
+ * @param moving averages that take their share, only where there is a {@link servingBackend}: a layer elsewhere is the
+ * stock one.
  */
 export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = null): Normalized {
   const { x, gamma, beta, residual } = problem;
@@ -212,8 +211,8 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
   const optional = given as [string, Tensor][];
   if (x.size === 0)
     return trainOnNothing(tf, problem, moving, { x, ...Object.fromEntries(optional) });
-  const backend = currentBackend(tf);
-  if (!backend || !isServed(problem)) return composed(tf, problem);
+  const backend = servingBackend(tf, [x, gamma, beta, residual]);
+  if (!backend) return composed(tf, problem);
   const [y, mean, variance] = runKernel(tf, "batchNormTraining", {
     inputs: { x, ...Object.fromEntries(optional) },
     forwardFunc(_, save) {
@@ -232,7 +231,9 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
       if (tf.engine().isTapeOn()) {
         gradients = composedGradients(tf, again, [dy!, dMean!, dVariance!]);
       } else {
-        gradients = backward(tf, backend, again, saved!, dy!);
+        // A stock operation stores what it gives as what it is called.
+        const f32 = isF32(backend, dy!) ? dy! : tf.mul(dy!, 1);
+        gradients = backward(tf, backend, again, saved!, f32);
         if (!moving && !(isAbsent(backend, dMean!) && isAbsent(backend, dVariance!))) {
           const more = throughStatistics(tf, again, mean!, dMean!, dVariance!);
           gradients = { ...gradients, x: tf.add(gradients["x"]!, more) };

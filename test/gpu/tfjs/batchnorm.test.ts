@@ -117,6 +117,29 @@ describe("what is handed on to the stock kernel", () => {
     expect(ours()).toBe(0);
   });
 
+  test("integers that tf.cast calls float32, whose numbers stay integers", async () => {
+    const whole = (): Tensor =>
+      tf.cast(tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2], "int32"), "float32");
+    const run = async (): Promise<number[]> => {
+      const [zero, one] = [tf.zeros([2]), tf.ones([2])];
+      const y = (x: Tensor): Tensor => batchNorm(x, zero, one, zero, one);
+      const scaled = batchNorm(
+        tf.ones([3, 2]),
+        zero,
+        one,
+        zero,
+        tf.cast(tf.ones([2], "int32"), "float32"),
+      );
+      const dx = tf.grad(y)(tf.ones([3, 2]), whole());
+      const all = await Promise.all([y(whole()), scaled, dx].map((each) => each.data()));
+      return all.flatMap((each) => [...each]);
+    };
+    const stock = await run();
+    await register(tf);
+    expect(await run()).toBeAllclose(stock, { rtol: 1e-6 });
+    expect(stock[5]).toBeGreaterThan(5.9);
+  });
+
   test("an empty x", async () => {
     await register(tf);
     const y = batchNorm(tf.zeros([0, 3]), tf.zeros([3]), tf.ones([3]));

@@ -292,6 +292,25 @@ describe("tf.grads and tf.variableGrads see the layer", () => {
     await tf.setBackend("webgpu");
   });
 
+  test("with a gamma of integers it is the stock layer, moving averages included", async () => {
+    // What tf.layers casts to float32 keeps its integers.
+    const whole = tf.initializers.ones();
+    whole.apply = () => tf.fill([3], 2, "int32");
+    const x = tf.tensor2d(createRandom(8).normals(18, 2, 3), [6, 3]);
+    const step = async (): Promise<Float32Array[]> => {
+      const model = build([6, 3], { gammaInitializer: whole, momentum: 0.75 });
+      const y = model.apply(x, { training: true }) as Tensor;
+      return read([y, ...model.getWeights()]);
+    };
+    const stock = await step();
+    await register(tf);
+    ours();
+    compare(await step(), stock);
+    expect(ours()).toBe(0);
+    // A quarter of the batch's mean, which is some 2.
+    expect(stock[3]!.every((mean) => mean > 0.1)).toBe(true);
+  });
+
   test("one row is normalised to beta, and an empty batch leaves the averages alone", async () => {
     await register(tf);
     const model = build([1, 3], { momentum: 0.5 });

@@ -249,3 +249,17 @@ test("shapes and axes that do not fit are errors", () => {
   expect(() => batchNormTraining(x, null, null, { axis: 2 })).toThrow(OptionError);
   expect(() => batchNormTraining(x, null, null, { eps: -1 })).toThrow(OptionError);
 });
+
+test("integers that tf.cast calls float32 are normalised as the numbers that they are", async () => {
+  const numbers = [1, 2, 3, 4, 6, 9];
+  const run = async (type: "int32" | "float32"): Promise<number[]> => {
+    const make = (): Tensor => tf.cast(tf.tensor2d(numbers, [3, 2], type), "float32");
+    const y = (x: Tensor): Tensor => batchNormTraining(x, null, null).y;
+    const dx = tf.grad(y)(tf.tensor2d([3, 1, 4, 1, 5, 9], [3, 2]), make());
+    const all = await Promise.all([y(make()), dx].map((each) => each.data()));
+    return all.flatMap((each) => [...each]);
+  };
+  const found = await run("int32");
+  expect(found).toBeAllclose(await run("float32"), toleranceOf(found));
+  expect(found[5]).toBeGreaterThan(1);
+});
