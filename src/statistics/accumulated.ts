@@ -196,8 +196,8 @@ export class AccumulatedBatchNorm extends BatchNorm {
     }
     const noted = this.#gradients.get(dy);
     if (noted) requireNoted(`${subject}: dy`, dy, noted);
+    if (this.#usedSums === PARTS) this.#mergeSums(encoder);
     record(this.device, "accumulated.sums", encoder, (target) => {
-      if (this.#usedSums === PARTS) this.#mergeSums(target, encoder !== undefined);
       const part = this.#usedSums;
       const plan = this.#planOf("sums", x, residual, encoder, part, () =>
         createSumsSync(this.device, {
@@ -255,8 +255,8 @@ export class AccumulatedBatchNorm extends BatchNorm {
       ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
       : null;
     try {
+      if (this.#usedSums !== 1) this.#mergeSums(encoder);
       record(this.device, "accumulated.backward", encoder, (target) => {
-        if (this.#usedSums !== 1) this.#mergeSums(target, encoder !== undefined);
         plan.encode(target, {
           ...{ x, dy, saved: this.#saved, sums: this.#sums },
           ...(residual ? { residual } : {}),
@@ -296,13 +296,16 @@ export class AccumulatedBatchNorm extends BatchNorm {
     return this.#plans.get(key, encoder !== undefined, make);
   }
 
-  #mergeSums(target: Target, lent: boolean): void {
+  /** On its own: what cannot be recorded after it leaves it in place. */
+  #mergeSums(encoder: Target | undefined): void {
     const { channels } = this;
     const parts = this.#usedSums;
-    const merge = this.#plans.get(`merge ${parts}`, lent, () =>
+    const merge = this.#plans.get(`merge ${parts}`, encoder !== undefined, () =>
       createMergeSumsSync(this.device, { channels, parts }),
     );
-    merge.encode(target, { parts: this.#sums, sums: this.#spareSums });
+    record(this.device, "accumulated.merge", encoder, (target) => {
+      merge.encode(target, { parts: this.#sums, sums: this.#spareSums });
+    });
     [this.#sums, this.#spareSums] = [this.#spareSums, this.#sums];
     this.#usedSums = 1;
   }

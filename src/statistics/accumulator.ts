@@ -1,7 +1,7 @@
 import { requireKnown } from "../arguments.js";
 import { createBuffer, USAGE } from "../device.js";
-import { OPTIONS, type BatchNormOptions } from "../descriptor.js";
-import { complain, DestroyedError } from "../errors.js";
+import { extentOf, OPTIONS, type BatchNormOptions } from "../descriptor.js";
+import { complain, DestroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
 import type { Tensor } from "../tensor.js";
 import { createMergeStatisticsSync } from "./merge.js";
@@ -59,9 +59,11 @@ export class StatisticsAccumulator {
     requireKnown("add", options, ["mask", "encoder"]);
     const { mask, encoder } = options;
     const { shape, dtype } = x;
+    this.#requireChannels(shape);
     const lent = encoder !== undefined;
+    // On its own: what cannot be recorded after it leaves it in place.
+    if (this.#used === PARTS) this.total(encoder);
     record(this.device, "accumulator", encoder, (target) => {
-      if (this.#used === PARTS) this.#merge(target, lent);
       const part = this.#used;
       const key = [shape.join("x"), dtype, mask !== undefined, part].join();
       const plan = this.#plans.get(key, lent, () =>
@@ -107,6 +109,20 @@ export class StatisticsAccumulator {
     const remedy = "make it anew or destroy it later";
     throw new DestroyedError(
       complain(subject, "a live StatisticsAccumulator", "a destroyed one", remedy),
+    );
+  }
+
+  #requireChannels(shape: readonly number[]): void {
+    const { layout = "channels-first" } = this.options;
+    const { channels } = extentOf("add: x", shape, layout);
+    if (channels === this.channels) return;
+    throw new ShapeError(
+      complain(
+        "add: x",
+        `${this.channels} channels (${layout})`,
+        `${channels} ([${shape.join(", ")}])`,
+        "check the shape and the layout option",
+      ),
     );
   }
 

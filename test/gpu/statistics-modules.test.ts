@@ -453,6 +453,27 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
   });
 });
 
+test("a sweep that cannot be recorded leaves the sums of the one before whole", async () => {
+  const bn = new AccumulatedBatchNorm(device, 3);
+  const [x, dy] = [put2(12, [4, 3]), put2(12, [4, 3])];
+  bn.observe(x.tensor);
+  made.push(bn.forward(x.tensor));
+  // Two parts, which backward has to merge.
+  for (const each of [dy, dy]) bn.observeGradient(each.tensor, { x: x.tensor });
+  const wrong = put(new Float32Array(12), [2, 6]);
+  expect(() => bn.backward(dy.tensor, { x: x.tensor, out: wrong })).toThrow(ShapeError);
+  made.push(bn.backward(dy.tensor, { x: x.tensor }));
+  const { dBeta } = backward(dy.values, x.values, [4, 3]);
+  expect(await bn.betaGrad!.read()).toBeAllclose(
+    dBeta.map((sum) => 2 * sum),
+    GRADIENTS,
+  );
+  bn.destroy();
+  const all = new StatisticsAccumulator(device, 3);
+  expect(() => all.add(wrong)).toThrow(/add: x: 3 channels \(channels-first\), got 6/);
+  all.destroy();
+});
+
 describe("re-estimation", () => {
   test("every value counts the same, whatever its batch", async () => {
     const bn = new BatchNorm2d(device, 3);
