@@ -233,8 +233,13 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
     else if (field.id === TENSOR.name) name = text(field);
     else if (field.id === TENSOR.external) {
       location ??= new Map();
-      const entry = new Map(Array.from(fields(field.bytes), (each) => [each.id, text(each)]));
-      location.set(entry.get(ENTRY.key) ?? "", entry.get(ENTRY.value) ?? "");
+      let key = "";
+      let value = "";
+      for (const each of fields(field.bytes)) {
+        if (each.id === ENTRY.key) key = text(each);
+        else if (each.id === ENTRY.value) value = text(each);
+      }
+      location.set(key, value);
     }
   }
   name = calledBy ?? name;
