@@ -108,7 +108,9 @@ describe("in Node", () => {
     expect(lines.slice(0, -1).map((line) => line.split(" ")[0])).toEqual(subpaths);
     for (const line of lines.slice(0, -1))
       expect(Number(line.split(" ")[1]), line).toBeGreaterThan(0);
-    expect(lines.at(-1)).toMatch(/^AdapterError requestDevice: .*npm install webgpu @sparticuz\/chromium/);
+    expect(lines.at(-1)).toMatch(
+      /^AdapterError requestDevice: .*npm install webgpu @sparticuz\/chromium/,
+    );
     const names = await readdir(join(own, "node_modules"));
     expect(names.filter((name) => !name.startsWith("."))).toEqual(["webgpu-batchnorm"]);
   });
