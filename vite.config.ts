@@ -2,25 +2,22 @@ import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 import { alias, entries } from "./entries.js";
 import { digitsAsset } from "./scripts/support/digits-asset.js";
+import { readFragments, shortenWgsl } from "./scripts/support/shorten-wgsl.js";
 import manifest from "./package.json" with { type: "json" };
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** Takes comments and indentation out of the shaders that the built package carries. */
-function bareShaders(): Plugin {
+/** The built package carries its shaders shortened. */
+function shortShaders(): Plugin {
+  const shaders = shortenWgsl(readFragments());
   return {
-    name: "bare-shaders",
+    name: "short-shaders",
     apply: "build",
     enforce: "pre",
-    transform(code, id) {
-      if (!id.includes(".wgsl?raw")) return null;
-      const text = JSON.parse(code.replace(/^export default /, "").replace(/;\s*$/, "")) as string;
-      const bare = text
-        .split("\n")
-        .map((line) => line.replace(/\/\/.*$/, "").trim())
-        .filter(Boolean)
-        .join("\n");
-      return { code: `export default ${JSON.stringify(`${bare}\n`)};`, map: null };
+    transform(_, id) {
+      const name = /\/shaders\/(.*)\.wgsl\?raw$/.exec(id)?.[1];
+      if (name === undefined) return null;
+      return { code: `export default ${JSON.stringify(shaders[name])};`, map: null };
     },
   };
 }
@@ -60,7 +57,7 @@ export default defineConfig(({ mode, command }) => {
   }
   return {
     resolve,
-    plugins: [bareShaders()],
+    plugins: [shortShaders()],
     build: {
       target: "es2022",
       minify: false,
@@ -68,7 +65,10 @@ export default defineConfig(({ mode, command }) => {
         entry: { ...entries },
         formats: ["es" as const],
       },
-      rolldownOptions: { external: (id) => [/^node:/, ...peers].some((each) => each.test(id)) },
+      rolldownOptions: {
+        optimization: { inlineConst: { mode: "all", pass: 3 } },
+        external: (id) => [/^node:/, ...peers].some((each) => each.test(id)),
+      },
     },
   };
 });

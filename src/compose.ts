@@ -1,16 +1,15 @@
 /** Fragments by their path under `shaders/` without ending: `lib/chunk`, `inference`. */
 export type Fragments = Readonly<Record<string, string>>;
 
-/** Names what a glob of `shaders/` gives. */
+/** Names what a glob of `shaders/` gives: `./lib/chunk.wgsl` and the like. */
 export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments {
-  return Object.fromEntries(
-    Object.entries(files).map(([path, text]) => [path.replace(/.*shaders\/|\.wgsl$/g, ""), text]),
-  );
+  return Object.fromEntries(Object.entries(files).map(([path, text]) => [path.slice(2, -5), text]));
 }
 
 /** The fragments that kernels of several kinds are joined from. */
 export const common = fragmentsOf(
-  import.meta.glob<string>("../shaders/lib/*.wgsl", {
+  import.meta.glob<string>("./lib/*.wgsl", {
+    base: "../shaders",
     query: "?raw",
     import: "default",
     eager: true,

@@ -18,7 +18,8 @@ export type BackwardKernel = "sums" | "input" | "parameters" | "whole" | "held" 
 
 /** The fragments of the backward. */
 export const backwardFragments = fragmentsOf(
-  import.meta.glob<string>("../../shaders/backward/**/*.wgsl", {
+  import.meta.glob<string>("./backward/**/*.wgsl", {
+    base: "../../shaders",
     query: "?raw",
     import: "default",
     eager: true,

@@ -19,7 +19,8 @@ export type ForwardKernel = "statistics" | "normalize" | "whole" | "held";
 
 /** The fragments of training's forward. */
 export const forwardFragments = fragmentsOf(
-  import.meta.glob<string>("../../shaders/forward/**/*.wgsl", {
+  import.meta.glob<string>("./forward/**/*.wgsl", {
+    base: "../../shaders",
     query: "?raw",
     import: "default",
     eager: true,

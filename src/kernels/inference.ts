@@ -13,7 +13,8 @@ import {
 } from "../kernels.js";
 
 const fragments = fragmentsOf(
-  import.meta.glob<string>("../../shaders/inference.wgsl", {
+  import.meta.glob<string>("./inference.wgsl", {
+    base: "../../shaders",
     query: "?raw",
     import: "default",
     eager: true,

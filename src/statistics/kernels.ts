@@ -63,7 +63,8 @@ const fragments = {
   ...forwardFragments,
   ...backwardFragments,
   ...fragmentsOf(
-    import.meta.glob<string>("../../shaders/statistics/**/*.wgsl", {
+    import.meta.glob<string>("./statistics/**/*.wgsl", {
+      base: "../../shaders",
       query: "?raw",
       import: "default",
       eager: true,

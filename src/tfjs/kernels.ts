@@ -20,7 +20,8 @@ export type BridgeKernel = "inference" | "gradient" | "parameters" | "averages" 
 const fragments = {
   ...backwardFragments,
   ...fragmentsOf(
-    import.meta.glob<string>("../../shaders/tfjs/**/*.wgsl", {
+    import.meta.glob<string>("./tfjs/**/*.wgsl", {
+      base: "../../shaders",
       query: "?raw",
       import: "default",
       eager: true,

@@ -1,4 +1,6 @@
 import { create } from "webgpu";
+import { readFragments, shortenWgsl } from "../../scripts/support/shorten-wgsl.js";
+import { common } from "../../src/compose.js";
 import { isWritable, labelOf, sourceOf, type Variant } from "../../src/kernels.js";
 
 // Kept for as long as the process lives: Dawn aborts when an instance in use is collected.
@@ -12,13 +14,26 @@ export async function openNullDevice(): Promise<GPUDevice> {
   return adapter.requestDevice({ requiredFeatures: features });
 }
 
-/** What is wrong with a variant on a device: it does not compile, or binds more than WebGPU's default allows. */
+const shortened = shortenWgsl(readFragments());
+
+/** A variant's code as it is, and as the built package has it. */
+function codesOf(variant: Variant): [string, string] {
+  const { code } = sourceOf(variant);
+  const names = variant.kernel.specOf(variant).fragments;
+  const written = { ...common, ...variant.kernel.fragments() };
+  const head = code.slice(0, -names.map((name) => written[name]!).join("").length);
+  return [code, head + names.map((name) => shortened[name]!).join("")];
+}
+
+/**
+ * What is wrong with a variant on a device: it does not compile, or not as the built package has it, or binds more than
+ * WebGPU's default allows.
+ */
 export async function faultOf(device: GPUDevice, variant: Variant): Promise<string | null> {
   const { bindings } = variant.kernel.specOf(variant);
   const fault = (what: string): string => `${labelOf(variant)} ${JSON.stringify(variant)}: ${what}`;
   if (bindings.length > 8) return fault(`${bindings.length} storage buffers`);
   device.pushErrorScope("validation");
-  const module = device.createShaderModule({ code: sourceOf(variant).code });
   const layout = device.createBindGroupLayout({
     entries: [
       { binding: 0, visibility: 4, buffer: { type: "uniform" } },
@@ -33,10 +48,12 @@ export async function faultOf(device: GPUDevice, variant: Variant): Promise<stri
       })),
     ],
   });
-  device.createComputePipeline({
-    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-    compute: { module, entryPoint: "main" },
-  });
+  for (const code of codesOf(variant)) {
+    device.createComputePipeline({
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: device.createShaderModule({ code }), entryPoint: "main" },
+    });
+  }
   const error = await device.popErrorScope();
   return error ? fault(error.message) : null;
 }
