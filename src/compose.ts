@@ -7,7 +7,7 @@ export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments 
 }
 
 /** The fragments that kernels of several kinds are joined from. */
-export const common = fragmentsOf(
+export const common = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./lib/*.wgsl", {
     base: "../shaders",
     query: "?raw",
