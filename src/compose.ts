@@ -7,7 +7,7 @@ export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments 
 }
 
 /** The fragments that kernels of several kinds are joined from. */
-export const common = fragmentsOf(
+export const common = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./lib/*.wgsl", {
     base: "../shaders",
     query: "?raw",
@@ -30,27 +30,20 @@ export interface Composed {
  * @param more fragments besides the common ones.
  */
 export function compose(head: string, names: readonly string[], more: Fragments = {}): Composed {
-  const parts = [{ name: "head", text: head }];
+  const parts: (readonly [name: string, text: string])[] = [["head", head]];
   for (const name of names) {
     const text = common[name] ?? more[name];
     if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
-    parts.push({ name: `${name}.wgsl`, text });
+    parts.push([`${name}.wgsl`, text]);
   }
-  const starts: { name: string; line: number }[] = [];
-  let line = 1;
-  const code = parts
-    .map(({ name, text }) => {
-      const ended = text.endsWith("\n") ? text : `${text}\n`;
-      starts.push({ name, line });
-      line += ended.split("\n").length - 1;
-      return ended;
-    })
-    .join("");
+  const lines = parts.flatMap(([name, text]) =>
+    text
+      .trimEnd()
+      .split("\n")
+      .map((code, index) => ({ code, place: `${name}:${index + 1}` })),
+  );
   return {
-    code,
-    where(at) {
-      const part = starts.findLast((each) => each.line <= at) ?? starts[0]!;
-      return `${part.name}:${at - part.line + 1}`;
-    },
+    code: lines.map(({ code }) => `${code}\n`).join(""),
+    where: (line) => lines[Math.min(Math.max(line, 1), lines.length) - 1]!.place,
   };
 }

@@ -65,18 +65,24 @@ export interface BatchNormOptions {
 /** Every option with its value. */
 export type ResolvedOptions = Readonly<Required<BatchNormOptions>>;
 
-const ACTIVATIONS: readonly ActivationName[] = [
-  "none",
-  "relu",
-  "relu6",
-  "leaky-relu",
-  "elu",
-  "tanh",
-  "sigmoid",
-  "silu",
-  "gelu",
-  "hard-swish",
-];
+/** The options that take one of a few words. */
+const CHOICES = {
+  runningVariance: ["unbiased", "population"],
+  singleValue: ["error", "zero"],
+  layout: ["channels-first", "channels-last"],
+  activation: [
+    "none",
+    "relu",
+    "relu6",
+    "leaky-relu",
+    "elu",
+    "tanh",
+    "sigmoid",
+    "silu",
+    "gelu",
+    "hard-swish",
+  ],
+} satisfies { [Name in keyof BatchNormOptions]?: BatchNormOptions[Name][] };
 
 const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
   eps: 1e-5,
@@ -91,9 +97,9 @@ const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
 };
 
 /** The names of all options of Batch Normalization. */
-export const OPTIONS: readonly string[] = [...Object.keys(DEFAULTS), "slope"];
+export const OPTIONS = [...Object.keys(DEFAULTS), "slope"] as readonly (keyof BatchNormOptions)[];
 
-function oneOf<T>(subject: string, value: T, allowed: readonly T[]): void {
+function oneOf(subject: string, value: unknown, allowed: readonly unknown[]): void {
   if (!allowed.includes(value)) {
     const list = allowed.map((each) => JSON.stringify(each)).join(" or ");
     throw new OptionError(complain(subject, list, JSON.stringify(value), `pass one of these`));
@@ -106,18 +112,13 @@ function oneOf<T>(subject: string, value: T, allowed: readonly T[]): void {
  * @throws OptionError where a value is outside its range.
  */
 export function resolveOptions(subject: string, options: BatchNormOptions = {}): ResolvedOptions {
-  const activation = options.activation ?? DEFAULTS.activation;
-  const resolved = {
-    eps: options.eps ?? DEFAULTS.eps,
-    momentum: options.momentum === undefined ? DEFAULTS.momentum : options.momentum,
-    affine: options.affine ?? DEFAULTS.affine,
-    trackRunningStats: options.trackRunningStats ?? DEFAULTS.trackRunningStats,
-    runningVariance: options.runningVariance ?? DEFAULTS.runningVariance,
-    singleValue: options.singleValue ?? DEFAULTS.singleValue,
-    layout: options.layout ?? DEFAULTS.layout,
-    activation,
-    inPlace: options.inPlace ?? DEFAULTS.inPlace,
-    slope: options.slope ?? (activation === "elu" ? 1 : 0.01),
+  const given = OPTIONS.map((name) => [name, options[name]] as const).filter(
+    ([name, value]) => value !== undefined && (value !== null || name === "momentum"),
+  );
+  const resolved: Required<BatchNormOptions> = {
+    ...DEFAULTS,
+    slope: options.activation === "elu" ? 1 : 0.01,
+    ...Object.fromEntries(given),
   };
   if (!(resolved.eps >= 0 && Number.isFinite(resolved.eps))) {
     throw new OptionError(
@@ -140,10 +141,9 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
       complain(`${subject}: slope`, "a finite number", String(resolved.slope), "0.01 is usual"),
     );
   }
-  oneOf(`${subject}: runningVariance`, resolved.runningVariance, ["unbiased", "population"]);
-  oneOf(`${subject}: singleValue`, resolved.singleValue, ["error", "zero"]);
-  oneOf(`${subject}: layout`, resolved.layout, ["channels-first", "channels-last"]);
-  oneOf(`${subject}: activation`, resolved.activation, ACTIVATIONS);
+  for (const [name, allowed] of Object.entries(CHOICES)) {
+    oneOf(`${subject}: ${name}`, resolved[name as keyof typeof CHOICES], allowed);
+  }
   return Object.freeze(resolved);
 }
 

@@ -21,6 +21,7 @@ const DECLARED = /^(?:fn|struct|alias|const|var)(?:<\w+>)? (\w+)/;
 const MEMBER = /\b(\w+)(?=:)/g;
 const LOCAL = /\b(\w+)(?=:)|\b(?:let|var|const) (\w+)/g;
 const NAME = /(\.?)\b([A-Za-z_]\w*)\b(:?)/g;
+const FLOAT = /\b\d+\.\d+(e[-+]?\d+)?\b/g;
 /** Two that could be read as one: `a - -b`. */
 const OPERATORS = /^[-+*/%&|<>=!]{2}$/;
 
@@ -81,6 +82,14 @@ function squeeze(code: string): string {
   });
 }
 
+/** The number in as few digits as still round to the same f32: `1.`, `.5`. */
+function shortest(number: string): string {
+  const value = Math.fround(Number(number));
+  const rounded = Array.from({ length: 9 }, (_, i) => Number(value.toPrecision(i + 1)));
+  const short = String(rounded.find((each) => Math.fround(each) === value));
+  return (/^\d+$/.test(short) ? `${short}.` : short).replace(/^0(?=\.\d)/, "");
+}
+
 const wordsOf = (code: string): string[] => code.match(/\w+/g) ?? [];
 const localsOf = (code: string): Set<string> =>
   new Set([...code.matchAll(LOCAL)].map(([, parameter, variable]) => parameter ?? variable!));
@@ -89,7 +98,7 @@ const membersOf = (code: string): Set<string> =>
 
 /**
  * Shortens fragments so that any of them still join: no comments, a declaration a line, short names for what is declared
- * at module scope, for members of structs and for what is local to a function.
+ * at module scope, for members of structs and for what is local to a function, no digits beyond those of an f32.
  */
 export function shortenWgsl(fragments: Fragments): Fragments {
   const declarations = Object.entries(fragments).map(([name, text]) => {
@@ -114,7 +123,7 @@ export function shortenWgsl(fragments: Fragments): Fragments {
       const table = isMember ? memberTable : locals.has(name) ? localTable : globalTable;
       return `${dot}${table.get(name) ?? name}${colon}`;
     });
-    return `${squeeze(renamed)}\n`;
+    return `${squeeze(renamed).replace(FLOAT, shortest)}\n`;
   };
   return Object.fromEntries(
     declarations.map(([name, codes]) => [name, codes.map(shorten).join("")]),

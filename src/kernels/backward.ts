@@ -17,7 +17,7 @@ import {
 export type BackwardKernel = "sums" | "input" | "parameters" | "whole" | "held" | "scale";
 
 /** The fragments of the backward. */
-export const backwardFragments = fragmentsOf(
+export const backwardFragments = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./backward/**/*.wgsl", {
     base: "../../shaders",
     query: "?raw",

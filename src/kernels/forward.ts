@@ -18,7 +18,7 @@ import {
 export type ForwardKernel = "statistics" | "normalize" | "whole" | "held";
 
 /** The fragments of training's forward. */
-export const forwardFragments = fragmentsOf(
+export const forwardFragments = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./forward/**/*.wgsl", {
     base: "../../shaders",
     query: "?raw",

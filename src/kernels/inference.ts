@@ -12,7 +12,7 @@ import {
   type KernelSource,
 } from "../kernels.js";
 
-const fragments = fragmentsOf(
+const fragments = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./inference.wgsl", {
     base: "../../shaders",
     query: "?raw",

@@ -5,9 +5,9 @@ import { beforeAll, expect, test } from "vitest";
 
 // 15 KB was the aim for all of it. It holds for inference; the others are at what they are now and a little.
 const LIMITS = {
-  core: 23.5 * 1024,
-  "plans of training and inference": 17.6 * 1024,
-  "plans of inference": 13 * 1024,
+  core: 23.2 * 1024,
+  "plans of training and inference": 17.4 * 1024,
+  "plans of inference": 12.7 * 1024,
 };
 
 let sizes: Map<string, number>;
@@ -16,7 +16,7 @@ beforeAll(() => {
   const printed = execFileSync(process.execPath, [script], { encoding: "utf8" });
   const lines = printed.matchAll(/^(.*): \d+ bytes minified, (\d+) bytes with gzip$/gm);
   sizes = new Map([...lines].map(([, part, bytes]) => [part!, Number(bytes)]));
-});
+}, 60_000);
 
 test.each(Object.entries(LIMITS))("%s: at most %d bytes with gzip", (part, limit) => {
   expect(sizes.get(part)).toBeGreaterThan(4096);

@@ -59,6 +59,20 @@ test("no two declarations that may stand in one module share a name", () => {
   expect(new Set(table.values()).size).toBe(table.size);
 });
 
+test("numbers stay the f32 that they are", () => {
+  expect(one("const A = 1.0;\nconst B = 0.5 - 24.0;\nconst C = 0.25 * 1.5e-07;\n")).toMatch(
+    /^const \w=1\.;\nconst \w=\.5-24\.;\nconst \w=\.25\*1\.5e-7;\n$/,
+  );
+  const fragments = readFragments();
+  const short = shortenWgsl(fragments);
+  const float = /(?<![\w.])(?:\d+\.\d*|\.\d+|\d+(?=e))(?:e[-+]?\d+)?/g;
+  for (const [name, text] of Object.entries(fragments)) {
+    const numbers = (of: string): number[] =>
+      (of.replace(/\/\/.*/g, "").match(float) ?? []).map((each) => Math.fround(Number(each)));
+    expect(numbers(short[name]!), name).toEqual(numbers(text));
+  }
+});
+
 test("half of the bytes at most", () => {
   const bytes = (of: Readonly<Record<string, string>>): number =>
     Object.values(of).reduce((sum, text) => sum + text.length, 0);
