@@ -21,6 +21,8 @@ export const MOST_PENDING = 256;
 /** Milliseconds until a missing part is asked for, doubled each time up to the second. */
 const FIRST_RETRY = 250;
 const LAST_RETRY = 2000;
+/** A call's timeout has room for so many at least, however long they have become, or it would end on mere loss. */
+const LEAST_RETRIES = 10;
 /** Milliseconds between two looks at what is overdue. */
 const TICK = 100;
 /** Milliseconds of silence after which close() takes those who may miss this rank's last part for gone. */
@@ -561,7 +563,8 @@ export class Group implements Communicator {
       if (now >= call.deadline) return this.#overdue(round);
       if (now < call.retryAt) continue;
       call.retryAt = now + call.retryDelay;
-      call.retryDelay = Math.min(LAST_RETRY, 2 * call.retryDelay);
+      const most = Math.max(FIRST_RETRY, Math.min(LAST_RETRY, this.#timeout / LEAST_RETRIES));
+      call.retryDelay = Math.min(most, 2 * call.retryDelay);
       for (const rank of this.#round(round).missing) this.#send(Kind.want, rank, round);
     }
   }

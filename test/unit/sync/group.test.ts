@@ -120,7 +120,11 @@ describe("whatever the network does", () => {
           expect(network.now).toBeLessThanOrEqual(at + 2 * 5000 + 1000);
         },
       ),
-      { numRuns: 60 },
+      {
+        numRuns: 60,
+        // Five seconds of retries that had grown to two seconds each did not get a living rank's part through.
+        examples: [[{ seed: 1222343346, size: 5, victim: 2, at: 2039, loss: 0.19658426567912105 }]],
+      },
     );
   });
 
