@@ -59,6 +59,29 @@ test("no two declarations that may stand in one module share a name", () => {
   expect(new Set(table.values()).size).toBe(table.size);
 });
 
+test("no two names of one declaration become one: parameters and locals of a function, members of a struct", () => {
+  const fragments = readFragments();
+  const short = shortenWgsl(fragments);
+  const namesOf = (code: string): string[] =>
+    code.replace(/\b\d[\w.]*|\.[A-Za-z_]\w*/g, "").match(/\b[A-Za-z_]\w*/g) ?? [];
+  for (const [name, text] of Object.entries(fragments)) {
+    const written = text
+      .replace(/\/\/.*/g, "")
+      .split(/^(?=(?:@|fn|struct|alias|const|var)\b)/m)
+      .filter((code) => code.trim());
+    const lines = short[name]!.trimEnd().split("\n");
+    expect(lines.length, name).toBe(written.length);
+    written.forEach((code, i) => {
+      const before = namesOf(code);
+      const after = namesOf(lines[i]!);
+      expect(after.length, code).toBe(before.length);
+      const pairs = new Set(before.map((each, at) => `${each} ${after[at]}`));
+      expect(pairs.size, code).toBe(new Set(before).size);
+      expect(pairs.size, code).toBe(new Set(after).size);
+    });
+  }
+});
+
 test("numbers stay the f32 that they are", () => {
   expect(one("const A = 1.0;\nconst B = 0.5 - 24.0;\nconst C = 0.25 * 1.5e-07;\n")).toMatch(
     /^const \w=1\.;\nconst \w=\.5-24\.;\nconst \w=\.25\*1\.5e-7;\n$/,
