@@ -1,10 +1,12 @@
-// bfloat16 by integers alone: nearest even, +-Inf on overflow, NaN stays NaN.
-fn widen(half: ValueBits) -> Value { return bitcast<Value>(half << ValueBits(16u)); }
+// bfloat16 in pairs, by integers alone: nearest even, +-Inf on overflow, NaN stays NaN. Multiplications stand for
+// shifts to the left, and one shift to the right serves two numbers: software adapters shift a number at a time.
+fn widen(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word * 0x10000u, word & 0xffff0000u)); }
 
-fn narrow(value: Value) -> ValueBits {
-  let bits = bitcast<ValueBits>(value);
-  let odd = (bits >> ValueBits(16u)) & ValueBits(1u);
-  let rounded = (bits + ValueBits(0x7fffu) + odd) >> ValueBits(16u);
-  let nan = (bits >> ValueBits(16u)) | ValueBits(0x40u);
-  return select(rounded, nan, (bits & ValueBits(0x7fffffffu)) > ValueBits(0x7f800000u));
+fn narrow(pair: vec2f) -> u32 {
+  let bits = bitcast<vec2u>(pair);
+  let odd = min(bits & vec2u(0x10000u), vec2u(1u));
+  let rounded = bits + vec2u(0x7fffu) + odd;
+  let nan = (bits & vec2u(0x7fffffffu)) > vec2u(0x7f800000u);
+  let half = select(rounded, bits | vec2u(0x400000u), nan) & vec2u(0xffff0000u);
+  return (half.x >> 16u) | half.y;
 }

@@ -1,28 +1,27 @@
-// IEEE binary16 by integers alone: nearest even, subnormals kept, +-Inf on overflow, NaN stays NaN.
-fn widen(half: ValueBits) -> Value {
-  let sign = (half & ValueBits(0x8000u)) << ValueBits(16u);
-  let magnitude = half & ValueBits(0x7fffu);
-  let normal = (magnitude << ValueBits(13u)) + ValueBits(0x38000000u);
-  let special = (magnitude << ValueBits(13u)) | ValueBits(0x7f800000u);
-  // a subnormal is a whole number of 2^-24
-  let subnormal = bitcast<ValueBits>(Value(magnitude) * 5.9604644775390625e-8);
-  let finite = select(normal, subnormal, magnitude < ValueBits(0x0400u));
-  return bitcast<Value>(sign | select(finite, special, magnitude >= ValueBits(0x7c00u)));
+// IEEE binary16 in pairs, by 32-bit arithmetic alone: nearest even, subnormals kept, +-Inf on overflow, NaN stays NaN.
+// Multiplications stand for shifts to the left, and one shift to the right serves two numbers: software adapters
+// shift a number at a time.
+fn widen(word: u32) -> vec2f {
+  let half = vec2u(word, word >> 16u);
+  let magnitude = (half & vec2u(0x7fffu)) * vec2u(0x2000u);
+  // A subnormal's bits are the fraction of a number from 2^-14 on.
+  let subnormal = bitcast<vec2u>(bitcast<vec2f>(magnitude + vec2u(0x38800000u)) - 6.103515625e-5);
+  let finite = select(magnitude + vec2u(0x38000000u), subnormal, magnitude < vec2u(0x00800000u));
+  let all = select(finite, magnitude | vec2u(0x7f800000u), magnitude >= vec2u(0x0f800000u));
+  return bitcast<vec2f>(((half & vec2u(0x8000u)) * vec2u(0x10000u)) | all);
 }
 
-fn narrow(value: Value) -> ValueBits {
-  let bits = bitcast<ValueBits>(value);
-  let sign = (bits >> ValueBits(16u)) & ValueBits(0x8000u);
-  let magnitude = bits & ValueBits(0x7fffffffu);
-  let odd = (magnitude >> ValueBits(13u)) & ValueBits(1u);
-  let normal = (magnitude - ValueBits(0x38000000u) + ValueBits(0xfffu) + odd) >> ValueBits(13u);
-
-  let shift = clamp(ValueBits(126u) - min(magnitude >> ValueBits(23u), ValueBits(126u)), ValueBits(1u), ValueBits(25u));
-  let mantissa = (magnitude & ValueBits(0x7fffffu)) | ValueBits(0x800000u);
-  let oddBelow = (mantissa >> shift) & ValueBits(1u);
-  let subnormal = (mantissa + (ValueBits(1u) << (shift - ValueBits(1u))) - ValueBits(1u) + oddBelow) >> shift;
-
-  let finite = select(normal, subnormal, magnitude < ValueBits(0x38800000u));
-  let overflown = select(finite, ValueBits(0x7c00u), magnitude >= ValueBits(0x477ff000u));
-  return sign | select(overflown, ValueBits(0x7e00u), magnitude > ValueBits(0x7f800000u));
+fn narrow(pair: vec2f) -> u32 {
+  let bits = bitcast<vec2u>(pair);
+  let magnitude = bits & vec2u(0x7fffffffu);
+  // Each stands 13 bits up, over what rounding left.
+  let odd = min(magnitude & vec2u(0x2000u), vec2u(1u));
+  let normal = magnitude - vec2u(0x38000000u) + vec2u(0xfffu) + odd;
+  // 0.5 has the last bit of a subnormal: the addition rounds to it.
+  let subnormal = bitcast<vec2u>(abs(pair) + 0.5) * vec2u(0x2000u);
+  let finite = select(normal, subnormal, magnitude < vec2u(0x38800000u));
+  let overflown = select(finite, vec2u(0x0f800000u), magnitude >= vec2u(0x477ff000u));
+  let all = select(overflown, vec2u(0x0fc00000u), magnitude > vec2u(0x7f800000u));
+  let half = (bits & vec2u(0x80000000u)) | ((all * vec2u(8u)) & vec2u(0x7fff0000u));
+  return (half.x >> 16u) | half.y;
 }

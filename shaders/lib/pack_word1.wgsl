@@ -1,7 +1,4 @@
 // Two 16-bit numbers in a word.
 alias Storage = u32;
-fn unpack(word: Storage) -> Value { return widen(vec2u(word & 0xffffu, word >> 16u)); }
-fn pack(value: Value) -> Storage {
-  let half = narrow(value);
-  return half.x | (half.y << 16u);
-}
+fn unpack(word: Storage) -> Value { return widen(word); }
+fn pack(value: Value) -> Storage { return narrow(value); }
