@@ -27,11 +27,12 @@ export interface Composed {
  * Joins WGSL fragments into one module. Declarations may stand in any order, so this is all the linker
  * there is; a variant is another fragment that defines the same names.
  *
+ * @param names of fragments; one named twice stands there once.
  * @param more fragments besides the common ones.
  */
 export function compose(head: string, names: readonly string[], more: Fragments = {}): Composed {
   const parts: (readonly [name: string, text: string])[] = [["head", head]];
-  for (const name of names) {
+  for (const name of new Set(names)) {
     const text = common[name] ?? more[name];
     if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
     parts.push([`${name}.wgsl`, text]);

@@ -1,5 +1,5 @@
 import type { Dtype, Extent } from "./descriptor.js";
-import type { ValueKind } from "./kernels.js";
+import { channelsPerValue, elementsPerValue, type ValueKind } from "./kernels.js";
 
 /**
  * What suits an adapter. Two sets are kept, each value with its reason; a descriptor's `tuning`
@@ -89,25 +89,37 @@ export interface Dispatch {
   readonly grid: readonly [number, number, number];
 }
 
-/** Channels that one Value spans. */
-export function channelsPerValue(value: ValueKind): number {
-  return value === "channels4" ? 4 : value === "channels2" ? 2 : 1;
+/**
+ * Whether Values may be cut out of the rows of four channels as they lie: a lane alone takes all rows of a chunk.
+ * It does not cut a row, and has much to do once a row: there must be rows enough, four to a lane where they need
+ * not share words otherwise.
+ */
+function mayMix({ channels }: Extent, row: number, rows: number, dtype: Dtype, tuning: Tuning) {
+  return (
+    tuning.maxTeam === 1 &&
+    channels % 4 === 0 &&
+    row > 4 &&
+    (rows * channels) / 4 >= 4 * tuning.workgroupSize &&
+    (rows >= 4 || dtype !== "f32")
+  );
 }
 
 /**
  * The widest Value that neither a row's end nor the last channel cuts through: of neighbours where their number
- * allows, else of four rows.
+ * allows, else out of four rows.
  */
-function valueOf(neighbours: number, rows: number, columns: boolean, dtype: Dtype): ValueKind {
+function valueOf(
+  neighbours: number,
+  rows: number,
+  columns: boolean,
+  dtype: Dtype,
+  mixed: boolean,
+): ValueKind {
   if (neighbours % 4 === 0) return columns ? "channels4" : "row4";
+  if (mixed && !columns) return "quad";
   if (dtype === "f32") return rows % 4 === 0 ? "rows4" : "scalar";
   if (neighbours % 2 === 0) return columns ? "channels2" : "row2";
   return "half";
-}
-
-/** Elements that one Value spans. */
-export function elementsPerValue(value: ValueKind): number {
-  return value.endsWith("4") ? 4 : value.endsWith("2") ? 2 : 1;
 }
 
 /** Smallest power of two >= n. */
@@ -127,12 +139,22 @@ export function gridOf(
   return [width, height, Math.ceil(rows / Math.max(1, height))];
 }
 
+/** What else decides how an operation maps to the device. */
+export interface DispatchOptions {
+  /** No dispatch alone. */
+  forbidWhole?: boolean;
+  /** Values that a lane would hold per element it reads: x; or dz and xHat. */
+  kinds?: 1 | 2;
+  /** Keeps a part of a tensor to the Values of the whole. */
+  value?: ValueKind;
+  /** Whether a Value may have numbers of several channels of a row. */
+  mixed?: boolean;
+}
+
 /**
  * Chooses path and grid. Pure: the same for the same arguments, on any machine.
  *
- * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not; `kinds`
- * is how many Values a lane would hold per element it reads (x; or dz and xHat); `value` keeps a part of a
- * tensor to the Values of the whole.
+ * `purpose` is `reduce` where chunks have to be merged afterwards, and `map` where they do not.
  */
 export function chooseDispatch(
   extent: Extent,
@@ -140,15 +162,22 @@ export function chooseDispatch(
   purpose: "reduce" | "map",
   tuning: Tuning,
   limits: DispatchLimits,
-  options: { forbidWhole?: boolean; kinds?: 1 | 2; value?: ValueKind } = {},
+  options: DispatchOptions = {},
 ): Dispatch {
-  const { forbidWhole = false, kinds = 1 } = options;
+  const { forbidWhole = false, kinds = 1, mixed = true } = options;
   const single = extent.channels === 1;
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
   const outer = single ? 1 : extent.outer;
   const value =
-    options.value ?? valueOf(columns ? extent.channels : innerElements, outer, columns, dtype);
+    options.value ??
+    valueOf(
+      columns ? extent.channels : innerElements,
+      outer,
+      columns,
+      dtype,
+      mixed && mayMix(extent, innerElements, outer, dtype, tuning),
+    );
   const groups = extent.channels / channelsPerValue(value);
   const inner =
     value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
@@ -171,15 +200,15 @@ export function chooseDispatch(
   const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
   const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
   const held = powerOfTwo(Math.ceil(perGroup / team));
-  const mayBeHeld = held <= (kinds === 1 ? tuning.maxHeld : tuning.maxHeld / 2);
+  const mayBeHeld = value !== "quad" && held <= (kinds === 1 ? tuning.maxHeld : tuning.maxHeld / 2);
   const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;
   // Where channels share a word, a team needs the statistics of the next channel too.
   const mayBeWhole = purpose === "reduce" && !forbidWhole && value !== "half";
   const parts = Math.max(1, Math.min(wanted, useful, allowed));
   const whole = mayBeWhole && (small || parts === 1);
   const cut = whole ? 1 : parts;
-  // A chunk is a whole number of the team's blocks of four.
-  const quantum = cut === 1 ? 1 : team * 4;
+  // A chunk is a whole number of the team's blocks of four, or of rows that channels share.
+  const quantum = cut === 1 ? 1 : value === "quad" ? inner : team * 4;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {

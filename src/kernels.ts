@@ -2,7 +2,18 @@ import { compose, type Composed, type Fragments } from "./compose.js";
 import type { ActivationName, Dtype } from "./descriptor.js";
 
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
-export type ValueKind = "scalar" | "row2" | "row4" | "rows4" | "channels2" | "channels4" | "half";
+export type ValueKind =
+  "scalar" | "row2" | "row4" | "rows4" | "channels2" | "channels4" | "quad" | "half";
+
+/** Channels that one Value spans. */
+export function channelsPerValue(value: ValueKind): number {
+  return value === "channels4" || value === "quad" ? 4 : value === "channels2" ? 2 : 1;
+}
+
+/** Elements that one Value spans. */
+export function elementsPerValue(value: ValueKind): number {
+  return value === "quad" || value.endsWith("4") ? 4 : value.endsWith("2") ? 2 : 1;
+}
 
 /** Everything that makes one compiled variant differ from another. Shapes do not. */
 export interface Variant {
@@ -141,9 +152,24 @@ export function normalizingOf(v: Variant): string[] {
   return ["lib/normalize", affine, ...shapingOf(v)];
 }
 
-/** How a chunk is walked over where nothing is summed up. */
-export function mapOf(v: Variant): string {
-  return v.team === 1 ? "lib/map_lane" : "lib/map_team";
+/** Whether a Value's numbers are of channels that change along a row. */
+function mixes({ value }: Variant): boolean {
+  return value === "quad";
+}
+
+/** How a lane or a team walks over a chunk: what ends the name of a fragment. */
+export function walkOf(v: Variant): "quad" | "lane" | "team" {
+  return mixes(v) ? "quad" : v.team === 1 ? "lane" : "team";
+}
+
+/** A fragment that picks, for the channels at hand, from what is known of all of a group's. */
+export function pickingOf(v: Variant, name: string): string[] {
+  return only(mixes(v), `${name}_picked`);
+}
+
+/** How a chunk is walked over where nothing is summed up, and what is done to each Value: `NAME_value` or its like. */
+export function mapOf(v: Variant, name: string): string[] {
+  return [`lib/map_${walkOf(v)}`, `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
 }
 
 /** Ends the name of a fragment that reads and writes either a Value or, where channels share words, a pair. */

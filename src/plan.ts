@@ -23,17 +23,22 @@ import {
 } from "./descriptor.js";
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
 import {
-  channelsPerValue,
   chooseDispatch,
-  elementsPerValue,
   type Dispatch,
   type DispatchLimits,
+  type DispatchOptions,
   type Tuning,
 } from "./dispatch.js";
 import { BufferError, complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
-import { labelOf, type BindingName, type Variant } from "./kernels.js";
+import {
+  channelsPerValue,
+  elementsPerValue,
+  labelOf,
+  type BindingName,
+  type Variant,
+} from "./kernels.js";
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
 export type Target = GPUCommandEncoder | GPUComputePassEncoder;
@@ -98,7 +103,7 @@ export function mapOnto(
   purpose: "reduce" | "map",
   tuning: Tuning,
   lowered: Limits = {},
-  options: { forbidWhole?: boolean; kinds?: 1 | 2 } = {},
+  options: DispatchOptions = {},
 ): Mapping {
   const { dtype } = resolved;
   const { channels, count, size } = resolved.extent;
@@ -114,9 +119,12 @@ export function mapOnto(
       complain("limits: maxBindingBytes", "at least 512", String(maxBytes), "raise it"),
     );
   }
-  const first = chooseDispatch(extent, dtype, purpose, tuning, limits, options);
-  // A region holds no whole number of four rows in general.
+  // A region holds no whole number of four rows, nor of four channels, in general.
   const fits = size * elementBytes(dtype) <= maxBytes;
+  const first = chooseDispatch(extent, dtype, purpose, tuning, limits, {
+    ...options,
+    mixed: options.mixed !== false && fits,
+  });
   const value = first.value === "rows4" && !fits ? "scalar" : first.value;
   const regions = regionsOf(extent, elementBytes(dtype), elementsPerValue(value), maxBytes);
   const several = regions.length > 1 ? { forbidWhole: true } : {};

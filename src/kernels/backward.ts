@@ -3,10 +3,12 @@ import {
   baseOf,
   mapOf,
   only,
+  pickingOf,
   read,
   residualOf,
   shapingOf,
   storedOf,
+  walkOf,
   write,
   type KernelSource,
   type KernelSpec,
@@ -36,7 +38,12 @@ export function mergingSums(v: Variant): string[] {
 
 /** How the sums of a chunk are gathered. */
 export function gatheringSums(v: Variant): string[] {
-  return own("long_sum", v.team === 1 ? "sums_lane" : "sums_team");
+  return [...own("long_sum", `sums_${walkOf(v)}`), ...pickingOf(v, "backward/lib/saved")];
+}
+
+/** How dx of a chunk is written. */
+export function mapInputGradient(v: Variant): string[] {
+  return [...mapOf(v, "backward/lib/input_gradient"), ...pickingOf(v, "backward/lib/saved")];
 }
 
 /** Where dGamma and dBeta go, if anywhere. */
@@ -64,7 +71,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
   const base = [...baseOf(v), `backward/${kernel}`];
   const sums = mergingSums(v);
   const parameters = [...own("parameter_gradients"), ...storingGradients(v)];
-  const inputGradientChunk = [mapOf(v), ...own(`input_gradient_${storedOf(v)}`)];
+  const inputGradientChunk = mapInputGradient(v);
   const dy = only(!v.inPlace, read("dy"));
   const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
   const dResidual = only(v.dResidual, write("dResidual"));
@@ -131,7 +138,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
       };
     case "scale":
       return {
-        fragments: [...base, mapOf(v), ...own(`scale_${storedOf(v)}`)],
+        fragments: [...base, ...mapOf(v, "backward/lib/scale")],
         bindings: [...dy, read("saved"), write("dx")],
       };
   }

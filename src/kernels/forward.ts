@@ -2,12 +2,13 @@ import { fragmentsOf } from "../compose.js";
 import {
   affineOf,
   baseOf,
+  channelsPerValue,
   mapOf,
   normalizingOf,
   only,
   read,
   residualOf,
-  storedOf,
+  walkOf,
   write,
   type KernelSource,
   type KernelSpec,
@@ -36,12 +37,12 @@ export function mergingStatistics(v: Variant): string[] {
 
 /** How the statistics of a chunk are gathered. */
 export function gatheringStatistics(v: Variant): string {
-  return `forward/lib/statistics_${v.team === 1 ? "lane" : "team"}`;
+  return `forward/lib/statistics_${walkOf(v)}`;
 }
 
 /** How the batch counter in `state` is bound. */
 export function counterOf(v: Variant): string {
-  return `forward/lib/counter_${v.value.startsWith("channels") ? "vector" : "word"}`;
+  return `forward/lib/counter_${channelsPerValue(v.value) > 1 ? "vector" : "word"}`;
 }
 
 function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
@@ -55,7 +56,7 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
     };
   }
   const learning = [...running, ...normalizingOf(v), "lib/saved", "forward/lib/finish"];
-  const normalizeChunk = [mapOf(v), `lib/normalize_${storedOf(v)}`];
+  const normalizeChunk = mapOf(v, "lib/normalize");
   const walks = {
     normalize: normalizeChunk,
     whole: [gatheringStatistics(v), ...normalizeChunk],

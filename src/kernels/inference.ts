@@ -7,7 +7,6 @@ import {
   only,
   read,
   residualOf,
-  storedOf,
   write,
   type KernelSource,
 } from "../kernels.js";
@@ -29,8 +28,7 @@ export const INFERENCE: KernelSource = {
       ...baseOf(v),
       "inference",
       ...normalizingOf(v),
-      mapOf(v),
-      `lib/normalize_${storedOf(v)}`,
+      ...mapOf(v, "lib/normalize"),
       v.save ? "lib/saved" : "lib/saved_none",
     ],
     bindings: [

@@ -1,6 +1,7 @@
 import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
+  channelsPerValue,
   mapOf,
   only,
   read as readAs,
@@ -16,6 +17,7 @@ import {
 import {
   backwardFragments,
   backwardKernel,
+  mapInputGradient,
   mergingSums,
   storingGradients,
 } from "../kernels/backward.js";
@@ -119,7 +121,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
   const { scale = false, center = false, mask = false, renorm = null } = choice;
   const team = v.team === 1 ? "lane" : "shared";
   const stored = storedOf(v);
-  const vector = v.value.startsWith("channels");
+  const vector = channelsPerValue(v.value) > 1;
   const base = [...baseOf(v), `statistics/${choice.kernel}`];
   const counter = counterOf(v);
   const parts = own(
@@ -175,8 +177,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           "lib/normalize",
-          mapOf(v),
-          `lib/normalize_${stored}`,
+          ...mapOf(v, "lib/normalize"),
           ...own("gamma_one", "beta_zero"),
           ...shapingOf(v),
         ],
@@ -213,7 +214,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...sums,
           ...(mask
             ? own("map_masked", masked.at, "means_masked", `input_gradient_masked_${stored}`)
-            : [mapOf(v), `backward/lib/input_gradient_${stored}`, ...own("means")]),
+            : [...mapInputGradient(v), ...own("means")]),
           "backward/lib/saved_read",
           "backward/lib/gradient",
           ...shapingOf(v),

@@ -1,16 +1,9 @@
 import type { PlanDescriptor } from "../bindings.js";
 import type { Dtype, Extent } from "../descriptor.js";
 import { stateOf } from "../device.js";
-import {
-  channelsPerValue,
-  chooseDispatch,
-  elementsPerValue,
-  gridOf,
-  type Dispatch,
-  type Tuning,
-} from "../dispatch.js";
+import { chooseDispatch, gridOf, type Dispatch, type Tuning } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
-import type { Variant } from "../kernels.js";
+import { channelsPerValue, elementsPerValue, type Variant } from "../kernels.js";
 import {
   mapOnto,
   PLAIN,
@@ -79,7 +72,12 @@ export class Draft {
     this.ghosts = ghostsOf(shape, virtualBatchSize);
     this.#mask = descriptor.mask ?? false;
     const { tuning } = this;
-    const whole = mapOnto(device, this.resolved, purpose, tuning, descriptor.limits, options);
+    // A mask has one number for all channels of a position, and ghosts cut a tensor in places of their own.
+    const mixed = !this.#mask && this.ghosts === 1;
+    const whole = mapOnto(device, this.resolved, purpose, tuning, descriptor.limits, {
+      ...options,
+      mixed,
+    });
     this.mapping =
       this.ghosts === 1
         ? whole
@@ -221,7 +219,7 @@ function ghostValue(
   tuning: Tuning,
   { limits }: Mapping,
 ): Dispatch["value"] {
-  const { value } = chooseDispatch(ghost, dtype, purpose, tuning, limits);
+  const { value } = chooseDispatch(ghost, dtype, purpose, tuning, limits, { mixed: false });
   const last = whole.count % ghost.count;
   if (value === "rows4" && (last / ghost.inner) % 4 !== 0) return "scalar";
   if (ghost.channels > 1 || last % elementsPerValue(value) === 0) return value;

@@ -41,13 +41,7 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
   switch (kernel) {
     case "inference":
       return {
-        fragments: [
-          ...base,
-          "tfjs/inference",
-          ...normalizingOf(v),
-          mapOf(v),
-          "lib/normalize_value",
-        ],
+        fragments: [...base, "tfjs/inference", ...normalizingOf(v), ...mapOf(v, "lib/normalize")],
         bindings: [
           read("x"),
           ...readChannels("mean", "variance"),

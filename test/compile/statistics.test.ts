@@ -12,9 +12,9 @@ beforeAll(async () => {
 });
 
 const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
-  f32: ["scalar", "row4", "rows4", "channels4"],
-  f16: ["row2", "row4", "channels2", "channels4", "half"],
-  bf16: ["row2", "row4", "channels2", "channels4", "half"],
+  f32: ["scalar", "row4", "rows4", "channels4", "quad"],
+  f16: ["row2", "row4", "channels2", "channels4", "quad", "half"],
+  bf16: ["row2", "row4", "channels2", "channels4", "quad", "half"],
 };
 const FLAGS = [false, true];
 
@@ -64,10 +64,13 @@ const CHOICES: Readonly<
 function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant> {
   const [choices, fields] = CHOICES[kernel];
   for (const value of VALUES[dtype])
-    for (const team of [1, 64])
+    for (const team of value === "quad" ? [1] : [1, 64])
       for (const fence of FLAGS)
         for (const shared of FLAGS)
-          for (const choice of choices.filter(({ ghosts }) => !(ghosts && value === "half")))
+          for (const choice of choices.filter(
+            ({ ghosts, mask }) =>
+              !(ghosts && value === "half") && !((ghosts || mask) && value === "quad"),
+          ))
             for (const each of fields) {
               // As in the core's: what shares and what fences changes no other choice.
               if (each !== fields[0] && (shared || !fence)) continue;

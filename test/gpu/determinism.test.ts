@@ -23,6 +23,7 @@ const CASES: readonly Case[] = [
   { shape: [6, 4, 16, 8], options: { momentum: null } },
   { shape: [190, 12], options: { affine: false } },
   { shape: [9, 7, 5, 6], options: { layout: "channels-last", trackRunningStats: false } },
+  { shape: [8, 12, 5, 5], options: { activation: "gelu" }, dtype: "bf16", residual: true },
   { shape: [7, 5, 9, 3], options: { activation: "silu" }, dtype: "f16", residual: true },
   { shape: [5, 6, 4, 8], options: { activation: "leaky-relu" }, dtype: "bf16" },
 ];

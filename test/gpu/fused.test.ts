@@ -37,6 +37,7 @@ const SHAPES: readonly (readonly number[])[] = [
   [12, 16],
   [5, 6],
   [2, 8, 3, 3],
+  [8, 8, 3, 5],
 ];
 const WITHIN = { y: 1, dx: 1, dGamma: 1, dBeta: 1, dResidual: 1 };
 

@@ -23,6 +23,7 @@ const SHAPES: readonly (readonly [string, readonly number[]])[] = [
   ["rows of four", [4, 4, 4096]],
   ["rows of two", [2, 2, 2, 16386 / 2]],
   ["odd rows, words shared by channels", [3, 5, 4371]],
+  ["odd rows of four channels", [16, 4, 1025]],
   ["channels of four", [2048, 32]],
   ["channels of two", [10924, 6]],
   ["odd channels, words shared by all", [13109, 5]],

@@ -35,6 +35,7 @@ const SHAPES = [
   [3, 5, 2, 3],
   [9, 7],
   [4, 8, 4, 4],
+  [8, 8, 5, 3],
 ] as const;
 const DTYPES = ["f32", "f16", "bf16"] as const;
 

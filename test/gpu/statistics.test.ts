@@ -78,6 +78,7 @@ const SHAPES: readonly (readonly [readonly number[], Layout])[] = [
   [[24, 8], "channels-last"],
   [[9, 5, 6, 5], "channels-last"],
   [[9, 1, 11, 3], "channels-first"],
+  [[12, 16, 3, 3], "channels-first"],
 ];
 
 const splitOf = (count: number): number[] => [1, 0, count - 4, 3];

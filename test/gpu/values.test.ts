@@ -8,8 +8,10 @@ import {
   BatchNorm2d,
   BatchNorm3d,
   chooseDispatch,
+  SOFTWARE_TUNING,
   tensor,
   type BatchNormOptions,
+  type Tuning,
   type Wants,
 } from "../../src/index.js";
 import { extentOf } from "../../src/descriptor.js";
@@ -18,6 +20,7 @@ import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import {
   comparisons,
+  rounded,
   Run,
   runOnce,
   runningTolerance,
@@ -52,6 +55,8 @@ const SHAPES: readonly (readonly [readonly number[], BatchNormOptions["layout"]]
   [[4, 3, 8, 8], "channels-first"],
   [[7, 2, 9, 11], "channels-first"],
   [[8, 2, 5, 7], "channels-first"], // odd rows, of which four make a Value
+  [[8, 8, 5, 5], "channels-first"], // odd rows of four channels, which a lane alone takes together
+  [[5, 16, 3, 6], "channels-first"],
   [[3, 1, 5, 5], "channels-first"],
   [[6, 3, 1, 1], "channels-first"],
   [[3, 7, 9, 4], "channels-last"],
@@ -142,6 +147,7 @@ test("the cases take every path, with teams and without", () => {
     expect(seen).toContain(`split ${value} team chunks`);
     expect(seen).toContain(`whole ${value} lane`);
   }
+  expect(seen).toContain("whole quad lane");
 });
 
 describe.each(TUNING_NAMES)("tuning %s", (name) => {
@@ -220,6 +226,37 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
       expect(state!.numBatchesTracked).toBe(3);
       expect(state!.mean).toBeAllclose(expected.mean, { atol: atol.mean });
       expect(state!.variance).toBeAllclose(expected.variance, { atol: atol.variance });
+    }
+  });
+});
+
+describe("odd rows of four channels, by lanes alone in chunks of rows", () => {
+  const tuning: Tuning = {
+    ...SOFTWARE_TUNING,
+    minPerLane: 1,
+    wholePerLane: 0,
+    targetInvocations: 256,
+    fence: true,
+  };
+  test.each(["f32", "f16", "bf16"] as const)("%s", async (dtype) => {
+    // Rows that are 1, 2 and 3 more than a number of Values, and chunks of which the last is shorter.
+    for (const [index, shape] of [
+      [9, 16, 5, 5],
+      [11, 8, 2, 3],
+      [7, 12, 7],
+    ].entries()) {
+      const extent = extentOf("test", shape, "channels-first");
+      const { value, chunks } = chooseDispatch(extent, dtype, "reduce", tuning, {
+        maxComputeWorkgroupsPerDimension: 65535,
+      });
+      expect(value).toBe("quad");
+      expect(chunks).toBeGreaterThan(1);
+      for (const mode of ["training", "evaluation"] as const) {
+        const call: Call = { shape, dtype, options: { activation: "silu" }, tuning, mode };
+        const inputs = inputsFor(call, 17 * index);
+        const x = rounded(inputs.x as Float32Array, dtype);
+        await expectCall(call, { ...inputs, x, dy: rounded(inputs.dy, dtype) });
+      }
     }
   });
 });

@@ -19,7 +19,7 @@ const shortened = shortenWgsl(readFragments());
 /** A variant's code as it is, and as the built package has it. */
 function codesOf(variant: Variant): [string, string] {
   const { code } = sourceOf(variant);
-  const names = variant.kernel.specOf(variant).fragments;
+  const names = [...new Set(variant.kernel.specOf(variant).fragments)];
   const written = { ...common, ...variant.kernel.fragments() };
   const head = code.slice(0, -names.map((name) => written[name]!).join("").length);
   return [code, head + names.map((name) => shortened[name]!).join("")];

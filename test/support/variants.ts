@@ -18,9 +18,9 @@ export const ACTIVATIONS: readonly ActivationName[] = [
 ];
 
 const VALUES: Readonly<Record<Dtype, readonly ValueKind[]>> = {
-  f32: ["scalar", "row4", "rows4", "channels4"],
-  f16: ["row2", "row4", "channels2", "channels4", "half"],
-  bf16: ["row2", "row4", "channels2", "channels4", "half"],
+  f32: ["scalar", "row4", "rows4", "channels4", "quad"],
+  f16: ["row2", "row4", "channels2", "channels4", "quad", "half"],
+  bf16: ["row2", "row4", "channels2", "channels4", "quad", "half"],
 };
 
 /** The kernels, with which of a variant's choices each looks at; the others would only repeat the same code. */
@@ -80,6 +80,7 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                   )
                                     continue;
                                   if (value === "half" && /whole|held/.test(name)) continue;
+                                  if (value === "quad" && (team > 1 || /held/.test(name))) continue;
                                   // Without gamma there is no floor; sums alone write nothing over dy.
                                   if (floored && looks.includes("affine") && !affine) continue;
                                   if (inPlace && looks.includes("evaluation") && !evaluation)

@@ -2,7 +2,6 @@
 import { describe, expect, test } from "vitest";
 import { type Dtype, type Extent, extentOf, type Layout } from "../../src/descriptor.js";
 import {
-  channelsPerValue,
   chooseDispatch,
   type Dispatch,
   type DispatchLimits,
@@ -11,6 +10,7 @@ import {
   SOFTWARE_TUNING,
   type Tuning,
 } from "../../src/dispatch.js";
+import { channelsPerValue, elementsPerValue } from "../../src/kernels.js";
 import { dispatchTable } from "../../scripts/support/dispatch-table.js";
 import { createRandom } from "../support/random.js";
 import readme from "../../shaders/README.md?raw";
@@ -64,10 +64,6 @@ const ODD_TUNINGS: Readonly<Record<string, Tuning>> = {
   "held by few": { ...GPU_TUNING, workgroupSize: 4, maxTeam: 2, maxHeld: 64 },
 };
 
-function elementsPerValue({ value }: Dispatch): number {
-  return value.endsWith("4") ? 4 : value.endsWith("2") ? 2 : 1;
-}
-
 function gridSize(grid: readonly number[]): number {
   return grid.reduce((a, b) => a * b, 1);
 }
@@ -94,7 +90,7 @@ function fault(
   const d = choose(extent, dtype, tuning, given, limits);
   const slots = d.workgroupSize / d.team;
   const most = limits.maxComputeWorkgroupsPerDimension;
-  const perValue = elementsPerValue(d);
+  const perValue = elementsPerValue(d.value);
   const power = (n: number): boolean => n >= 1 && Number.isInteger(Math.log2(n));
   const faults: [string, boolean][] = [
     [
@@ -115,6 +111,8 @@ function fault(
     ["the grid holds every chunk", gridSize(d.grid) * slots >= d.groups * d.chunks],
     ["16 bits are not stored by one invocation per half", dtype === "f32" || d.value !== "scalar"],
     ["a dispatch alone has one chunk", d.path === "split" || d.chunks === 1],
+    ["channels share Values only where a lane is alone", d.value !== "quad" || d.team === 1],
+    ["chunks of shared Values are rows", d.value !== "quad" || d.chunk % d.inner === 0],
     ["words shared by channels are never whole", d.value !== "half" || d.path === "split"],
     ["held is held", (d.path === "held") === d.held > 0],
     [
@@ -272,6 +270,10 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
           const first = begin + lane;
           let inner = first % d.inner;
           let index = (Math.floor(first / d.inner) * p.rowGroups + group) * d.inner + inner;
+          if (d.value === "quad") {
+            walkStretches(d, index, (end - first) / d.inner, (each) => visit(each, group, lane));
+            continue;
+          }
           for (let at = first; d.team === 1 && at < end;) {
             const left = end - at;
             const steps = Math.min(left, p.stepInner === 0 ? left : d.inner - inner);
@@ -292,6 +294,32 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
         }
 }
 
+/** As `lib/value_quad.wgsl` walks: the numbers of a stretch are of the same channels at each of its Values. */
+function walkStretches(
+  d: Dispatch,
+  index: number,
+  rows: number,
+  visit: (index: number) => void,
+): void {
+  const channelsAt = (p: number): string =>
+    [0, 1, 2, 3].map((i) => Math.floor((4 * p + i) / d.inner)).join();
+  for (let begin = 0; begin < d.inner;) {
+    const own = 1 + [1, 2, 3].filter((each) => 4 * begin >= each * d.inner).length;
+    const end = Math.max(begin + 1, Math.floor((own * d.inner) / 4));
+    const skip = d.groups * d.inner + begin + 1 - end;
+
+    let at = index + begin;
+    for (let inner = begin, left = rows * (end - begin); left > 0; left--) {
+      expect(channelsAt(inner)).toBe(channelsAt(begin));
+      visit(at);
+      const wraps = inner + 1 === end;
+      at += wraps ? skip : 1;
+      inner = wraps ? begin : inner + 1;
+    }
+    begin = end;
+  }
+}
+
 function coverage(
   each: Extent,
   dtype: Dtype,
@@ -300,7 +328,7 @@ function coverage(
   limits = LIMITS,
 ): string | null {
   const d = choose(each, dtype, tuning, given, limits);
-  const perValue = elementsPerValue(d);
+  const perValue = elementsPerValue(d.value);
   const { valueStride } = paramsOf(d);
   const seen = new Uint8Array(each.size);
   const perLane = new Map<number, number>();
@@ -313,7 +341,12 @@ function coverage(
       else seen[element] = Math.min(255, seen[element]! + 1);
       const channel =
         Math.floor(element / (each.channels === 1 ? each.count : each.inner)) % each.channels;
-      const offset = d.value.startsWith("channels") ? i : 0;
+      const within = (index % d.inner) * 4 + i;
+      const offset = d.value.startsWith("channels")
+        ? i
+        : d.value === "quad"
+          ? Math.floor(within / d.inner)
+          : 0;
       if (channel !== group * channelsPerValue(d.value) + offset) foreign += 1;
     }
     if (d.held > 0) {

@@ -1,37 +1,19 @@
-// Sums of dz and dz * xHat over a lane's chunk, run after run; `visit` sees every dz.
+// Sums over a lane's chunk, run after run.
 fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
-  var dz = LaneSum();
-  var dzXHat = LaneSum();
+  var sums = LaneSums();
   var run = cursorAt(task);
   var at = task.first;
   while (at < task.end) {
     let steps = runOf(run, task.end - at);
     var i = 0u;
     for (; i + 3u < steps; i += 4u) {
-      let atA = along(run, i);
-      let atB = along(atA, 1u);
-      let atC = along(atB, 1u);
-      let atD = along(atC, 1u);
-      let a = gradientAt(atA.index, known);
-      let b = gradientAt(atB.index, known);
-      let c = gradientAt(atC.index, known);
-      let d = gradientAt(atD.index, known);
-      visit(atA, a, known, following);
-      visit(atB, b, known, following);
-      visit(atC, c, known, following);
-      visit(atD, d, known, following);
-      dz = added(dz, (a.dz + b.dz) + (c.dz + d.dz));
-      dzXHat = added(dzXHat, (a.dz * a.xHat + b.dz * b.xHat) + (c.dz * c.xHat + d.dz * d.xHat));
+      sums = addedFour(sums, along(run, i), along(run, i + 1u), along(run, i + 2u), along(run, i + 3u), known, following);
     }
     for (; i < steps; i++) {
-      let cursor = along(run, i);
-      let each = gradientAt(cursor.index, known);
-      visit(cursor, each, known, following);
-      dz = added(dz, each.dz);
-      dzXHat = added(dzXHat, each.dz * each.xHat);
+      sums = addedOne(sums, along(run, i), known, following);
     }
     run = nextRun(run, steps);
     at += steps;
   }
-  return Sums(collapseSum(dz.sum + dz.lost), collapseSum(dzXHat.sum + dzXHat.lost));
+  return Sums(collapseSum(sums.dz.sum + sums.dz.lost), collapseSum(sums.dzXHat.sum + sums.dzXHat.lost));
 }

@@ -1,0 +1,63 @@
+// A lane's share of its chunk, stretch after stretch.
+fn laneStatistics(task: Task) -> Statistics {
+  let rows = (task.end - task.first) / params.inner;
+  let index = cursorAt(task).index;
+  var done = Statistics();
+  var own = vec4f();
+  var following = vec4f();
+  var channel = 0u;
+  for (var begin = 0u; begin < params.inner;) {
+    let stretch = stretchAt(begin, channel);
+    let steps = rows * (stretch.end - begin);
+    var lane = Lane();
+    var cursor = Cursor(index + begin, begin);
+    var i = 0u;
+    for (; i + 3u < steps; i += 4u) {
+      let a = loadX(cursor.index);
+      cursor = onward(cursor, stretch);
+      let b = loadX(cursor.index);
+      cursor = onward(cursor, stretch);
+      let c = loadX(cursor.index);
+      cursor = onward(cursor, stretch);
+      let d = loadX(cursor.index);
+      cursor = onward(cursor, stretch);
+      absorb4(&lane, a, b, c, d);
+    }
+    for (; i < steps; i++) {
+      absorbBlock(&lane, 1.0, loadX(cursor.index), Value(), Value());
+      cursor = onward(cursor, stretch);
+    }
+    lane.m2 += lane.m2Lost;
+    for (var number = 0u; number < 4u; number++) {
+      let one = vec4f(lane.count, lane.shift[number], lane.delta[number], lane.m2[number]);
+      let second = stretch.second[number];
+      let merged = mergeOnes(select(own, following, second), one);
+      own = select(merged, own, second);
+      following = select(following, merged, second);
+    }
+    if (stretch.ends) {
+      done = Statistics(own.x, Channel(done.shift.yzw, own.y), Channel(done.delta.yzw, own.z),
+                        Channel(done.m2.yzw, own.w));
+      own = following;
+      following = vec4f();
+      channel += 1u;
+    }
+    begin = stretch.end;
+  }
+  return done;
+}
+
+fn fenceOne(value: f32) -> f32 { return fenceChannel(Channel(value)).x; }
+
+// Statistics of one channel: count, shift, delta, M2.
+fn mergeOnes(a: vec4f, b: vec4f) -> vec4f {
+  if (a.x == 0.0) { return b; }
+  let count = a.x + b.x;
+  let weight = b.x / count;
+  let distance = fenceOne(b.y - a.y) + fenceOne(b.z - a.z);
+  let m2 = (a.w + b.w) + distance * distance * (a.x * weight);
+  let delta = a.z + distance * weight;
+  let mean = fenceOne(a.y + delta);
+  let part = fenceOne(mean - a.y);
+  return vec4f(count, mean, fenceOne(a.y - fenceOne(mean - part)) + fenceOne(delta - part), m2);
+}
