@@ -129,11 +129,11 @@ export function baseOf(v: Variant): string[] {
   return [
     "lib/params",
     "lib/chunk",
+    `lib/walk_${v.value.startsWith("channels") ? "columns" : "rows"}`,
     `lib/value_${SHAPED[v.value] ?? v.value}`,
     `lib/words_${v.value === "half" ? "pair" : "value"}`,
     ...packing(v),
     v.fence ? "lib/fence_integer" : "lib/fence_none",
-    ...only(v.team === 1, "lib/runs"),
     "lib/statistics",
   ];
 }
@@ -157,9 +157,9 @@ function mixes({ value }: Variant): boolean {
   return value === "quad";
 }
 
-/** How a lane or a team walks over a chunk: what ends the name of a fragment. */
-export function walkOf(v: Variant): "quad" | "lane" | "team" {
-  return mixes(v) ? "quad" : v.team === 1 ? "lane" : "team";
+/** A fragment that walks a lane along its Values, and another that says how often: NAME_along, NAME_chunk or its like. */
+export function walkingOf(v: Variant, name: string): string[] {
+  return [`${name}_along`, `${name}_${mixes(v) ? "stretches" : "chunk"}`];
 }
 
 /** A fragment that picks, for the channels at hand, from what is known of all of a group's. */
@@ -169,7 +169,7 @@ export function pickingOf(v: Variant, name: string): string[] {
 
 /** How a chunk is walked over where nothing is summed up, and what is done to each Value: `NAME_value` or its like. */
 export function mapOf(v: Variant, name: string): string[] {
-  return [`lib/map_${walkOf(v)}`, `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
+  return [...walkingOf(v, "lib/map"), `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
 }
 
 /** Ends the name of a fragment that reads and writes either a Value or, where channels share words, a pair. */

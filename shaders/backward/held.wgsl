@@ -4,6 +4,7 @@
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
+  let walk = chunkWalk();
   let begin = cursorAt(task);
   let known = savedOf(task.channel);
 
@@ -21,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
       sumDz += each.dz;
       sumDzXHat += each.dz * each.xHat;
     }
-    cursor = next(cursor);
+    cursor = next(cursor, walk);
   }
   let sums = sumTeam(Sums(collapseSum(sumDz), collapseSum(sumDzXHat)), task.lane, local);
   storeParameterGradients(task, sums);
@@ -32,6 +33,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     if (task.first + i * TEAM < task.end) {
       storeDx(cursor.index, known.scale * ((dz[i] - means.dz) - xHat[i] * means.dzXHat));
     }
-    cursor = next(cursor);
+    cursor = next(cursor, walk);
   }
 }

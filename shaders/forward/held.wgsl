@@ -5,13 +5,14 @@
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   countBatch(workgroup, local);
   let task = taskOf(workgroup, local);
+  let walk = chunkWalk();
   let begin = cursorAt(task);
 
   var held: array<Value, HELD>;
   var cursor = begin;
   for (var i = 0u; i < HELD; i++) {
     if (task.first + i * TEAM < task.end) { held[i] = loadX(cursor.index); }
-    cursor = next(cursor);
+    cursor = next(cursor, walk);
   }
   // Sums around the lane's first Value give its mean, a second look its squared deviations.
   var sum = Value();
@@ -35,6 +36,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     if (task.first + i * TEAM < task.end) {
       storeY(cursor.index, normalized(held[i], cursor.index, normal));
     }
-    cursor = next(cursor);
+    cursor = next(cursor, walk);
   }
 }

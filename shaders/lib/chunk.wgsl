@@ -28,7 +28,7 @@ fn learnsFrom(task: Task) -> bool {
   return task.valid && task.chunk == 0u && task.lane == 0u && params.learns == 1u;
 }
 
-// A position in the buffer that walks down a lane's Values without dividing.
+// A position in the buffer, and within its row.
 struct Cursor {
   index: u32,
   inner: u32,
@@ -38,14 +38,6 @@ fn cursorAt(task: Task) -> Cursor {
   let outer = task.first / params.inner;
   let inner = task.first % params.inner;
   return Cursor(params.base + (outer * params.rowGroups + task.group) * params.inner + inner, inner);
-}
-
-fn next(cursor: Cursor) -> Cursor {
-  let inner = cursor.inner + params.stepInner;
-  let index = cursor.index + params.stepIndex;
-  let wraps = inner >= params.inner;
-  return Cursor(select(index, index + params.wrapIndex, wraps),
-                select(inner, inner - params.inner, wraps));
 }
 
 // The channel whose row follows in memory.

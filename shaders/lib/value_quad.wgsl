@@ -12,23 +12,22 @@ fn countOf(count: Channel) -> f32 { return count.x; }
 // Values of a row whose numbers are of the same channels each: those within a channel, or the one that it shares with
 // the next. A lane walks a stretch in all its rows (a chunk is whole rows), then the next one.
 struct Stretch {
-  begin: u32,
   end: u32,
-  skip: u32,           // in the buffer, from its last Value in a row to its first in the next
+  cursor: Cursor,      // its first Value; within the row it counts from there
+  walk: Walk,
+  steps: u32,
   second: vec4<bool>,  // whether a number is of the next channel
   ends: bool,          // whether the channel ends here
 }
 
-fn stretchAt(begin: u32, channel: u32) -> Stretch {
-  let border = (channel + 1u) * params.inner;
+fn stretchAt(task: Task, begin: u32, channel: u32) -> Stretch {
+  let inner = params.inner;
+  let border = (channel + 1u) * inner;
   let second = vec4u(4u * begin) + vec4u(0u, 1u, 2u, 3u) >= vec4u(border);
   let end = max(border / 4u, begin + 1u);
-  return Stretch(begin, end, params.rowGroups * params.inner + begin + 1u - end, second, 4u * end >= border);
-}
-
-fn onward(cursor: Cursor, stretch: Stretch) -> Cursor {
-  let wraps = cursor.inner + 1u == stretch.end;
-  return Cursor(cursor.index + select(1u, stretch.skip, wraps), select(cursor.inner + 1u, stretch.begin, wraps));
+  let size = end - begin;
+  return Stretch(end, Cursor(cursorAt(task).index + begin, 0u), Walk(1u, 1u, size, params.rowGroups * inner - size),
+                 (task.end - task.first) / inner * size, second, 4u * end >= border);
 }
 
 // What a stretch needs of its channel, the first, and of the next.

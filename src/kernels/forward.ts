@@ -8,7 +8,7 @@ import {
   only,
   read,
   residualOf,
-  walkOf,
+  walkingOf,
   write,
   type KernelSource,
   type KernelSpec,
@@ -36,8 +36,8 @@ export function mergingStatistics(v: Variant): string[] {
 }
 
 /** How the statistics of a chunk are gathered. */
-export function gatheringStatistics(v: Variant): string {
-  return `forward/lib/statistics_${walkOf(v)}`;
+export function gatheringStatistics(v: Variant): string[] {
+  return walkingOf(v, "forward/lib/statistics");
 }
 
 /** How the batch counter in `state` is bound. */
@@ -51,7 +51,7 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
   const state = only(v.running, write("state"));
   if (kernel === "statistics") {
     return {
-      fragments: [...base, gatheringStatistics(v), ...running],
+      fragments: [...base, ...gatheringStatistics(v), ...running],
       bindings: [read("x"), write("partials"), ...state],
     };
   }
@@ -59,7 +59,7 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
   const normalizeChunk = mapOf(v, "lib/normalize");
   const walks = {
     normalize: normalizeChunk,
-    whole: [gatheringStatistics(v), ...normalizeChunk],
+    whole: [...gatheringStatistics(v), ...normalizeChunk],
     held: [],
   };
   return {

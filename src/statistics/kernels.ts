@@ -139,9 +139,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
       return {
         fragments: [
           ...base,
-          ...(mask
-            ? own("statistics_masked", masked.at, masked.collapse)
-            : [gatheringStatistics(v)]),
+          ...(mask ? own("statistics_masked", masked.at, masked.collapse) : gatheringStatistics(v)),
           ...mergingStatistics(v),
           ...own("part", "part_store"),
         ],

@@ -1,4 +1,4 @@
-/** How shapes map to lanes, on paper: `chooseDispatch` and the formulas of `shaders/lib/chunk.wgsl`. */
+/** How shapes map to lanes, on paper: `chooseDispatch` and the formulas of `shaders/lib/chunk.wgsl` and `walk_rows.wgsl`. */
 import { describe, expect, test } from "vitest";
 import { type Dtype, type Extent, extentOf, type Layout } from "../../src/descriptor.js";
 import {
@@ -249,7 +249,7 @@ function paramsOf(d: Dispatch) {
   };
 }
 
-/** Walks every lane of the grid as chunk.wgsl and, where a lane is alone, runs.wgsl do, and tells what was visited. */
+/** Walks every lane of the grid as chunk.wgsl and walk_rows.wgsl do, and tells what was visited. */
 function walk(d: Dispatch, visit: (index: number, group: number, lane: number) => void): void {
   const p = paramsOf(d);
   const slots = d.workgroupSize / d.team;
@@ -274,15 +274,7 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
             walkStretches(d, index, (end - first) / d.inner, (each) => visit(each, group, lane));
             continue;
           }
-          for (let at = first; d.team === 1 && at < end;) {
-            const left = end - at;
-            const steps = Math.min(left, p.stepInner === 0 ? left : d.inner - inner);
-            for (let i = 0; i < steps; i++) visit(index + i * p.stepIndex, group, lane);
-            index += steps * p.stepIndex + p.wrapIndex;
-            inner = 0;
-            at += steps;
-          }
-          for (let at = first; d.team > 1 && at < end; at += d.team) {
+          for (let at = first; at < end; at += d.team) {
             visit(index, group, lane);
             inner += p.stepInner;
             index += p.stepIndex;

@@ -42,13 +42,5 @@ fn cursorAt(task: Task) -> Cursor {
   return Cursor(params.base + (outer * params.rowGroups + task.group % params.groups) * params.inner + inner, inner);
 }
 
-fn next(cursor: Cursor) -> Cursor {
-  let inner = cursor.inner + params.stepInner;
-  let index = cursor.index + params.stepIndex;
-  let wraps = inner >= params.inner;
-  return Cursor(select(index, index + params.wrapIndex, wraps),
-                select(inner, inner - params.inner, wraps));
-}
-
 // No word is shared by two channels here.
 fn followingOf(group: u32) -> u32 { return group; }

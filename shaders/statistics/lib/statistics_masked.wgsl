@@ -10,6 +10,7 @@ struct MaskedLane {
 fn laneStatistics(task: Task) -> Statistics {
   var lane = MaskedLane();
   var lost = Value();
+  let walk = chunkWalk();
   var cursor = cursorAt(task);
   for (var at = task.first; at < task.end; at += TEAM) {
     let counts = maskAt(at, cursor.inner);
@@ -28,7 +29,7 @@ fn laneStatistics(task: Task) -> Statistics {
     let mean = fence(shift + delta);
     let part = fence(mean - shift);
     lane = MaskedLane(total, mean, fence(shift - fence(mean - part)) + fence(delta - part), sum);
-    cursor = next(cursor);
+    cursor = next(cursor, walk);
   }
   lane.m2 += lost;
   return collapseMasked(lane);

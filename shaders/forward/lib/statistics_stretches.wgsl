@@ -1,33 +1,12 @@
 // A lane's share of its chunk, stretch after stretch.
 fn laneStatistics(task: Task) -> Statistics {
-  let rows = (task.end - task.first) / params.inner;
-  let index = cursorAt(task).index;
   var done = Statistics();
   var own = vec4f();
   var following = vec4f();
   var channel = 0u;
   for (var begin = 0u; begin < params.inner;) {
-    let stretch = stretchAt(begin, channel);
-    let steps = rows * (stretch.end - begin);
-    var lane = Lane();
-    var cursor = Cursor(index + begin, begin);
-    var i = 0u;
-    for (; i + 3u < steps; i += 4u) {
-      let a = loadX(cursor.index);
-      cursor = onward(cursor, stretch);
-      let b = loadX(cursor.index);
-      cursor = onward(cursor, stretch);
-      let c = loadX(cursor.index);
-      cursor = onward(cursor, stretch);
-      let d = loadX(cursor.index);
-      cursor = onward(cursor, stretch);
-      absorb4(&lane, a, b, c, d);
-    }
-    for (; i < steps; i++) {
-      absorbBlock(&lane, 1.0, loadX(cursor.index), Value(), Value());
-      cursor = onward(cursor, stretch);
-    }
-    lane.m2 += lane.m2Lost;
+    let stretch = stretchAt(task, begin, channel);
+    let lane = statisticsAlong(stretch.cursor, stretch.walk, 0u, stretch.steps);
     for (var number = 0u; number < 4u; number++) {
       let one = vec4f(lane.count, lane.shift[number], lane.delta[number], lane.m2[number]);
       let second = stretch.second[number];

@@ -35,3 +35,21 @@ fn addedOne(to: LaneSums, at: Cursor, known: Saved, following: Saved) -> LaneSum
   visit(at, each, known, following);
   return LaneSums(added(to.dz, each.dz), added(to.dzXHat, each.dz * each.xHat));
 }
+
+fn sumsAlong(begin: Cursor, walk: Walk, first: u32, end: u32, known: Saved, following: Saved) -> LaneSums {
+  var sums = LaneSums();
+  var cursor = begin;
+  var at = first;
+  for (; at + 3u * TEAM < end; at += 4u * TEAM) {
+    let atB = next(cursor, walk);
+    let atC = next(atB, walk);
+    let atD = next(atC, walk);
+    sums = addedFour(sums, cursor, atB, atC, atD, known, following);
+    cursor = next(atD, walk);
+  }
+  for (; at < end; at += TEAM) {
+    sums = addedOne(sums, cursor, known, following);
+    cursor = next(cursor, walk);
+  }
+  return sums;
+}
