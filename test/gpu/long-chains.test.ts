@@ -1,6 +1,6 @@
 /**
  * Sums that one lane carries over hundreds of thousands of values: plain addition would lose dBeta's digits here (1.5 times
- * its bound when `backward/lib/sums_lane.wgsl` drops what rounding lost, against 0.003 as it is).
+ * its bound when `backward/lib/sums_along.wgsl` drops what rounding lost, against 0.003 as it is).
  */
 import { beforeAll, expect, test } from "vitest";
 import { SOFTWARE_TUNING } from "webgpu-batchnorm";
