@@ -50,9 +50,9 @@ export const GPU_TUNING: Tuning = Object.freeze({
 
 /** Software adapters: an invocation alone walks contiguous Values, and there is no barrier. */
 export const SOFTWARE_TUNING: Tuning = Object.freeze({
-  workgroupSize: 4, // one SIMD group: the finest grain for its threads
+  workgroupSize: 8, // two SIMD groups: columns of 128 bytes, the two cache lines that a CPU fetches together
   maxTeam: 1,
-  columnSlots: 4,
+  columnSlots: 8,
   minPerLane: 64,
   targetInvocations: 64,
   maxChunks: 64,
@@ -99,7 +99,7 @@ function mayMix({ channels }: Extent, row: number, rows: number, dtype: Dtype, t
     tuning.maxTeam === 1 &&
     channels % 4 === 0 &&
     row > 4 &&
-    (rows * channels) / 4 >= 4 * tuning.workgroupSize &&
+    (rows * channels) / 4 >= 2 * tuning.workgroupSize &&
     (rows >= 4 || dtype !== "f32")
   );
 }

@@ -157,9 +157,9 @@ function mixes({ value }: Variant): boolean {
   return value === "quad";
 }
 
-/** A fragment that walks a lane along its Values, and another that says how often: NAME_along, NAME_chunk or its like. */
-export function walkingOf(v: Variant, name: string): string[] {
-  return [`${name}_along`, `${name}_${mixes(v) ? "stretches" : "chunk"}`];
+/** What ends the name of a fragment that takes a lane over its chunk. */
+export function walkOf(v: Variant): "stretches" | "chunk" {
+  return mixes(v) ? "stretches" : "chunk";
 }
 
 /** A fragment that picks, for the channels at hand, from what is known of all of a group's. */
@@ -169,7 +169,7 @@ export function pickingOf(v: Variant, name: string): string[] {
 
 /** How a chunk is walked over where nothing is summed up, and what is done to each Value: `NAME_value` or its like. */
 export function mapOf(v: Variant, name: string): string[] {
-  return [...walkingOf(v, "lib/map"), `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
+  return [`lib/map_${walkOf(v)}`, `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
 }
 
 /** Ends the name of a fragment that reads and writes either a Value or, where channels share words, a pair. */

@@ -8,7 +8,7 @@ import {
   residualOf,
   shapingOf,
   storedOf,
-  walkingOf,
+  walkOf,
   write,
   type KernelSource,
   type KernelSpec,
@@ -38,7 +38,7 @@ export function mergingSums(v: Variant): string[] {
 
 /** How the sums of a chunk are gathered. */
 export function gatheringSums(v: Variant): string[] {
-  return [...walkingOf(v, "backward/lib/sums"), ...pickingOf(v, "backward/lib/saved")];
+  return [...own("sums_along", `sums_${walkOf(v)}`), ...pickingOf(v, "backward/lib/saved")];
 }
 
 /** How dx of a chunk is written. */

@@ -8,7 +8,7 @@ import {
   only,
   read,
   residualOf,
-  walkingOf,
+  walkOf,
   write,
   type KernelSource,
   type KernelSpec,
@@ -37,7 +37,7 @@ export function mergingStatistics(v: Variant): string[] {
 
 /** How the statistics of a chunk are gathered. */
 export function gatheringStatistics(v: Variant): string[] {
-  return walkingOf(v, "forward/lib/statistics");
+  return ["forward/lib/statistics_along", `forward/lib/statistics_${walkOf(v)}`];
 }
 
 /** How the batch counter in `state` is bound. */
