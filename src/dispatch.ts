@@ -1,5 +1,5 @@
 import type { Dtype, Extent } from "./descriptor.js";
-import { channelsPerValue, elementsPerValue, type ValueKind } from "./kernels.js";
+import { channelsPerValue, type ValueKind } from "./kernels.js";
 
 /**
  * What suits an adapter. Two sets are kept, each value with its reason; a descriptor's `tuning`
