@@ -24,7 +24,7 @@ export type { BackwardDescriptor, BackwardPlan, BackwardResources, Wants } from 
 export { byteSizes, stateLayout } from "./bindings.js";
 export type { ByteSizes, PlanDescriptor, Resource, StateLayout } from "./bindings.js";
 export { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING } from "./dispatch.js";
-export type { Dispatch, DispatchLimits, Tuning } from "./dispatch.js";
+export type { Dispatch, DispatchLimits, DispatchOptions, Tuning } from "./dispatch.js";
 export type { Limits, Target } from "./plan.js";
 export type { CoreBindingName, ValueKind } from "./kernels.js";
 export type {
