@@ -173,19 +173,21 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     steps.push(...sums(evaluation && dx && !apart, dResidual));
     if (apart) steps.push(merge, ...sums(true, false));
     if (dx && !evaluation) {
-      // Where dz is at hand as dResidual, it stands for dy, the residual and the activation.
+      // Where dz is at hand as dResidual, it stands for dy, the residual and the activation; not so where xHat is
+      // recovered from y, through the activation.
+      const hasGradient = dResidual && !recovers;
       steps.push(
         ...stepsOf(
           mapping,
           (each) => ({
             ...base(each),
             kernel: backwardKernel("input"),
-            ...(dResidual ? {} : shaping),
-            inPlace: inPlace && !dResidual,
+            ...(hasGradient ? {} : shaping),
+            inPlace: inPlace && !hasGradient,
             dGamma,
             dBeta,
           }),
-          { rename: { ...fromY, ...overDy, ...(dResidual ? { dy: "dResidual" as const } : {}) } },
+          { rename: { ...fromY, ...overDy, ...(hasGradient ? { dy: "dResidual" as const } : {}) } },
         ),
       );
     } else if (parameters && !apart) {

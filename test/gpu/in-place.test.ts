@@ -11,6 +11,7 @@ import {
   type ActivationName,
   type Tuning,
 } from "webgpu-batchnorm";
+import "../support/allclose.js";
 import * as reference from "webgpu-batchnorm/reference";
 import { openDevice } from "../support/device.js";
 import {
@@ -204,6 +205,21 @@ describe("training in place, gradients from y", () => {
         expect(worst(each, inputs, got, runReference(each, inputs)).y).toBeLessThanOrEqual(1);
         expect(conditioned(each, inputs, got)).toBeLessThanOrEqual(1);
       }
+    }
+  });
+
+  test.each(INVERTIBLE)("%s: with dz written out, the same", async (activation) => {
+    for (const tuning of Object.values(TUNINGS)) {
+      const each: Case = { ...from, shape: [4, 3, 7, 7], activation, tuning };
+      const inputs = inputsOf(createRandom(13), each);
+      const without = await runPlans(device, each, inputs);
+      const { dResidual, ...rest } = await runPlans(
+        device,
+        { ...each, residualGrad: true },
+        inputs,
+      );
+      expect({ ...rest, dResidual: null }).toEqual(without);
+      expect(dResidual!).toBeAllclose(runReference(each, inputs).dz, { atol: 1e-5 });
     }
   });
 

@@ -30,7 +30,7 @@ export const TUNINGS: Readonly<Record<string, Partial<Tuning>>> = {
 };
 
 export type Case = ForwardDescriptor &
-  Pick<BackwardDescriptor, "from"> & { mode: "training" | "evaluation" };
+  Pick<BackwardDescriptor, "from" | "residualGrad"> & { mode: "training" | "evaluation" };
 
 export interface Outcome {
   y: Float32Array;
@@ -100,13 +100,18 @@ export async function runPlans(device: GPUDevice, each: Case, inputs: Inputs): P
   initial.set(inputs.variance, part);
   const state = put(initial, [sizes.state / 4], "f32");
 
-  const { from, mode: _, invertible, ...both } = each;
+  const { from, mode: _, invertible, residualGrad = each.residual ?? false, ...both } = each;
   const own = { ...both, ...(invertible === undefined ? {} : { invertible }) };
   const forward =
     mode === "training"
       ? createForwardSync(device, own)
       : createInferenceSync(device, { ...own, save: true });
-  const backward = createBackwardSync(device, { ...both, mode, ...(from ? { from } : {}) });
+  const backward = createBackwardSync(device, {
+    ...both,
+    mode,
+    residualGrad,
+    ...(from ? { from } : {}),
+  });
   const inPlace = each.inPlace ?? false;
   const outY = inPlace ? x : y;
   const outDx = inPlace ? dy : dx;
@@ -127,7 +132,8 @@ export async function runPlans(device: GPUDevice, each: Case, inputs: Inputs): P
     dBeta,
     ...(each.from === "y" ? { y: outY } : { x }),
     ...(inPlace ? {} : { dx }),
-    ...(each.residual ? { residual, dResidual } : {}),
+    ...(each.residual ? { residual } : {}),
+    ...(residualGrad ? { dResidual } : {}),
   });
   device.queue.submit([encoder.finish()]);
   try {
@@ -136,7 +142,7 @@ export async function runPlans(device: GPUDevice, each: Case, inputs: Inputs): P
       dx: await outDx.read(),
       dGamma: await dGamma.read(),
       dBeta: await dBeta.read(),
-      dResidual: each.residual ? await dResidual.read() : null,
+      dResidual: residualGrad ? await dResidual.read() : null,
       state: await state.read(),
     };
   } finally {
