@@ -37,7 +37,7 @@ export interface Variant {
   readonly running: boolean;
   /** Inference: whether it leaves what a backward needs. */
   readonly save: boolean;
-  /** backward_sums: whether it writes dx itself (evaluation). */
+  /** backward/sums: whether it writes dx itself (evaluation). */
   readonly evaluation: boolean;
   readonly dGamma: boolean;
   readonly dBeta: boolean;
@@ -48,8 +48,8 @@ export interface Variant {
   readonly floored: boolean;
   /** Backward: the tensor bound as x holds y, from which z and xHat are recovered. */
   readonly recovers: boolean;
-  /** Inputs bound as read_write, where they share a buffer with an output. */
-  readonly shared: boolean;
+  /** Inputs bound as read_write, since they lie in the buffer of an output. */
+  readonly shared: readonly BindingName[];
 }
 
 /** A compute kernel: how it is put together. A program carries those that it imports. */
@@ -203,7 +203,7 @@ const ELEMENT: Readonly<Partial<Record<BindingName, string>>> = {
 
 /** Whether a binding's declaration is writable under this variant. */
 export function isWritable(binding: BindingSpec, variant: Variant): boolean {
-  return binding.write || variant.shared;
+  return binding.write || variant.shared.includes(binding.name);
 }
 
 /** What an output stands over when it is written in place. */

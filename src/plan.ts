@@ -204,7 +204,7 @@ export const PLAIN = {
   inPlace: false,
   floored: false,
   recovers: false,
-  shared: false,
+  shared: [],
 } as const;
 
 /** The part of a variant that the dispatch decides. */
@@ -496,10 +496,11 @@ export class Plan {
       const written = new Set(
         bound.filter((_, i) => bindings[i]!.write).map((range) => range.buffer),
       );
-      const shared = bound.some((range, i) => !bindings[i]!.write && written.has(range.buffer));
-      const kernel = shared
-        ? this.#state.kernelSync({ ...step.variant, shared: true })
-        : prepared.kernel;
+      const shared = bindings
+        .filter(({ write }, i) => !write && written.has(bound[i]!.buffer))
+        .map(({ name }) => name);
+      const kernel =
+        shared.length > 0 ? this.#state.kernelSync({ ...step.variant, shared }) : prepared.kernel;
       const group = this.device.createBindGroup({
         label: `bn.${labelOf(step.variant)}`,
         layout: kernel.layout,

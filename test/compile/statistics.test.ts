@@ -4,7 +4,7 @@ import { PLAIN } from "../../src/plan.js";
 import type { Dtype } from "../../src/descriptor.js";
 import { statisticsKernel, type Choice } from "../../src/statistics/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
-import { ACTIVATIONS } from "../support/variants.js";
+import { ACTIVATIONS, sharing } from "../support/variants.js";
 
 let device: GPUDevice;
 beforeAll(async () => {
@@ -74,7 +74,7 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
             for (const each of fields) {
               // As in the core's: what shares and what fences changes no other choice.
               if (each !== fields[0] && (shared || !fence)) continue;
-              yield {
+              const made: Variant = {
                 ...PLAIN,
                 kernel: statisticsKernel({ ...choice, kernel }),
                 dtype,
@@ -85,9 +85,9 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
                 subgroup: 0,
                 held: 0,
                 fence,
-                shared,
                 ...each,
               };
+              yield shared ? sharing(made) : made;
             }
 }
 

@@ -3,6 +3,7 @@ import type { ValueKind, Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/plan.js";
 import { bridgeKernel, type BridgeKernel } from "../../src/tfjs/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
+import { sharing } from "../support/variants.js";
 
 let device: GPUDevice;
 beforeAll(async () => {
@@ -33,9 +34,8 @@ test.each(["inference", "gradient", "parameters", "averages", "moving"] as Bridg
                 held: 0,
                 fence,
                 affine,
-                shared,
               } as Variant;
-              const fault = await faultOf(device, variant);
+              const fault = await faultOf(device, shared ? sharing(variant) : variant);
               if (fault) failures.push(fault);
             }
     expect(failures.slice(0, 2)).toEqual([]);

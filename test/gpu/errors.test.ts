@@ -1695,6 +1695,24 @@ test("inputs may overlap, but not in the buffer of an output", async () => {
   );
 });
 
+test("inputs that overlap may stand beside others in the buffer of an output", async () => {
+  const own = { shape, trackRunningStats: false, residual: true };
+  const plan = keep(createForwardSync(device, own));
+  const sizes = byteSizes(own);
+  const x = make();
+  const y = zeros(shape);
+  const arena = buffer(256 + sizes.saved);
+  const gamma = [2, -1, 0.5];
+  device.queue.writeBuffer(arena, 0, new Float32Array(gamma));
+  const beta = zeros([3]);
+  const saved = { buffer: arena, offset: 256 };
+  const encoder = device.createCommandEncoder();
+  plan.encode(encoder, { x, residual: x, gamma: { buffer: arena }, beta, y, saved });
+  device.queue.submit([encoder.finish()]);
+  const f = forward(xs.subarray(0, x.size), shape, { gamma, residual: xs.subarray(0, x.size) });
+  expect(await y.read()).toBeAllclose(f.y, { atol: 1e-5 });
+});
+
 test("a range in place may be named twice", () => {
   const plan = keep(createInferenceSync(device, { shape, affine: false, inPlace: true }));
   const range = buffer(1024);

@@ -50,6 +50,12 @@ const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[]
   [backwardKernel("scale"), ["inPlace"]],
 ];
 
+/** The variant whose inputs all lie in the buffer of an output. */
+export function sharing(variant: Variant): Variant {
+  const { bindings } = variant.kernel.specOf(variant);
+  return { ...variant, shared: bindings.filter(({ write }) => !write).map(({ name }) => name) };
+}
+
 /** Every variant of a kernel and dtype that a plan can ask for. */
 export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
   const [kernel, looks] = LOOKS_AT.find(([each]) => each.name === name)!;
@@ -124,16 +130,19 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     inPlace,
                                     floored,
                                     recovers,
-                                    shared,
+                                    shared: [],
                                   };
-                                  yield made;
+                                  yield shared ? sharing(made) : made;
                                   if (
                                     plain &&
                                     team > 1 &&
                                     made.lanesAdjacent &&
                                     !/inference|scale/.test(name)
                                   )
-                                    yield { ...made, subgroup: 32 };
+                                    yield {
+                                      ...(shared ? sharing(made) : made),
+                                      subgroup: 32,
+                                    };
                                 }
 }
 
