@@ -327,7 +327,11 @@ for (const { file, results } of read)
 process.stdout.write(`${texts.join("\n\n")}\n`);
 
 if (given.length === 0) {
-  const head = "# Results of the benchmark\n\nWritten by `npm run bench:report`.";
+  const head =
+    "# Results of the benchmark\n\nWritten by `npm run bench:report`.\n\n" +
+    "The rows of one file may have been measured at different times, under different load. What stands in one row was" +
+    " measured together: compare within a row, as the columns in copies do, not times of different rows. (The column of" +
+    " the best peer takes that peer's time from the row of its better layout.)";
   await writeFile(join(FOLDER, "README.md"), `${[head, ...texts].join("\n\n")}\n`);
   // Where every peer runs: in a browser.
   const summary = read.find(({ results }) => results.host === "browser");

@@ -8,8 +8,10 @@ export function foldBlock(bytes: Uint8Array, prefix: string): Uint8Array<ArrayBu
   const file = readSafetensors(bytes);
   const bn = findBatchNorms(file).find((each) => each.prefix === `${prefix}.bn1.`)!;
   const weight = file.get(`${prefix}.conv1.weight`)!; // [O, I, H, W]
+  // Undefined where the convolution has none.
+  const bias = file.get(`${prefix}.conv1.bias`)?.data as ArrayLike<number> | undefined;
 
-  const folded = foldIntoConv({ weight, layout: "OIHW" }, { ...bn.state, eps: 1e-5 });
+  const folded = foldIntoConv({ weight, bias, layout: "OIHW" }, { ...bn.state, eps: 1e-5 });
 
   const rest = [...file].filter(([name]) => !name.startsWith(bn.prefix));
   return writeSafetensors({

@@ -7,6 +7,10 @@ import { fromKeras, toKeras } from "webgpu-batchnorm/files";
 export interface KerasConfig {
   readonly epsilon: number;
   readonly momentum: number;
+  /** Whether the layer has gamma. Default true. */
+  readonly scale?: boolean;
+  /** Whether the layer has beta. Default true. */
+  readonly center?: boolean;
 }
 
 export async function fromLayer(
@@ -14,9 +18,11 @@ export async function fromLayer(
   layer: tf.layers.Layer,
   config: KerasConfig,
 ): Promise<BatchNorm2d> {
+  const { scale = true, center = true } = config;
   const weights = await Promise.all(layer.getWeights().map((each) => each.data()));
-  const state = fromKeras(weights); // gamma, beta, moving mean, moving variance
+  const state = fromKeras(weights, { scale, center }); // gamma, beta, moving mean, moving variance
   const bn = new BatchNorm2d(device, state.running_mean.length, {
+    affine: scale || center,
     layout: "channels-last",
     eps: config.epsilon,
     momentum: 1 - config.momentum,
@@ -28,6 +34,9 @@ export async function fromLayer(
 }
 
 /** The module's weights, ready for `layer.setWeights`. */
-export async function weightsOf(bn: BatchNorm2d): Promise<ArrayLike<number>[]> {
-  return toKeras(await bn.stateDict());
+export async function weightsOf(
+  bn: BatchNorm2d,
+  { scale = true, center = true }: Partial<KerasConfig> = {},
+): Promise<ArrayLike<number>[]> {
+  return toKeras(await bn.stateDict(), { scale, center });
 }

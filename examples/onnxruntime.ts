@@ -2,6 +2,7 @@
 import type * as Ort from "onnxruntime-web";
 import { BatchNorm2d } from "webgpu-batchnorm";
 import { fromOrt, toOrt } from "webgpu-batchnorm/ort";
+import { reestimate } from "webgpu-batchnorm/statistics";
 
 /** What `import * as ort from "onnxruntime-web/webgpu"` gives, and two sessions; conv's output stays on the GPU. */
 export interface Pipeline {
@@ -25,19 +26,11 @@ export async function classify(
   return scores!;
 }
 
-/** Takes the running statistics anew from the user's own images; gamma and beta stay. */
-export async function adapt(
-  { conv, bn }: Pipeline,
-  images: Iterable<Ort.Tensor>,
-): Promise<BatchNorm2d> {
-  const { weight, bias } = await bn.stateDict();
-  const adapted = new BatchNorm2d(bn.device, bn.channels, { eps: bn.options.eps, momentum: null });
-  adapted.gamma!.write(weight!);
-  adapted.beta!.write(bias!);
-  for (const image of images) {
+/** Replaces bn's running statistics by those of the user's own images, all together; the rest of bn stays. */
+export async function adapt({ conv, bn }: Pipeline, images: Iterable<Ort.Tensor>): Promise<void> {
+  await reestimate(bn, images, async (image) => {
     const { features } = await conv.run({ image });
-    adapted.forward(fromOrt(bn.device, features!)).destroy(); // updates them on the GPU
+    bn.forward(fromOrt(bn.device, features!)).destroy(); // counted and merged on the GPU
     features!.dispose();
-  }
-  return adapted.eval();
+  });
 }

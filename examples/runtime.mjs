@@ -1,5 +1,7 @@
 // The same program in Node (Dawn), Deno (wgpu) and Bun (Dawn), from the installed package:
-//   node runtime.mjs      deno run --allow-all runtime.mjs      bun runtime.mjs
+//   node runtime.mjs
+//   deno run --allow-all --unstable-webgpu runtime.mjs
+//   bun runtime.mjs
 import { BatchNorm2d, tensor } from "webgpu-batchnorm";
 
 async function openDevice() {

@@ -1,4 +1,4 @@
-/** A Web Worker with a device of its own: it takes batches, trains on them, and gives the state to save. */
+/** A Web Worker with a device of its own: batches move its running statistics; it gives the state to save. */
 import { BatchNorm1d, tensor } from "webgpu-batchnorm";
 import { writeSafetensors } from "webgpu-batchnorm/files";
 

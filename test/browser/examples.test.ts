@@ -1,9 +1,10 @@
-/** The examples that need a browser: a worker, and ONNX Runtime Web. */
+/** The examples that need a browser: inference in a page, a worker, and ONNX Runtime Web; and folding a bias. */
 import * as ort from "onnxruntime-web/webgpu";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { BatchNorm2d } from "webgpu-batchnorm";
-import { readSafetensors } from "webgpu-batchnorm/files";
-import { forward } from "webgpu-batchnorm/reference";
+import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
+import { forward, inference } from "webgpu-batchnorm/reference";
+import { foldBlock } from "../../examples/fold.js";
 import { adapt, classify } from "../../examples/onnxruntime.js";
 import type { Batch } from "../../examples/worker.js";
 import ExampleWorker from "../../examples/worker.js?worker";
@@ -11,7 +12,57 @@ import { files, pipeline } from "../support/file-fixtures.js";
 import { createRandom } from "../support/random.js";
 import "../support/allclose.js";
 
-test("a worker trains on batches and gives a file", async () => {
+test("a page: trained weights from a file, in place", async () => {
+  const random = createRandom(8);
+  const [weight, bias, running_mean] = [1, 2, 3].map(() => Float32Array.from(random.normals(64)));
+  const running_var = Float32Array.from(random.uniforms(64, 0.5, 2));
+  const state = { weight, bias, running_mean, running_var };
+  const file = writeSafetensors(
+    Object.fromEntries(Object.entries(state).map(([name, data]) => [`bn1.${name}`, data!])),
+  );
+  const own = globalThis.fetch;
+  const fetched = vi
+    .spyOn(globalThis, "fetch")
+    .mockImplementation((...given) =>
+      given[0] === "model.safetensors" ? Promise.resolve(new Response(file)) : own(...given),
+    );
+  const log = vi.spyOn(console, "log").mockImplementation(() => undefined);
+  try {
+    await import("../../examples/browser.js");
+    const wanted = inference(new Float32Array(64 * 56 * 56), [1, 64, 56, 56], {
+      ...{ gamma: weight!, beta: bias!, mean: running_mean!, variance: running_var },
+      activation: "relu",
+    });
+    // Accuracy's bound: 2e-6 of xHat and gamma, both below 5, and a unit of y below 32.
+    expect(log.mock.calls[0]![0]).toBeAllclose(wanted.y, { atol: 2e-6 * 25 + 2 ** -19 });
+    expect(wanted.y.some((y) => y > 1)).toBe(true);
+  } finally {
+    log.mockRestore();
+    fetched.mockRestore();
+  }
+});
+
+test("folding a convolution that has a bias", () => {
+  const file = writeSafetensors({
+    ...Object.fromEntries(
+      Object.entries({
+        weight: [2, 1],
+        bias: [0, 3],
+        running_mean: [5, 1],
+        running_var: [4, 1],
+      }).map(([name, data]) => [`a.bn1.${name}`, Float32Array.from(data)]),
+    ),
+    "a.conv1.weight": { dtype: "F32", shape: [2, 1, 1, 1], data: Float32Array.of(1, 2) },
+    "a.conv1.bias": Float32Array.of(7, 4),
+  });
+  const folded = readSafetensors(foldBlock(file, "a"));
+  // scale = gamma/√(var + eps) is 1 in both, but for 1e-5/2 of itself; (bias - mean)·scale + beta is 2 and 6.
+  const atol = 1e-5 * 4;
+  expect(folded.get("a.conv1.weight")!.data).toBeAllclose([1, 2], { atol });
+  expect(folded.get("a.conv1.bias")!.data).toBeAllclose([2, 6], { atol });
+});
+
+test("a worker runs batches and gives a file", async () => {
   const worker = new ExampleWorker();
   const next = (): Promise<unknown> =>
     new Promise((resolve, reject) => {
@@ -44,6 +95,8 @@ test("a worker trains on batches and gives a file", async () => {
   });
 });
 
+const FEATURES = [2, 4, 6, 5];
+
 test("ONNX Runtime Web: classify, adapt, classify", async () => {
   ort.env.wasm.numThreads = 1;
   const executionProviders = ["webgpu"];
@@ -64,11 +117,40 @@ test("ONNX Runtime Web: classify, adapt, classify", async () => {
   const atol = 1e-2;
   const own = await classify(models, images[0]!);
   expect(own.data as Float32Array).toBeAllclose(pipeline.images[0]!.scores, { atol });
-  const adapted = await adapt(models, images);
-  const anew = await classify({ ...models, bn: adapted }, images[0]!);
-  expect(anew.data as Float32Array).toBeAllclose(pipeline.images[0]!.scoresAnew, { atol });
+  await adapt(models, images);
+  const after = await bn.stateDict();
+  expect(after.weight).toEqual(Float32Array.from(weight));
+  expect(after.bias).toEqual(Float32Array.from(bias));
+
+  // The mean of all images is the mean of theirs; the variance is that of all their values together.
+  const features: number[] = [];
+  for (const image of images) {
+    const { features: found } = await conv.run({ image });
+    features.push(...((await found!.getData(true)) as Float32Array));
+  }
+  const dims = [2 * images.length, 4, features.length / (8 * images.length)];
+  const whole = forward(features, dims, {
+    momentum: 1,
+    state: { mean: [0, 0, 0, 0], variance: [1, 1, 1, 1], numBatchesTracked: 0 },
+  });
+  // Off by 2e-6 deviations (variance: 4e-6) below 8 and 64, and a few roundings.
+  expect(after.running_mean).toBeAllclose(whole.state!.mean, { atol: 1.6e-5, rtol: 2 ** -22 });
+  expect(after.running_var).toBeAllclose(whole.state!.variance, { atol: 2.6e-4, rtol: 2 ** -22 });
+  expect(after.running_mean).toBeAllclose(pipeline.anew.running_mean, { atol });
+
+  const anew = await classify(models, images[0]!);
+  const y = inference(features.slice(0, features.length / images.length), [2, 4, dims[2]!], {
+    gamma: weight,
+    beta: bias,
+    mean: whole.state!.mean,
+    variance: whole.state!.variance,
+    eps: pipeline.bn.eps,
+  });
+  const { scores } = await head.run({
+    features: new ort.Tensor("float32", Float32Array.from(y.y), FEATURES),
+  });
+  expect(anew.data as Float32Array).toBeAllclose(scores!.data as Float32Array, { atol });
   bn.destroy();
-  adapted.destroy();
   await conv.release();
   await head.release();
 });

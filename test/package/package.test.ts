@@ -309,10 +309,12 @@ test("nothing of the machine or the tests is in the tarball", async () => {
   const top = new Set(files.map((path) => path.slice(installed.length + 1).split("/")[0]));
   expect([...top].sort()).toEqual([
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
     "dist",
     "docs",
+    "examples",
     "package.json",
     "shaders",
   ]);
