@@ -148,7 +148,8 @@ export function floorOf(operation: Operation, resident = false): number {
 export function selectShapes(wanted: readonly string[]): Shape[] {
   return wanted.flatMap((word): Shape[] => {
     if (/^\d+(x\d+)+$/.test(word)) {
-      return [{ name: word, group: "asked", shape: word.split("x").map(Number) }];
+      const known = SHAPES.find(({ shape }) => shape.join("x") === word);
+      return [known ?? { name: word, group: "asked", shape: word.split("x").map(Number) }];
     }
     if (word === "all") return [...SHAPES];
     if (word === "typical") return SHAPES.filter((shape) => shape.typical === true);
