@@ -50,10 +50,23 @@ export function shareDevice(device: GPUDevice): void {
   // Dawn for Node takes no shared memory, which is what ONNX Runtime's heap is.
   const write = device.queue.writeBuffer.bind(device.queue) as (...of: unknown[]) => undefined;
   Object.defineProperty(device.queue, "writeBuffer", {
-    value: (buffer: GPUBuffer, offset: number, data: Uint8Array, start?: number, size?: number) =>
-      data.buffer instanceof SharedArrayBuffer
-        ? write(buffer, offset, new Uint8Array(data), start, size)
-        : write(buffer, offset, data, start, size),
+    value: (
+      buffer: GPUBuffer,
+      offset: number,
+      data: ArrayBufferView | ArrayBufferLike,
+      start = 0,
+      size?: number,
+    ) => {
+      const view = ArrayBuffer.isView(data) ? data : new Uint8Array(data);
+      if (!(view.buffer instanceof SharedArrayBuffer)) {
+        write(buffer, offset, data, start, size);
+        return;
+      }
+      // Of a typed array, start and size count elements.
+      const unit = "BYTES_PER_ELEMENT" in view ? (view.BYTES_PER_ELEMENT as number) : 1;
+      const copy = new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
+      write(buffer, offset, copy, start * unit, size === undefined ? size : size * unit);
+    },
     configurable: true,
   });
 }
