@@ -1,4 +1,4 @@
-import { kindOf } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import { complain, OptionError, ShapeError } from "../errors.js";
 import { indexing, type ConvLayout, type Indexing, type LinearLayout } from "./indexing.js";
 
@@ -85,6 +85,7 @@ export interface Folded {
  */
 export function foldIntoConv(conv: ConvWeights, bn: FoldState, options: FoldOptions = {}): Folded {
   const subject = "foldIntoConv";
+  requireKnown(subject, options, ["position", "padded"]);
   requireWeight(subject, conv);
   const { shape } = conv.weight;
   return fold(subject, conv, indexing(subject, shape, conv.layout, conv.groups ?? 1), bn, options);
@@ -106,13 +107,14 @@ export function foldIntoConv(conv: ConvWeights, bn: FoldState, options: FoldOpti
 export function foldIntoLinear(
   linear: LinearWeights,
   bn: FoldState,
-  { position = "after" }: Pick<FoldOptions, "position"> = {},
+  options: Pick<FoldOptions, "position"> = {},
 ): Folded {
   const subject = "foldIntoLinear";
+  requireKnown(subject, options, ["position"]);
   requireWeight(subject, linear);
   const { layout, weight } = linear;
   const index = indexing(subject, weight.shape, layout, 1);
-  return fold(subject, linear, index, bn, { position, padded: false });
+  return fold(subject, linear, index, bn, { ...options, padded: false });
 }
 
 function fold(

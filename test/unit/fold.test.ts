@@ -230,6 +230,21 @@ describe("what cannot be folded is refused", () => {
       /a transposed convolution/,
     ],
     [
+      "an option that there is not",
+      () => foldIntoConv(conv, of(2), { Position: "before" } as object),
+      OptionError,
+      /foldIntoConv: Position: .*did you mean position/,
+    ],
+    [
+      "padding of a fully connected layer",
+      () => {
+        const weight = { data: [1, 2, 3, 4], shape: [2, 2] };
+        return foldIntoLinear({ weight, layout: "OI" }, of(2), { padded: true } as object);
+      },
+      OptionError,
+      /foldIntoLinear: padded/,
+    ],
+    [
       "another position",
       () => foldIntoConv(conv, of(2), { position: "beside" as "before" }),
       OptionError,
