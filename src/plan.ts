@@ -119,8 +119,20 @@ export function mapOnto(
       complain("limits: maxBindingBytes", "at least 512", String(maxBytes), "raise it"),
     );
   }
+  const bytes = size * elementBytes(dtype);
+  const most = device.limits.maxBufferSize;
+  if (bytes > most) {
+    throw new BufferError(
+      complain(
+        "shape",
+        `at most ${most} bytes (maxBufferSize)`,
+        String(bytes),
+        "request the device with a higher limit, or split the batch",
+      ),
+    );
+  }
   // A region holds no whole number of four rows, nor of four channels, in general.
-  const fits = size * elementBytes(dtype) <= maxBytes;
+  const fits = bytes <= maxBytes;
   const first = chooseDispatch(extent, dtype, purpose, tuning, limits, {
     ...options,
     mixed: options.mixed !== false && fits,

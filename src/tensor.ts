@@ -4,7 +4,7 @@ import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
 import { narrow, widen } from "./half.js";
 import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
 
-/** What a tensor can be made of. `Uint16Array` is taken as raw 16-bit floats where `dtype` says so. */
+/** What a tensor can be made of. A `Uint16Array` holds the bits of 16-bit floats where `raw` says so. */
 export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferView);
 
 /** Options of {@link tensor} and its relatives. */
@@ -322,6 +322,16 @@ function encode(
   raw: boolean,
 ): Uint8Array<ArrayBuffer> {
   requireNumbers(`${subject}: data`, data);
+  if (raw && !(data instanceof Uint16Array && dtype !== "f32")) {
+    throw new ShapeError(
+      complain(
+        `${subject}: raw`,
+        "bits of f16 or bf16 in a Uint16Array",
+        `${kindOf(data)} for ${dtype}`,
+        "say which dtype the bits are of, or leave raw out",
+      ),
+    );
+  }
   if (data.length !== size) {
     throw new ShapeError(
       complain(

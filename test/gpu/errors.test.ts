@@ -369,6 +369,18 @@ describe("shapes", () => {
       received: "Uint16Array",
       remedy: "raw: true",
     });
+    throws(() => tensor(device, [15360, 0], [2], { dtype: "f16", raw: true }), ShapeError, {
+      subject: "tensor: raw",
+      expected: "bits of f16 or bf16 in a Uint16Array",
+      received: "an Array for f16",
+      remedy: "leave raw out",
+    });
+    throws(() => bn.gamma!.write(new Uint16Array(3), { raw: true }), ShapeError, {
+      subject: "write: raw",
+      expected: "bits of f16 or bf16 in a Uint16Array",
+      received: "a Uint16Array for f32",
+      remedy: "leave raw out",
+    });
     await works(bn);
   });
 });
@@ -1664,6 +1676,18 @@ test("what a channel has must fit one binding", () => {
     received: String(20 * channels),
     remedy: "split the channels",
   });
+});
+
+test("a tensor must fit one buffer", () => {
+  const most = device.limits.maxBufferSize;
+  const tooLarge = { shape: [Math.floor(most / 1024) + 1, 256] };
+  for (const create of [createForwardSync, createInferenceSync, createBackwardSync])
+    throws(() => create(device, tooLarge), BufferError, {
+      subject: "shape",
+      expected: `at most ${most} bytes (maxBufferSize)`,
+      received: String(tooLarge.shape[0]! * 1024),
+      remedy: "split the batch",
+    });
 });
 
 test("inputs may overlap, but not in the buffer of an output", async () => {
