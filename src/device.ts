@@ -366,10 +366,10 @@ export async function readBytes(
       const encoder = device.createCommandEncoder({ label: `${subject}.read` });
       encoder.copyBufferToBuffer(buffer, offset, staging, 0, aligned);
       device.queue.submit([encoder.finish()]);
-      const scope = device.popErrorScope();
+      const scope = device.popErrorScope().catch(() => null);
       // An earlier failure (no memory for this very buffer) says more than its consequence.
       await state.pending();
-      const error = await scope.catch(() => null);
+      const error = await scope;
       if (error && !state.lost) {
         throw new BufferError(
           complain(
