@@ -212,6 +212,14 @@ test("a mask over regions of a tensor that no binding holds", async () => {
   }
 });
 
+test("a mask where a region of some channels ends within a word", async () => {
+  for (const dtype of ["f16", "bf16"] as const)
+    for (const seed of [1, 2, 3, 4]) {
+      const descriptor = { shape: [3, 5, 99], dtype, limits: { maxBindingBytes: 512 } };
+      await expectWithin({ ...callOf(descriptor, { mask: true, seed }), tuning: TUNINGS.split });
+    }
+});
+
 test("a mask that leaves nothing: variance 0, and statistics stay", async () => {
   const call = callOf({ shape: [4, 3, 2], eps: 0.25 });
   const outputs = await runBeyond(device, { ...call, mask: new Float32Array(8) });

@@ -1,3 +1,3 @@
-fn mapMaskedAt(cursor: Cursor, at: u32, own: Known, following: Known) {
+fn mapMaskedAt(cursor: Cursor, at: u32, last: bool, own: Known, following: Known) {
   storeDx(cursor.index, inputGradientMasked(cursor.index, maskAt(at, cursor.inner), own));
 }
