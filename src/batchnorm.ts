@@ -44,6 +44,8 @@ export interface StateDictInput {
   num_batches_tracked?: bigint | number | ArrayLike<number | bigint>;
 }
 
+const STATE_NAMES = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+
 /** Numbers, or what holds them as `data`: a tensor of a file. */
 export type StateEntry =
   ArrayLike<number | bigint> | number | bigint | { readonly data: ArrayLike<number | bigint> };
@@ -139,6 +141,19 @@ export class Context {
   /** True after `destroy()`. */
   get destroyed(): boolean {
     return this.#destroyed;
+  }
+
+  /** @internal @throws DestroyedError. */
+  requireLive(subject: string): void {
+    if (!this.#destroyed) return;
+    throw new DestroyedError(
+      complain(
+        `${subject}: context`,
+        "a live one",
+        "a destroyed one",
+        "make one with context(), or destroy it later",
+      ),
+    );
   }
 
   /** Frees the saved statistics. Idempotent; the context cannot be used any more. */
@@ -250,21 +265,21 @@ export class BatchNorm {
 
   /** Back to training mode. */
   train(): this {
-    this.#requireLive("train");
+    this.requireLive("train");
     this.#training = true;
     return this;
   }
 
   /** To evaluation mode. */
   eval(): this {
-    this.#requireLive("eval");
+    this.requireLive("eval");
     this.#training = false;
     return this;
   }
 
   /** A context to pass to `forward`, so that several forwards may come before their backwards. The caller destroys it. */
   context(): Context {
-    this.#requireLive("context");
+    this.requireLive("context");
     return new Context(this, 20 * this.channels);
   }
 
@@ -282,7 +297,7 @@ export class BatchNorm {
    */
   forward(x: Tensor, options: ForwardOptions = {}): Tensor {
     const subject = "forward";
-    this.#requireLive(subject);
+    this.requireLive(subject);
     requireKnown(subject, options, FORWARD_OPTIONS, HINTS);
     this.#requireInput(subject, x);
     if (this.#training) {
@@ -320,17 +335,8 @@ export class BatchNorm {
         ),
       );
     }
-    if (options.context?.destroyed) {
-      throw new DestroyedError(
-        complain(
-          `${subject}: context`,
-          "a live one",
-          "a destroyed one",
-          "make one with context(), or destroy it later",
-        ),
-      );
-    }
     const context = options.context ?? this.#ownContext();
+    context.requireLive(subject);
     const versionBefore = x.version;
     const plan = batchStatistics
       ? (plans.forward ??= createForwardSync(this.device, describe()))
@@ -379,7 +385,7 @@ export class BatchNorm {
   backward(dy: Tensor, options?: BackwardOptions): Tensor;
   backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     const subject = "backward";
-    this.#requireLive(subject);
+    this.requireLive(subject);
     requireKnown(subject, options, BACKWARD_OPTIONS);
     requireKnown("backward: wants", options.wants ?? {}, WANTS);
     requireTensor(`${subject}: dy`, dy);
@@ -453,7 +459,7 @@ export class BatchNorm {
     shape: readonly number[],
     options: { dtype?: Dtype; residual?: boolean } = {},
   ): Promise<void> {
-    this.#requireLive("prepare");
+    this.requireLive("prepare");
     requireKnown("prepare", options, ["dtype", "residual"]);
     requireShape("prepare", shape);
     this.#checkShape("prepare", shape);
@@ -482,7 +488,7 @@ export class BatchNorm {
     if (failed ?? this.#destroyed) {
       for (const each of made) if (each.status === "fulfilled") each.value?.destroy();
       if (failed) throw failed.reason;
-      this.#requireLive("prepare");
+      this.requireLive("prepare");
     }
     const [trained, inference, training, evaluation] = made.map((each) =>
       each.status === "fulfilled" ? each.value : undefined,
@@ -506,7 +512,7 @@ export class BatchNorm {
 
   /** Waits for the work so far; rejects with what has failed late: DeviceLostError, OutOfMemoryError, CompileError. */
   async status(): Promise<void> {
-    this.#requireLive("status");
+    this.requireLive("status");
     await stateOf(this.device).settle();
   }
 
@@ -515,7 +521,7 @@ export class BatchNorm {
    * therefore scales by the floor instead. Reads gamma back; nothing else here does.
    */
   async flooredChannels(): Promise<number[]> {
-    this.#requireLive("flooredChannels");
+    this.requireLive("flooredChannels");
     if (!this.gamma || !this.options.inPlace) return [];
     const gamma = await this.gamma.read();
     return [...gamma.keys()].filter((channel) => Math.abs(gamma[channel]!) < GAMMA_FLOOR);
@@ -523,7 +529,7 @@ export class BatchNorm {
 
   /** Parameters and statistics under PyTorch's names, read back from the device. */
   async stateDict(): Promise<StateDict> {
-    this.#requireLive("stateDict");
+    this.requireLive("stateDict");
     const dict: StateDict = {};
     if (this.gamma && this.beta) {
       [dict.weight, dict.bias] = await Promise.all([this.gamma.read(), this.beta.read()]);
@@ -557,40 +563,16 @@ export class BatchNorm {
    */
   loadStateDict(source: StateDictInput | StateFile, options: LoadOptions = {}): void {
     const subject = "loadStateDict";
-    this.#requireLive(subject);
-    requireKnown(subject, options, ["prefix"]);
+    const dict: StateDictInput = this.entriesOf(source, options);
     const { prefix = "" } = options;
-    const targets: readonly [keyof StateDictInput, Tensor | null][] = [
+    const targets = [
       ["weight", this.gamma],
       ["bias", this.beta],
       ["running_mean", this.runningMean],
       ["running_var", this.runningVar],
-    ];
-    if (Object(source) !== source) {
-      const expected = "a dictionary or a file's entries";
-      throw new OptionError(complain(subject, expected, kindOf(source), "pass one"));
-    }
-    const dict: Record<string, unknown> & StateDictInput = {};
-    const entries: readonly [string, StateEntry | undefined][] =
-      source instanceof Map ? [...(source as Map<string, StateEntry>)] : Object.entries(source);
-    this.#requirePrefix(subject, prefix, new Set(entries.map(([name]) => name)));
-    for (const [full, entry] of entries) {
-      if (!full.startsWith(prefix)) continue;
-      const name = full.slice(prefix.length);
-      if (name !== "num_batches_tracked" && !targets.some(([known]) => known === name)) {
-        throw new ShapeError(
-          complain(
-            `${subject}: ${full}`,
-            "no such entry",
-            "one",
-            "check the spelling and the prefix",
-          ),
-        );
-      }
-      dict[name] = typeof entry === "object" && "data" in entry ? entry.data : entry;
-    }
+    ] as const;
     for (const [name, target] of targets) {
-      const values = dict[name] as ArrayLike<number> | undefined;
+      const values = dict[name];
       if ((values === undefined) !== (target === null)) {
         throw new ShapeError(
           complain(
@@ -636,12 +618,52 @@ export class BatchNorm {
         ),
       );
     }
-    for (const [name, target] of targets)
-      target?.write(Float32Array.from(dict[name] as ArrayLike<number>, Number));
+    for (const [name, target] of targets) target?.write(Float32Array.from(dict[name]!, Number));
     if (this.#state && counter !== null) {
       const words = new BigUint64Array([counter]);
       this.device.queue.writeBuffer(this.#state, stateLayout(this.channels).counter, words);
     }
+  }
+
+  /**
+   * @internal What `loadStateDict` is given, under the names that follow the prefix.
+   *
+   * @param more names besides the core's.
+   * @throws OptionError, ShapeError, DestroyedError, DeviceLostError.
+   */
+  entriesOf(
+    source: StateDictInput | StateFile,
+    options: LoadOptions,
+    more: readonly string[] = [],
+  ): StateDictInput & Record<string, ArrayLike<number>> {
+    const subject = "loadStateDict";
+    this.requireLive(subject);
+    requireKnown(subject, options, ["prefix"]);
+    const { prefix = "" } = options;
+    if (Object(source) !== source) {
+      const expected = "a dictionary or a file's entries";
+      throw new OptionError(complain(subject, expected, kindOf(source), "pass one"));
+    }
+    const dict: Record<string, unknown> = {};
+    const entries: readonly [string, StateEntry | undefined][] =
+      source instanceof Map ? [...(source as Map<string, StateEntry>)] : Object.entries(source);
+    this.#requirePrefix(subject, prefix, new Set(entries.map(([name]) => name)));
+    for (const [full, entry] of entries) {
+      if (!full.startsWith(prefix)) continue;
+      const name = full.slice(prefix.length);
+      if (!STATE_NAMES.includes(name) && !more.includes(name)) {
+        throw new ShapeError(
+          complain(
+            `${subject}: ${full}`,
+            "no such entry",
+            "one",
+            "check the spelling and the prefix",
+          ),
+        );
+      }
+      dict[name] = typeof entry === "object" && "data" in entry ? entry.data : entry;
+    }
+    return dict as StateDictInput & Record<string, ArrayLike<number>>;
   }
 
   /** Frees parameters, gradients, statistics and plans. Idempotent; tensors that were returned stay. */
@@ -666,13 +688,28 @@ export class BatchNorm {
     this.#last = null;
   }
 
+  /** @internal @throws DestroyedError, DeviceLostError. */
+  requireLive(subject: string): void {
+    if (this.#destroyed) {
+      throw new DestroyedError(
+        complain(
+          subject,
+          `a live ${this.kind}`,
+          "a destroyed one",
+          "make it anew or destroy it later",
+        ),
+      );
+    }
+    stateOf(this.device).requireAlive(subject);
+  }
+
   /**
    * @internal What forward checks first, for those that compute it in another way.
    *
    * @throws DestroyedError, DeviceLostError, ShapeError.
    */
   requireInput(subject: string, x: Tensor): void {
-    this.#requireLive(subject);
+    this.requireLive(subject);
     this.#requireInput(subject, x);
   }
 
@@ -706,20 +743,6 @@ export class BatchNorm {
         `pass { prefix: ${first} }`,
       ),
     );
-  }
-
-  #requireLive(subject: string): void {
-    if (this.#destroyed) {
-      throw new DestroyedError(
-        complain(
-          subject,
-          `a live ${this.kind}`,
-          "a destroyed one",
-          "make it anew or destroy it later",
-        ),
-      );
-    }
-    stateOf(this.device).requireAlive(subject);
   }
 
   #requireInput(subject: string, x: Tensor): void {

@@ -113,6 +113,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
    */
   observe(x: Tensor, options: { encoder?: Target } = {}): void {
     const subject = "observe";
+    requireKnown(subject, options, ["encoder"]);
     super.requireInput(subject, x);
     this.#requireTraining(subject);
     if (this.#sweep !== "observe") {
@@ -225,9 +226,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
    * {@link BatchNorm.backward}.
    */
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null {
-    if (!this.training) return super.backward(dy, options);
     const subject = "backward";
     requireKnown(subject, options, BACKWARD_NAMES);
+    if (!this.training) return this.#backwardInEvaluation(subject, dy, options);
     requireKnown("backward: wants", options.wants ?? {}, WANTS);
     const { x, residual, encoder, accumulate = false } = options;
     super.requireInput(subject, x);
@@ -271,6 +272,28 @@ export class AccumulatedBatchNorm extends BatchNorm {
     }
     this.#sweep = subject;
     return dx;
+  }
+
+  /** There each micro-batch is for itself: its backward follows its forward. */
+  #backwardInEvaluation(
+    subject: string,
+    dy: Tensor,
+    { x, residual, ...options }: AccumulatedBackwardOptions,
+  ): Tensor | null {
+    const last = this.lastContext;
+    const given = [x, residual ?? null] as const;
+    for (const [index, name] of (["x", "residual"] as const).entries()) {
+      if (!last || last.used || given[index] === last[name]) continue;
+      throw new ContextError(
+        complain(
+          `${subject}: ${name}`,
+          `the ${name} of the last forward`,
+          given[index] ? "another tensor" : "nothing",
+          "in evaluation, call backward after each forward",
+        ),
+      );
+    }
+    return super.backward(dy, options);
   }
 
   override destroy(): void {

@@ -6,8 +6,11 @@ import {
   HINTS,
   type BackwardOptions,
   type ForwardOptions,
+  type LoadOptions,
   type StateDict,
   type StateDictInput,
+  type StateEntry,
+  type StateFile,
 } from "../batchnorm.js";
 import { requireKnown } from "../arguments.js";
 import { WANTS } from "../backward.js";
@@ -49,6 +52,14 @@ export interface ExtendedStateDict extends StateDict {
   renorm_mean?: Float32Array;
   renorm_stddev?: Float32Array;
 }
+
+/** What `loadStateDict` takes: numbers in any array. */
+export interface ExtendedStateDictInput extends StateDictInput {
+  renorm_mean?: ArrayLike<number>;
+  renorm_stddev?: ArrayLike<number>;
+}
+
+const RENORM_NAMES = ["renorm_mean", "renorm_stddev"];
 
 /** A context whose saved statistics grow with the batch: every ghost has its own. */
 class ExtendedContext extends Context {
@@ -192,6 +203,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override context(): Context {
+    this.requireLive("context");
     return new ExtendedContext(this, 20 * this.channels);
   }
 
@@ -217,6 +229,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     }
     const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
     super.requireInput("forward", x);
+    context.requireLive("forward");
     if (mask !== undefined) this.#checkMask(x, mask);
     if (!this.training && this.options.trackRunningStats) {
       const y = super.forward(x, { ...core, context });
@@ -265,7 +278,6 @@ export class ExtendedBatchNorm extends BatchNorm {
     context.batchStatistics = true;
     context.used = false;
     this.#latest = context;
-    y.touch();
     if (this.training) {
       for (const each of [this.runningMean, this.runningVar]) each?.touch();
       for (const each of [this.renormMean, this.renormDeviation]) each?.touch();
@@ -335,10 +347,6 @@ export class ExtendedBatchNorm extends BatchNorm {
       if (!options.out) dx?.destroy();
       throw error;
     }
-    dx?.touch();
-    options.residualGrad?.touch();
-    if (wants.gamma) this.gammaGrad!.touch();
-    if (wants.beta) this.betaGrad!.touch();
     context.used = true;
     context.x = null;
     context.residual = null;
@@ -362,14 +370,17 @@ export class ExtendedBatchNorm extends BatchNorm {
    * Normalization) renormalization starts from the running statistics.
    */
   override loadStateDict(
-    dict: StateDictInput & { renorm_mean?: ArrayLike<number>; renorm_stddev?: ArrayLike<number> },
+    source: ExtendedStateDictInput | StateFile,
+    options: LoadOptions = {},
   ): void {
+    const { prefix = "" } = options;
+    const dict = this.entriesOf(source, options, RENORM_NAMES);
     const { renorm_mean: mean, renorm_stddev: deviation, ...plain } = dict;
     for (const [name, values] of Object.entries({ renorm_mean: mean, renorm_stddev: deviation })) {
       if (values && (!this.#renorm || values.length !== this.channels)) {
         throw new ShapeError(
           complain(
-            `loadStateDict: ${name}`,
+            `loadStateDict: ${prefix}${name}`,
             this.#renorm ? `${this.channels} values` : "no such entry",
             `${values.length} values`,
             "make the module with the renorm and the channels of the file",
@@ -381,11 +392,13 @@ export class ExtendedBatchNorm extends BatchNorm {
       if (kept || !this.gamma || plain[name]) return {};
       return { [name]: new Float32Array(this.channels).fill(value) };
     };
-    super.loadStateDict({
+    const core = {
       ...plain,
       ...absent(this.#scale, "weight", 1),
       ...absent(this.#center, "bias", 0),
-    });
+    };
+    const named = Object.entries(core).map(([name, values]) => [prefix + name, values] as const);
+    super.loadStateDict(new Map(named as [string, StateEntry][]), { prefix });
     if (!this.#renorm) return;
     const { eps } = this.options;
     const own = mean ?? plain.running_mean!;

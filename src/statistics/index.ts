@@ -43,7 +43,12 @@ export { StatisticsAccumulator } from "./accumulator.js";
 export { AccumulatedBatchNorm } from "./accumulated.js";
 export type { AccumulatedBackwardOptions, AccumulatedForwardOptions } from "./accumulated.js";
 export { ExtendedBatchNorm } from "./extended.js";
-export type { ExtendedForwardOptions, ExtendedOptions, ExtendedStateDict } from "./extended.js";
+export type {
+  ExtendedForwardOptions,
+  ExtendedOptions,
+  ExtendedStateDict,
+  ExtendedStateDictInput,
+} from "./extended.js";
 export { interpolate } from "./interpolate.js";
 export { reestimate } from "./reestimate.js";
 export type { ReestimateOptions } from "./reestimate.js";

@@ -659,3 +659,87 @@ describe("re-estimation", () => {
     for (const each of made.splice(0)) each.destroy();
   });
 });
+
+describe("what the core's module does, those of many statistics do too", () => {
+  test("micro-batches in evaluation: a backward after each forward", async () => {
+    const bn = new AccumulatedBatchNorm(device, 3, { activation: "relu" });
+    made.push(bn);
+    bn.loadStateDict({
+      ...{ weight: [1, -2, 0.5], bias: [0, 1, -1] },
+      ...{ running_mean: [1, 0, 2], running_var: [4, 1, 0.25] },
+    });
+    bn.eval();
+    const own = await bn.stateDict();
+    const shape = [4, 3, 5];
+    const running = { mean: own.running_mean!, variance: own.running_var! };
+    const options = { ...running, mode: "evaluation", activation: "relu" } as const;
+    for (let turn = 0; turn < 2; turn++) {
+      const [x, dy, residual] = [put2(60, shape, 1), put2(60, shape), put2(60, shape)];
+      made.push(bn.forward(x.tensor, { residual: residual.tensor }));
+      const dx = bn.backward(dy.tensor, { x: x.tensor, residual: residual.tensor });
+      made.push(dx);
+      const want = backward(dy.values, x.values, shape, {
+        ...options,
+        ...{ gamma: own.weight!, beta: own.bias!, residual: residual.values },
+      });
+      expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    }
+    const [x, other, dy] = [put2(60, shape), put2(60, shape), put2(60, shape)];
+    made.push(bn.forward(x.tensor));
+    expect(() => bn.backward(dy.tensor, { x: other.tensor })).toThrow(
+      /backward: x: the x of the last forward, got another tensor/,
+    );
+    expect(() => bn.train().observe(x.tensor, { mask: other.tensor } as never)).toThrow(
+      /observe: mask/,
+    );
+  });
+
+  test("a state of renormalization comes from a model's file, whole or not at all", async () => {
+    const bn = new ExtendedBatchNorm(device, 2, { renorm: true, scale: false });
+    made.push(bn);
+    const tensors = (entries: Record<string, number[]>) =>
+      new Map(
+        Object.entries(entries).map(([name, values]) => [
+          `layer1.bn.${name}`,
+          { data: Float32Array.from(values) },
+        ]),
+      );
+    const file = {
+      ...{ bias: [1, 2], running_mean: [3, 4], running_var: [5, 6] },
+      ...{ renorm_mean: [7, 8], renorm_stddev: [9, 10] },
+    };
+    bn.loadStateDict(tensors(file), { prefix: "layer1.bn." });
+    const loaded = await bn.stateDict();
+    for (const [name, values] of Object.entries(file))
+      expect(loaded[name as keyof typeof file]).toEqual(Float32Array.from(values));
+
+    expect(() => bn.loadStateDict(tensors(file))).toThrow(/pass \{ prefix: "layer1.bn." \}/);
+    expect(() => {
+      const wrong = { ...file, bias: [0, 0], renorm_stddev: [1, 1, 1] };
+      bn.loadStateDict(tensors(wrong), { prefix: "layer1.bn." });
+    }).toThrow(/loadStateDict: layer1.bn.renorm_stddev: 2 values, got 3 values/);
+    expect(() => {
+      const { running_var: _, ...wrong } = { ...file, renorm_mean: [0, 0] };
+      bn.loadStateDict(tensors(wrong), { prefix: "layer1.bn." });
+    }).toThrow(/running_var/);
+    expect(await bn.stateDict()).toEqual(loaded);
+
+    const { renorm_mean: _, renorm_stddev: __, ...plain } = file;
+    bn.loadStateDict(tensors(plain), { prefix: "layer1.bn." });
+    const { renorm_mean, renorm_stddev } = await bn.stateDict();
+    expect(renorm_mean).toEqual(Float32Array.from(file.running_mean));
+    const spread = file.running_var.map((value) => Math.sqrt(value + 1e-5));
+    expect(renorm_stddev).toBeAllclose(spread, { rtol: 1e-7 });
+  });
+
+  test("a destroyed context takes no forward", () => {
+    const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 2 });
+    const context = bn.context();
+    context.destroy();
+    const x = put2(12, [4, 3]).tensor;
+    for (const mode of ["train", "eval"] as const)
+      expect(() => bn[mode]().forward(x, { context })).toThrow(DestroyedError);
+    bn.destroy();
+    expect(() => bn.context()).toThrow(DestroyedError);
+  });
+});
