@@ -24,19 +24,21 @@ export function createBroadcastCommunicator(options: BroadcastOptions): Promise<
 }
 
 function overChannel(name: string): Transport {
-  const channel = new BroadcastChannel(`webgpu-batchnorm/${name}`);
+  let channel: BroadcastChannel | null = null;
   return {
     maxBytes: Infinity,
+    // Not before the group has found its options right: an open channel keeps a Node process alive.
     open(events) {
+      channel = new BroadcastChannel(`webgpu-batchnorm/${name}`);
       channel.onmessage = ({ data }: { data: unknown }) => {
         if (data instanceof Uint8Array) events.message(data);
       };
     },
     send(message) {
-      channel.postMessage(message);
+      channel?.postMessage(message);
     },
     async close() {
-      channel.close();
+      channel?.close();
     },
   };
 }

@@ -1,6 +1,7 @@
 import { kindOf, requireKnown } from "../arguments.js";
 import { WANTS, type Wants } from "../backward.js";
 import { BatchNorm, HINTS } from "../batchnorm.js";
+import { rangeOf, requireDisjoint, type Range } from "../bindings.js";
 import type { Dtype } from "../descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
 import {
@@ -11,6 +12,7 @@ import {
   OverlapError,
   SingleValueError,
 } from "../errors.js";
+import { AccumulatedBatchNorm, ExtendedBatchNorm } from "../statistics/index.js";
 import { statisticsBytes, statisticsByteSizes, sumsBytes } from "../statistics/sizes.js";
 import { requireTensor, Tensor } from "../tensor.js";
 import type { AllReduceOptions, Communicator } from "./communicator.js";
@@ -61,6 +63,7 @@ export class SyncContext {
   variation: Variation | null = null;
   /** @internal */
   readonly saved: GPUBuffer;
+  #destroyed = false;
 
   /** @internal */
   constructor(
@@ -72,8 +75,14 @@ export class SyncContext {
     this.saved = createBuffer(device, "bn.sync/saved", bytes, USAGE.STORAGE | USAGE.COPY_SRC);
   }
 
-  /** Frees the saved statistics. Idempotent; the context cannot be used for a backward any more. */
+  /** True after `destroy()`. */
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  /** Frees the saved statistics. Idempotent; the context cannot be used any more. */
   destroy(): void {
+    this.#destroyed = true;
     this.saved.destroy();
     this.variation = null;
     this.inputs = [];
@@ -113,7 +122,8 @@ export class SyncBatchNorm {
 
   /**
    * @param module stays the caller's, who destroys it.
-   * @throws OptionError where the module works in place; DestroyedError, DeviceLostError.
+   * @throws OptionError where the module works in place, or is one of `webgpu-batchnorm/statistics` that is not frozen;
+   * DestroyedError, DeviceLostError.
    */
   constructor(
     readonly module: BatchNorm,
@@ -139,6 +149,7 @@ export class SyncBatchNorm {
         complain("SyncBatchNorm: module", "inPlace: false", "true", "make it without inPlace"),
       );
     }
+    requirePlain(subject, module);
     const count = layers.get(communicator) ?? 0;
     layers.set(communicator, count + 1);
     this.name = options.name ?? `layer ${count}`;
@@ -185,13 +196,17 @@ export class SyncBatchNorm {
       this.#last = null;
       return module.forward(x, { ...(out ? { out } : {}), ...(residual ? { residual } : {}) });
     }
+    requirePlain(subject, module);
     module.requireInput(subject, x);
     module.requireOther(`${subject}: residual`, residual, x);
     if (out !== x) module.requireOther(`${subject}: out`, out, x);
     requireOther(subject, out, x, "x");
+    requireApart(subject, { x, residual, y: out });
     const context = options.context ?? (this.#own ??= new SyncContext(this));
     if (context.owner !== this)
       throw contextError(subject, "another layer's", "make one with context()");
+    requireKept(subject, context);
+    this.#requireOpen(signal);
     const variation = { shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
     const inputs = [{ tensor: x, name: "x", version: x.version }];
     if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
@@ -208,6 +223,7 @@ export class SyncBatchNorm {
     const all = await this.#reduce(part, subject, signal);
     const plan = await this.#plans.of(variation).forward();
     this.#requireLive(subject);
+    requireKept(subject, context);
     requireSame(subject, inputs);
     this.#requireTrainable(all);
     const y = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
@@ -228,7 +244,6 @@ export class SyncBatchNorm {
       if (!out) y.destroy();
       throw error;
     }
-    y.touch();
     module.runningMean?.touch();
     module.runningVar?.touch();
     context.inputs = inputs;
@@ -260,8 +275,12 @@ export class SyncBatchNorm {
     if (!module.training) return this.#evaluate(dy, context, options);
     const { variation, inputs, saved } = this.#usable(subject, context);
     const [{ tensor: x }, rest] = inputs as [(typeof inputs)[0], (typeof inputs)[0] | undefined];
+    module.requireInput(subject, x);
+    module.requireOther(`${subject}: dy`, dy, x);
+    module.requireOther(`${subject}: out`, out, x);
+    module.requireOther(`${subject}: residualGrad`, residualGrad, x);
     const from = { x, dy, saved, ...(rest ? { residual: rest.tensor } : {}) };
-    const { affine } = module.options;
+    const { affine, activation } = module.options;
     const wants = {
       x: options.wants?.x ?? true,
       gamma: options.wants?.gamma ?? affine,
@@ -272,7 +291,18 @@ export class SyncBatchNorm {
         complain(`${subject}: wants`, "no gamma or beta (affine is false)", "one", "leave it out"),
       );
     }
+    if (!wants.x && !wants.gamma && !wants.beta && !residualGrad) {
+      const remedy = "leave the call out instead";
+      throw new OptionError(complain(`${subject}: wants`, "at least one gradient", "none", remedy));
+    }
     requireOther(subject, out, dy, "dy");
+    requireApart(subject, {
+      ...{ x, dy, dResidual: residualGrad },
+      // Without an activation dz is dy, and nothing reads the residual.
+      ...(activation === "none" ? {} : { residual: rest?.tensor }),
+      ...(wants.x ? { dx: out } : {}),
+    });
+    if (wants.x) this.#requireOpen(signal);
     context!.variation = null;
     const all = [...inputs, { tensor: dy, name: "dy", version: dy.version }];
     const { sums } = this.#local;
@@ -283,6 +313,7 @@ export class SyncBatchNorm {
         wants.gamma || wants.beta ? plans.parameters(wants, accumulate) : null,
       ]);
       this.#requireLive(subject);
+      requireKept(subject, context!);
       requireSame(subject, all);
       this.#submit(subject, (target) => {
         sum.encode(target, { ...from, sums, ...(residualGrad ? { dResidual: residualGrad } : {}) });
@@ -293,9 +324,6 @@ export class SyncBatchNorm {
           ...(wants.beta ? { dBeta: module.betaGrad! } : {}),
         });
       });
-      residualGrad?.touch();
-      if (wants.gamma) module.gammaGrad!.touch();
-      if (wants.beta) module.betaGrad!.touch();
       return wants.x ? this.#read(subject, "sums") : new Float32Array(0);
     };
     if (!wants.x) {
@@ -305,6 +333,7 @@ export class SyncBatchNorm {
     const parts = await this.#reduce(sumUp(), subject, signal);
     const plan = await this.#plans.of(variation).input();
     this.#requireLive(subject);
+    requireKept(subject, context!);
     requireSame(subject, all);
     const dx = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
     try {
@@ -316,7 +345,6 @@ export class SyncBatchNorm {
       if (!out) dx.destroy();
       throw error;
     }
-    dx.touch();
     return dx;
   }
 
@@ -367,6 +395,12 @@ export class SyncBatchNorm {
         "make it anew or destroy it later",
       ),
     );
+  }
+
+  /** Refuses what the communicator would: before anything has been begun for the round. */
+  #requireOpen(signal: AbortSignal | undefined): void {
+    if (this.communicator.failure) throw this.communicator.failure;
+    signal?.throwIfAborted();
   }
 
   /** Reads a local buffer as it is after what has been submitted so far: later calls may use it again at once. */
@@ -424,6 +458,7 @@ export class SyncBatchNorm {
     const { owner, variation, inputs, saved } = context;
     if (owner !== this)
       throw contextError(subject, "another layer's", "pass the context of this layer's forward");
+    requireKept(subject, context);
     if (!variation)
       throw contextError(subject, "a used one", "call forward again, or pass another context");
     requireSame(subject, inputs);
@@ -451,6 +486,53 @@ export class SyncBatchNorm {
 function contextError(subject: string, received: string, remedy: string): ContextError {
   const expected = "one of a forward not yet differentiated";
   return new ContextError(complain(`${subject}: context`, expected, received, remedy));
+}
+
+/**
+ * @throws OptionError where the module learns from more than its batch's statistics, or from other ones: ranks merge
+ * these alone. Frozen it learns nothing.
+ */
+function requirePlain(subject: string, module: BatchNorm): void {
+  const extended = module instanceof ExtendedBatchNorm;
+  if (extended ? module.frozen : !(module instanceof AccumulatedBatchNorm)) return;
+  const expected = "a BatchNorm1d, 2d or 3d, or a frozen ExtendedBatchNorm";
+  const remedy = extended
+    ? "renorm, virtualBatchSize, scale and center are not synchronised: do without, or freeze() it"
+    : "micro-batches are not synchronised: do without";
+  throw new OptionError(complain(`${subject}: module`, expected, kindOf(module), remedy));
+}
+
+/** @throws DestroyedError where the saved statistics are gone, or have nowhere to go. */
+function requireKept(subject: string, { destroyed }: SyncContext): void {
+  if (!destroyed) return;
+  const remedy = "make one with context(), or destroy it later";
+  throw new DestroyedError(
+    complain(`${subject}: context`, "a live one", "a destroyed one", remedy),
+  );
+}
+
+const OUTPUTS = ["y", "dx", "dResidual"] as const;
+
+/**
+ * What the plans would find, some of it only after the round.
+ *
+ * @throws BufferError where a tensor cannot be bound; OverlapError where an output shares bytes with another tensor.
+ */
+function requireApart(
+  subject: string,
+  tensors: Partial<Record<"x" | "dy" | "residual" | (typeof OUTPUTS)[number], Tensor | undefined>>,
+): void {
+  const ranges = new Map<keyof typeof tensors, Range>();
+  for (const [name, tensor] of Object.entries(tensors) as [keyof typeof tensors, Tensor?][]) {
+    if (!tensor) continue;
+    const { device, byteLength, dtype, shape } = tensor;
+    const what = `[${shape.join(", ")}], ${dtype}`;
+    ranges.set(
+      name,
+      rangeOf(device, subject, { name, bytes: byteLength, what, dtype, shape }, tensor),
+    );
+  }
+  requireDisjoint(subject, ranges, OUTPUTS);
 }
 
 /** @throws OverlapError where an output is an input: it is still needed while the others are waited for. */

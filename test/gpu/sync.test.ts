@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import {
   BatchNorm1d,
   BatchNorm2d,
+  BufferError,
   ContextError,
   DestroyedError,
   OptionError,
@@ -13,7 +14,9 @@ import {
   Tensor,
   type BatchNormOptions,
 } from "../../src/index.js";
+import { AccumulatedBatchNorm, ExtendedBatchNorm } from "../../src/statistics/index.js";
 import {
+  CommunicatorClosedError,
   createLocalCommunicators,
   PartMismatchError,
   PeerLostError,
@@ -378,6 +381,210 @@ describe("errors", () => {
     x.write([9, 9]);
     const [first] = await reasonsOf([pending, b.forward(own)]);
     expect(first).toBeInstanceOf(ContextError);
+  });
+});
+
+describe("what is refused before its round changes nothing", () => {
+  const [dyA, dyB] = [[1, 2] as const, [3, 4] as const];
+  /** Two ranks after a forward, the first with a context, and what the first has called. */
+  async function forwarded(options: BatchNormOptions = {}) {
+    const ranks = pair(1, options);
+    const { a, b, communicators } = ranks;
+    const x = put([1, 3], [2, 1]);
+    const context = a.context();
+    await Promise.all([a.forward(x, { context }), b.forward(put([2, 6], [2, 1]))]);
+    return { ...ranks, x, context, reduce: vi.spyOn(communicators[0], "allReduce") };
+  }
+  /** The group goes on: the first's context was not used up, and its gradients hold this backward alone. */
+  async function goesOn({ a, b, context }: Awaited<ReturnType<typeof forwarded>>): Promise<void> {
+    const options = { context, accumulate: true };
+    await Promise.all([
+      a.backward(put(dyA, [2, 1]), options),
+      b.backward(put(dyB, [2, 1]), { accumulate: true }),
+    ]);
+    expect([...(await a.module.betaGrad!.read())]).toEqual([3]);
+    expect(a.communicator.failure).toBeNull();
+  }
+
+  test("a signal that was aborted", async () => {
+    const ranks = await forwarded();
+    const { a, context, reduce } = ranks;
+    const reason = new Error("no more");
+    const signal = AbortSignal.abort(reason);
+    const dy = put(dyA, [2, 1]);
+    await expect(a.backward(dy, { context, signal, accumulate: true })).rejects.toBe(reason);
+    // Whose part would find it destroyed, and reject with nobody to see it.
+    const lost = put([1, 2], [2, 1]);
+    await expect(a.forward(lost, { signal })).rejects.toBe(reason);
+    lost.destroy();
+    await device.queue.onSubmittedWorkDone();
+    expect(reduce).not.toHaveBeenCalled();
+    expect([...(await a.module.betaGrad!.read())]).toEqual([0]);
+    await goesOn(ranks);
+  });
+
+  test("a communicator that was closed", async () => {
+    const { a, b, context, reduce } = await forwarded();
+    await Promise.all([a.communicator.close(), b.communicator.close()]);
+    const dy = put(dyA, [2, 1]);
+    const accumulate = true;
+    await expect(a.backward(dy, { context, accumulate })).rejects.toThrow(CommunicatorClosedError);
+    const lost = put([1, 2], [2, 1]);
+    await expect(a.forward(lost)).rejects.toThrow(CommunicatorClosedError);
+    lost.destroy();
+    await device.queue.onSubmittedWorkDone();
+    expect(reduce).not.toHaveBeenCalled();
+    expect([...(await a.module.betaGrad!.read())]).toEqual([0]);
+    // What needs no round still works.
+    expect(await a.backward(dy, { context, wants: { x: false } })).toBeNull();
+    expect([...(await a.module.betaGrad!.read())]).toEqual([3]);
+  });
+
+  test("tensors of another shape or dtype, of other bytes than their own, destroyed, or unaligned", async () => {
+    const ranks = await forwarded();
+    const { a, x, context, reduce } = ranks;
+    const dy = put(dyA, [2, 1]);
+    const longer = put([1, 2, 3], [3, 1]);
+    const half = tensor(device, [1, 2], [2, 1], { dtype: "f16" });
+    const gone = put(dyA, [2, 1]);
+    gone.destroy();
+    const view = ({ buffer }: Tensor, offset = 0): Tensor =>
+      Tensor.wrap(device, { buffer, offset }, [2, 1]);
+    const room = put(Array<number>(8).fill(0), [8]);
+    for (const [wrong, error] of [
+      [longer, ShapeError],
+      [half, ShapeError],
+      [gone, DestroyedError],
+      [view(room, 4), BufferError],
+    ] as const) {
+      await expect(a.backward(wrong, { context })).rejects.toThrow(error);
+      await expect(a.backward(dy, { context, out: wrong })).rejects.toThrow(error);
+      await expect(a.backward(dy, { context, residualGrad: wrong })).rejects.toThrow(error);
+      await expect(a.forward(x, { out: wrong })).rejects.toThrow(error);
+    }
+    for (const shared of [dy, view(dy), x, view(x)]) {
+      await expect(a.backward(dy, { context, out: shared })).rejects.toThrow(OverlapError);
+      const residualGrad = shared;
+      await expect(a.backward(dy, { context, residualGrad })).rejects.toThrow(OverlapError);
+    }
+    const both = { out: view(room), residualGrad: view(room) };
+    await expect(a.backward(dy, { context, ...both })).rejects.toThrow(OverlapError);
+    await expect(a.forward(x, { out: view(x) })).rejects.toThrow(OverlapError);
+    expect(reduce).not.toHaveBeenCalled();
+    await goesOn(ranks);
+  });
+
+  test("a residual that the backward reads is not written over, one that it does not may be", async () => {
+    for (const activation of ["relu", "none"] as const) {
+      const { a, b } = pair(1, { activation });
+      const [x, residual] = [put([1, 3], [2, 1]), put([0, 1], [2, 1])];
+      await Promise.all([a.forward(x, { residual }), b.forward(x, { residual })]);
+      const out = Tensor.wrap(device, residual.buffer, [2, 1]);
+      const first = a.backward(put(dyA, [2, 1]), { out });
+      if (activation === "relu") await expect(first).rejects.toThrow(OverlapError);
+      else await Promise.all([first, b.backward(put(dyB, [2, 1]))]);
+      expect(a.communicator.failure).toBeNull();
+    }
+  });
+
+  test("no gradient at all", async () => {
+    const { a, context, reduce } = await forwarded();
+    const dy = put(dyA, [2, 1]);
+    const wants = { x: false, gamma: false, beta: false };
+    const none = a.backward(dy, { context, wants });
+    await expect(none).rejects.toThrow(OptionError);
+    await expect(none).rejects.toThrow("backward: wants: at least one gradient, got none");
+    // dResidual is one.
+    const residualGrad = put([0, 0], [2, 1]);
+    await a.backward(dy, { context, wants, residualGrad });
+    expect([...(await residualGrad.read())]).toEqual(dyA);
+    expect(reduce).not.toHaveBeenCalled();
+    expect(a.communicator.failure).toBeNull();
+  });
+
+  test("a module that was destroyed", async () => {
+    const { a, context, modules, reduce } = await forwarded();
+    modules[0]!.destroy();
+    await expect(a.backward(put(dyA, [2, 1]), { context })).rejects.toThrow(DestroyedError);
+    expect(reduce).not.toHaveBeenCalled();
+    expect(a.communicator.failure).toBeNull();
+  });
+
+  test("a context that was destroyed", async () => {
+    const ranks = await forwarded();
+    const { a, x, reduce } = ranks;
+    const context = a.context();
+    expect(context.destroyed).toBe(false);
+    context.destroy();
+    expect(context.destroyed).toBe(true);
+    const message = /context: a live one, got a destroyed one/;
+    for (const pending of [a.forward(x, { context }), a.backward(put(dyA, [2, 1]), { context })]) {
+      await expect(pending).rejects.toThrow(DestroyedError);
+      await expect(pending).rejects.toThrow(message);
+    }
+    expect(reduce).not.toHaveBeenCalled();
+    await goesOn(ranks);
+  });
+});
+
+test("a context that is destroyed while the others are waited for is an error", async () => {
+  const { a, b } = pair(1);
+  const [x, dy] = [put([1, 3], [2, 1]), put([1, 2], [2, 1])];
+  const context = a.context();
+  const pending = a.forward(x, { context });
+  context.destroy();
+  await Promise.all([expect(pending).rejects.toThrow(DestroyedError), b.forward(x)]);
+  const kept = a.context();
+  await Promise.all([a.forward(x, { context: kept }), b.forward(x)]);
+  const sent = vi.spyOn(a.communicator, "allReduce");
+  const last = a.backward(dy, { context: kept });
+  await (sent.mock.calls[0]![0] as Promise<unknown>);
+  kept.destroy();
+  await Promise.all([expect(last).rejects.toThrow(DestroyedError), b.backward(dy)]);
+});
+
+describe("modules of webgpu-batchnorm/statistics", () => {
+  const [communicator] = createLocalCommunicators(1) as [Communicator];
+
+  test("are refused: what they add is not synchronised", () => {
+    for (const options of [
+      { renorm: true },
+      { virtualBatchSize: 2 },
+      { scale: false },
+      { center: false },
+    ]) {
+      const module = new ExtendedBatchNorm(device, 2, options);
+      const make = (): SyncBatchNorm => new SyncBatchNorm(module, communicator);
+      expect(make).toThrow(OptionError);
+      expect(make).toThrow(Object.keys(options)[0]!);
+      module.destroy();
+    }
+    const accumulated = new AccumulatedBatchNorm(device, 2);
+    expect(() => new SyncBatchNorm(accumulated, communicator)).toThrow(
+      /SyncBatchNorm: module: .* got an AccumulatedBatchNorm; micro-batches/,
+    );
+    accumulated.destroy();
+  });
+
+  test("are taken where they are frozen, until they learn again", async () => {
+    const module = new ExtendedBatchNorm(device, 1, { renorm: true }).freeze({
+      affine: "trainable",
+    });
+    const bn = new SyncBatchNorm(module, communicator);
+    const x = put([1, 3], [2, 1]);
+    const y = await bn.forward(x);
+    expect(await y.read()).toBeAllclose([1, 3], { rtol: 1e-5 });
+    const dx = await bn.backward(put([1, 2], [2, 1]));
+    expect(await dx.read()).toBeAllclose([1, 2], { rtol: 1e-5 });
+    expect([...(await module.betaGrad!.read())]).toEqual([3]);
+    module.unfreeze();
+    const learning = bn.forward(x);
+    await expect(learning).rejects.toThrow(OptionError);
+    await expect(learning).rejects.toThrow(/forward: module: .*renorm/);
+    module.eval();
+    expect(await (await bn.forward(x)).read()).toBeAllclose([1, 3], { rtol: 1e-5 });
+    expect(communicator.failure).toBeNull();
+    for (const each of [x, y, dx, bn, module]) each.destroy();
   });
 });
 

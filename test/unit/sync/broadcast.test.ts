@@ -1,5 +1,5 @@
 /** BroadcastChannel between worker threads, and ranks of one process. */
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { createBroadcastCommunicator, createLocalCommunicators, sum } from "webgpu-batchnorm/sync";
 import { OptionError } from "../../../src/errors.js";
 import { PeerTimeoutError } from "../../../src/sync/errors.js";
@@ -53,6 +53,39 @@ describe("worker threads over a BroadcastChannel", () => {
     const alone = createBroadcastCommunicator({ channel: "alone", rank: 0, size: 2, timeout: 400 });
     await expect(alone).rejects.toThrow(PeerTimeoutError);
     expect(performance.now() - start).toBeLessThan(2000);
+  });
+
+  test("wrong options are errors that leave no channel open", async () => {
+    let open = 0;
+    vi.stubGlobal(
+      "BroadcastChannel",
+      class extends BroadcastChannel {
+        constructor(name: string) {
+          super(name);
+          open += 1;
+        }
+        override close(): void {
+          super.close();
+          open -= 1;
+        }
+      },
+    );
+    try {
+      for (const wrong of [
+        { rank: 2, size: 2 },
+        { rank: 0, size: 0 },
+        { rank: 0, size: 2, timeout: 0 },
+      ]) {
+        const pending = createBroadcastCommunicator({ channel: "wrong", ...wrong });
+        await expect(pending).rejects.toThrow(OptionError);
+      }
+      const signal = AbortSignal.abort(new Error("no more"));
+      const given = { channel: "wrong", rank: 0, size: 2, signal };
+      await expect(createBroadcastCommunicator(given)).rejects.toThrow("no more");
+      expect(open).toBe(0);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 });
 

@@ -510,6 +510,31 @@ describe("parts that are promised", () => {
     expect(other).toBeInstanceOf(PeerLostError);
     expect(String(other)).toMatch(/a part that failed in round 0/);
   });
+
+  test("may fail unseen where their call was refused", async () => {
+    const unseen: unknown[] = [];
+    const note = (reason: unknown): number => unseen.push(reason);
+    process.on("unhandledRejection", note);
+    const network = new Network(31);
+    const members = network.group(2);
+    await meet(network, members);
+    const { group } = members[0]!;
+    const late = (name: string): Promise<never> =>
+      new Promise((_, reject) => setTimeout(() => reject(new Error(name)), 1));
+    const signal = AbortSignal.abort(new Error("no more"));
+    await expect(group.allReduce(late("aborted"), join, { signal })).rejects.toThrow("no more");
+    const many = Array.from({ length: MOST_PENDING }, (_, round) =>
+      group.allReduce(partOf(0, round, 1), join),
+    );
+    await expect(group.allReduce(late("one too many"), join)).rejects.toThrow(OptionError);
+    const closing = group.close();
+    expect(reasons(await Promise.allSettled(many))).toHaveLength(MOST_PENDING);
+    await expect(group.allReduce(late("closed"), join)).rejects.toThrow(CommunicatorClosedError);
+    await network.until(closing);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off("unhandledRejection", note);
+    expect(unseen).toEqual([]);
+  });
 });
 
 describe("ends", () => {
