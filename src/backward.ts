@@ -203,7 +203,6 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   if (dResidual) outputs.push("dResidual");
   if (dGamma) outputs.push("dGamma");
   if (dBeta) outputs.push("dBeta");
-  const scratch = steps.some(({ variant }) => /sums|parameters|input/.test(variant.kernel.name));
   return {
     subject,
     resolved,
@@ -211,7 +210,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     inputs,
     outputs,
     steps,
-    scratchBytes: scratch ? partialBytes(resolved, mapping, 2) : 0,
+    scratchBytes: partialBytes(resolved, mapping, 2),
     ...(inPlace ? { over: { dx: "dy" } } : {}),
     accumulate: descriptor.accumulate ?? false,
   };

@@ -60,6 +60,14 @@ export interface LoadOptions {
   prefix?: string;
 }
 
+/** Options of {@link BatchNorm.prepare}. */
+export interface PrepareOptions {
+  /** Of x. Default "f32". */
+  dtype?: Dtype;
+  /** Whether a residual is added. Default false. */
+  residual?: boolean;
+}
+
 /** Options of {@link BatchNorm.forward}. */
 export interface ForwardOptions {
   /** Where y is written, x itself included; without it a tensor is made, which the caller destroys. */
@@ -455,9 +463,15 @@ export class BatchNorm {
    *
    * Rejects with CompileError, OutOfMemoryError, DeviceLostError; ShapeError at once.
    */
-  async prepare(
+  prepare(shape: readonly number[], options: PrepareOptions = {}): Promise<void> {
+    return this.prepareModes(shape, options, ["training", "evaluation"]);
+  }
+
+  /** @internal What `prepare` does, for some modes only: those that compute the other in another way. */
+  async prepareModes(
     shape: readonly number[],
-    options: { dtype?: Dtype; residual?: boolean } = {},
+    options: PrepareOptions,
+    modes: readonly ("training" | "evaluation")[],
   ): Promise<void> {
     this.requireLive("prepare");
     requireKnown("prepare", options, ["dtype", "residual"]);
@@ -469,6 +483,8 @@ export class BatchNorm {
     const forward = { ...descriptor, invertible: this.options.inPlace };
     const { affine, trackRunningStats } = this.options;
     const wants = { x: true, gamma: affine, beta: affine };
+    const learns = modes.includes("training");
+    const infers = modes.includes("evaluation") && trackRunningStats;
     const backward = (mode: "training" | "evaluation"): Promise<BackwardPlan> =>
       createBackward(this.device, {
         ...descriptor,
@@ -479,10 +495,10 @@ export class BatchNorm {
         from: this.options.inPlace ? "y" : "x",
       });
     const made = await Promise.allSettled([
-      createForward(this.device, forward),
-      trackRunningStats ? createInference(this.device, { ...forward, save: true }) : undefined,
-      backward("training"),
-      backward("evaluation"),
+      learns ? createForward(this.device, forward) : undefined,
+      infers ? createInference(this.device, { ...forward, save: true }) : undefined,
+      learns ? backward("training") : undefined,
+      infers ? backward("evaluation") : undefined,
     ]);
     const failed = made.find((each) => each.status === "rejected");
     if (failed ?? this.#destroyed) {
@@ -492,18 +508,19 @@ export class BatchNorm {
     }
     const [trained, inference, training, evaluation] = made.map((each) =>
       each.status === "fulfilled" ? each.value : undefined,
-    ) as [ForwardPlan, InferencePlan | undefined, BackwardPlan, BackwardPlan];
+    ) as [ForwardPlan?, InferencePlan?, BackwardPlan?, BackwardPlan?];
     const plans = this.#plansOf(shape, dtype, residual, this.options.inPlace);
     const keep = <T extends { destroy(): void }>(had: T | undefined, made: T): T => {
       if (had) made.destroy();
       return had ?? made;
     };
-    plans.forward = keep(plans.forward, trained);
+    if (trained) plans.forward = keep(plans.forward, trained);
     if (inference) plans.inference = keep(plans.inference, inference);
     for (const [mode, plan] of [
       ["training", training],
       ["evaluation", evaluation],
     ] as const) {
+      if (!plan) continue;
       const key = [mode, true, affine, affine, false, false, false].join();
       plans.backward.set(key, keep(plans.backward.get(key), plan));
     }

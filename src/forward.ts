@@ -136,7 +136,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
     steps,
     ...(inPlace ? { over: { y: "x" } } : {}),
     gammaFloor: GAMMA_FLOOR,
-    scratchBytes: path === "split" ? partialBytes(resolved, mapping, 4) : 0,
+    scratchBytes: partialBytes(resolved, mapping, 4),
   };
 }
 

@@ -8,6 +8,7 @@ export type {
   BackwardOptions,
   ForwardOptions,
   LoadOptions,
+  PrepareOptions,
   StateDict,
   StateDictInput,
   StateEntry,

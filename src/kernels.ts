@@ -149,7 +149,7 @@ export function shapingOf(v: Variant): string[] {
 /** From mean, deviation and affine parameters to y. */
 export function normalizingOf(v: Variant): string[] {
   const affine = v.affine ? (v.floored ? "lib/affine_floored" : "lib/affine") : "lib/affine_none";
-  return ["lib/normalize", affine, ...shapingOf(v)];
+  return ["lib/normalize", "lib/inverse_std", affine, ...shapingOf(v)];
 }
 
 /** Whether a Value's numbers are of channels that change along a row. */

@@ -373,7 +373,8 @@ export class Plan {
 
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
-    const { subject, resolved, mapping, inputs, outputs, over, scratchBytes } = outline;
+    const { subject, resolved, mapping, inputs, outputs, over, steps } = outline;
+    const scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
     const most = device.limits.maxStorageBufferBindingSize;
     const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
     for (const name of [...inputs, ...outputs])
@@ -538,6 +539,12 @@ export class Plan {
   }
 }
 
+/** Whether partial results go through the plan's own buffer. */
+function bindsScratch({ variant, rename }: Step): boolean {
+  const { bindings } = variant.kernel.specOf(variant);
+  return bindings.some(({ name }) => (rename?.[name] ?? name) === "partials");
+}
+
 /** Only tensors of the shape are cut into regions; what a channel has must fit one binding. */
 function requireBindable(subject: string, bytes: number, most: number): void {
   if (bytes <= most) return;
@@ -562,6 +569,7 @@ export interface Outline {
   readonly inputs: readonly BindingName[];
   readonly outputs: readonly BindingName[];
   readonly steps: readonly Step[];
+  /** Of partial results, where a step has any. */
   readonly scratchBytes: number;
   readonly accumulate?: boolean;
   readonly gammaFloor?: number;

@@ -6,11 +6,6 @@ struct Normal {
   offset: Value,
 }
 
-fn inverseStd(variance: Channel) -> Channel {
-  let shifted = variance + params.eps;
-  return select(1.0 / sqrt(shifted), Channel(0.0), shifted <= Channel(0.0));
-}
-
 fn normalOf(group: u32, shift: Channel, delta: Channel, invStd: Channel) -> Normal {
   return Normal(spread(shift), spread(delta), spread(gammaOf(group) * invStd), spread(betaOf(group)));
 }

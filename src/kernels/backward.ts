@@ -71,7 +71,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
   const base = [...baseOf(v), `backward/${kernel}`];
   const sums = mergingSums(v);
   const parameters = [...own("parameter_gradients"), ...storingGradients(v)];
-  const inputGradientChunk = mapInputGradient(v);
+  const mapGradient = mapInputGradient(v);
   const dy = only(!v.inPlace, read("dy"));
   const grads = [...only(v.dGamma, write("dGamma")), ...only(v.dBeta, write("dBeta"))];
   const dResidual = only(v.dResidual, write("dResidual"));
@@ -95,7 +95,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
           ...base,
           ...sums,
           ...own("partial_sums", "input_gradient"),
-          ...inputGradientChunk,
+          ...mapGradient,
           ...gradientOf(v),
           ...parameters,
         ],
@@ -121,7 +121,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
           ...base,
           ...sums,
           ...own("input_gradient"),
-          ...(kernel === "held" ? [] : [...gatheringSums(v), ...inputGradientChunk]),
+          ...(kernel === "held" ? [] : [...gatheringSums(v), ...mapGradient]),
           ...gradientOf(v),
           ...parameters,
           ...visitOf(v),

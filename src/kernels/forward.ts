@@ -56,10 +56,10 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
     };
   }
   const learning = [...running, ...normalizingOf(v), "lib/saved", "forward/lib/finish"];
-  const normalizeChunk = mapOf(v, "lib/normalize");
+  const mapNormalized = mapOf(v, "lib/normalize");
   const walks = {
-    normalize: normalizeChunk,
-    whole: [...gatheringStatistics(v), ...normalizeChunk],
+    normalize: mapNormalized,
+    whole: [...gatheringStatistics(v), ...mapNormalized],
     held: [],
   };
   return {

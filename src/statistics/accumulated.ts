@@ -1,17 +1,23 @@
 import { requireKnown } from "../arguments.js";
 import { WANTS, type Wants } from "../backward.js";
-import { BatchNorm } from "../batchnorm.js";
+import { BatchNorm, type PrepareOptions } from "../batchnorm.js";
 import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError } from "../errors.js";
 import type { Target } from "../plan.js";
 import { Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
-import { createStatisticsBackwardSync, createSumsSync } from "./backward.js";
-import { createStatisticsForwardSync } from "./forward.js";
-import { createMergeSumsSync } from "./merge.js";
-import { PlanCache, record } from "./record.js";
+import {
+  createStatisticsBackward,
+  createStatisticsBackwardSync,
+  createSums,
+  createSumsSync,
+} from "./backward.js";
+import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
+import { createMergeStatistics, createMergeSums, createMergeSumsSync } from "./merge.js";
+import { compiled, PlanCache, record } from "./record.js";
 import { statisticsByteSizes, sumsBytes } from "./sizes.js";
+import { createStatistics } from "./statistics.js";
 
 /** Options of {@link AccumulatedBatchNorm.forward}. */
 export interface AccumulatedForwardOptions {
@@ -272,6 +278,30 @@ export class AccumulatedBatchNorm extends BatchNorm {
     }
     this.#sweep = subject;
     return dx;
+  }
+
+  /** As {@link BatchNorm.prepare}, for micro-batches of this shape. */
+  override async prepare(shape: readonly number[], options: PrepareOptions = {}): Promise<void> {
+    const { trackRunningStats, affine } = this.options;
+    await this.prepareModes(shape, options, trackRunningStats ? ["evaluation"] : []);
+    const { device, channels } = this;
+    const { dtype = "f32", residual = false } = options;
+    const { layout } = this.options;
+    const descriptor = { ...this.options, shape, dtype, residual };
+    const wants = { x: true, gamma: affine, beta: affine };
+    await compiled([
+      createStatistics(device, { shape, dtype, layout }),
+      createMergeStatistics(device, { channels, parts: 2 }),
+      ...[false, ...(trackRunningStats ? [true] : [])].map((learns) =>
+        createStatisticsForward(device, {
+          ...descriptor,
+          ...{ statistics: "given", trackRunningStats: learns },
+        }),
+      ),
+      createSums(device, { ...descriptor, residualGrad: false }),
+      createMergeSums(device, { channels, parts: 2 }),
+      createStatisticsBackward(device, { ...descriptor, sums: "given", wants }),
+    ]);
   }
 
   /** There each micro-batch is for itself: its backward follows its forward. */

@@ -235,7 +235,7 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     inputs,
     outputs,
     steps,
-    scratchBytes: given ? 0 : draft.scratch(2),
+    scratchBytes: draft.scratch(2),
     accumulate: descriptor.accumulate ?? false,
   };
 }

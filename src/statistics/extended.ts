@@ -7,6 +7,7 @@ import {
   type BackwardOptions,
   type ForwardOptions,
   type LoadOptions,
+  type PrepareOptions,
   type StateDict,
   type StateDictInput,
   type StateEntry,
@@ -18,11 +19,11 @@ import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
 import { requireTensor, Tensor } from "../tensor.js";
-import { createStatisticsBackwardSync } from "./backward.js";
+import { createStatisticsBackward, createStatisticsBackwardSync } from "./backward.js";
 import { requireCount } from "./count.js";
-import { createStatisticsForwardSync } from "./forward.js";
+import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
 import type { GhostDescriptor } from "./outline.js";
-import { PlanCache, record } from "./record.js";
+import { compiled, PlanCache, record } from "./record.js";
 import { RENORM_OPTIONS, resolveRenorm, type RenormOptions } from "./renorm.js";
 import { statisticsByteSizes } from "./sizes.js";
 
@@ -285,6 +286,19 @@ export class ExtendedBatchNorm extends BatchNorm {
     return y;
   }
 
+  /** As {@link BatchNorm.prepare}, for what has no mask. */
+  override async prepare(shape: readonly number[], options: PrepareOptions = {}): Promise<void> {
+    const { trackRunningStats } = this.options;
+    await this.prepareModes(shape, options, trackRunningStats ? ["evaluation"] : []);
+    const { dtype = "f32", residual = false } = options;
+    const descriptor = this.#describe({ shape, dtype }, residual, false);
+    const wants = { x: true, gamma: this.#scale, beta: this.#center };
+    await compiled([
+      createStatisticsForward(this.device, descriptor),
+      createStatisticsBackward(this.device, { ...descriptor, wants, residualGrad: false }),
+    ]);
+  }
+
   override backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
   override backward(dy: Tensor, options?: BackwardOptions): Tensor;
   override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
@@ -418,14 +432,14 @@ export class ExtendedBatchNorm extends BatchNorm {
     this.#latest = null;
   }
 
-  #sized(x: Tensor) {
+  #sized(x: Pick<Tensor, "shape" | "dtype">) {
     const { virtualBatchSize, renorm = false } = this.#extended;
     const { layout } = this.options;
     const ghosts = virtualBatchSize === undefined ? {} : { virtualBatchSize };
     return { ...ghosts, shape: x.shape, layout, dtype: x.dtype, renorm };
   }
 
-  #describe(x: Tensor, residual: boolean, mask: boolean) {
+  #describe(x: Pick<Tensor, "shape" | "dtype">, residual: boolean, mask: boolean) {
     const { virtualBatchSize: _, ...rest } = this.#extended;
     return {
       ...{ ...rest, ...this.options, ...this.#sized(x) },

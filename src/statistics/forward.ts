@@ -138,7 +138,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
     inputs,
     outputs,
     steps,
-    scratchBytes: given ? 0 : draft.scratch(4),
+    scratchBytes: draft.scratch(4),
   };
 }
 

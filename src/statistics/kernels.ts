@@ -155,7 +155,8 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           ...parts,
-          ...own("inverse_std", scale ? "gamma" : "gamma_one", center ? "beta" : "beta_zero"),
+          "lib/inverse_std",
+          ...own(scale ? "gamma" : "gamma_one", center ? "beta" : "beta_zero"),
           ...own("correction", renorm ? "correction_renorm" : "correction_none"),
           ...only(renorm !== null, ...own(counted ? "batches_counted" : "batches_none")),
           ...only(counted, counter),

@@ -63,7 +63,11 @@ export class Draft {
     options: { kinds?: 1 | 2 } = {},
   ) {
     const resolved = resolveDescriptor(subject, descriptor, ["mask", ...also]);
-    const { virtualBatchSize, shape } = descriptor;
+    const { virtualBatchSize, shape, inPlace } = descriptor;
+    if (inPlace) {
+      const remedy = "use the core's plans for what works in place";
+      throw new OptionError(complain(`${subject}: inPlace`, "false", "true", remedy));
+    }
     if (virtualBatchSize !== undefined) {
       requireCount(`${subject}: virtualBatchSize`, virtualBatchSize, 1);
     }

@@ -56,7 +56,7 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
           "backward/sums",
           ...sums,
           ...gatheringSums(v),
-          "tfjs/lib/inverse_std",
+          "lib/inverse_std",
           "tfjs/lib/saved",
           "backward/lib/gradient",
           ...shapingOf(v),
@@ -77,7 +77,7 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
           "backward/parameters",
           ...sums,
           "backward/lib/partial_sums",
-          "tfjs/lib/inverse_std",
+          "lib/inverse_std",
           "tfjs/lib/parameter_gradients",
         ],
         bindings: [

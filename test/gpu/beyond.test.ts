@@ -380,6 +380,7 @@ test("errors name what is wrong", () => {
   const make = (options: Partial<StatisticsForwardDescriptor>) => () =>
     createStatisticsForwardSync(device, { shape: [8, 3, 5, 5], ...options });
   expect(make({ virtualBatchSize: 0 })).toThrow(/virtualBatchSize/);
+  expect(make({ inPlace: true })).toThrow(/statisticsForward: inPlace: false, got true/);
   expect(make({ virtualBatchSize: 2, mask: true })).toThrow(/virtualBatchSize or mask/);
   expect(make({ virtualBatchSize: 2, statistics: "given" })).toThrow(/given statistics/);
   expect(make({ virtualBatchSize: 2, dtype: "f16" })).toThrow(/channels share no word/);

@@ -732,6 +732,28 @@ describe("what the core's module does, those of many statistics do too", () => {
     expect(renorm_stddev).toBeAllclose(spread, { rtol: 1e-7 });
   });
 
+  test("what is prepared is not compiled again", async () => {
+    const own = await openDevice();
+    const create = vi.spyOn(own, "createComputePipeline");
+    const shape = [4, 3, 5, 5];
+    const [x, dy] = [0, 1].map(() => tensor(own, random.normals(300), shape));
+    const extended = new ExtendedBatchNorm(own, 3, { virtualBatchSize: 2, activation: "relu" });
+    const accumulated = new AccumulatedBatchNorm(own, 3, { activation: "elu" });
+    for (const bn of [extended, accumulated]) await bn.prepare(shape);
+    extended.forward(x!);
+    extended.backward(dy!);
+    accumulated.observe(x!);
+    accumulated.forward(x!);
+    accumulated.observeGradient(dy!, { x: x! });
+    accumulated.backward(dy!, { x: x! });
+    extended.eval().forward(x!);
+    extended.backward(dy!);
+    accumulated.eval().forward(x!);
+    accumulated.backward(dy!, { x: x! });
+    await accumulated.status();
+    expect(create).not.toHaveBeenCalled();
+  });
+
   test("a destroyed context takes no forward", () => {
     const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 2 });
     const context = bn.context();

@@ -6,6 +6,7 @@ import { extentOf } from "../../src/descriptor.js";
 import {
   createMergeStatisticsSync,
   createStatisticsSync,
+  createSumsSync,
   mergeStatistics,
   readStatistics,
   statisticsBytes,
@@ -308,6 +309,19 @@ test("errors name what is wrong", () => {
     /statistics: needs 128 bytes/,
   );
   for (const each of [plan, x, short]) each.destroy();
+});
+
+test("scratch is there where a plan has partial results", () => {
+  for (const [shape, some] of [
+    [[2, 4], false],
+    [[4, 2, 65536], true],
+  ] as const) {
+    const plans = [createStatisticsSync(device, { shape }), createSumsSync(device, { shape })];
+    for (const plan of plans) {
+      expect(plan.scratchBytes > 0).toBe(some);
+      plan.destroy();
+    }
+  }
 });
 
 test("no parts at once are an empty part", async () => {

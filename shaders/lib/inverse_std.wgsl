@@ -1,3 +1,4 @@
+// 1 / sqrt(variance + eps); 0 where that is 0.
 fn inverseStd(variance: Channel) -> Channel {
   let shifted = variance + params.eps;
   return select(1.0 / sqrt(shifted), Channel(0.0), shifted <= Channel(0.0));
