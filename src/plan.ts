@@ -120,17 +120,7 @@ export function mapOnto(
     );
   }
   const bytes = size * elementBytes(dtype);
-  const most = device.limits.maxBufferSize;
-  if (bytes > most) {
-    throw new BufferError(
-      complain(
-        "shape",
-        `at most ${most} bytes (maxBufferSize)`,
-        String(bytes),
-        "request the device with a higher limit, or split the batch",
-      ),
-    );
-  }
+  requireWithin(device, "maxBufferSize", "shape", bytes, "batch");
   // A region holds no whole number of four rows, nor of four channels, in general.
   const fits = bytes <= maxBytes;
   const first = chooseDispatch(extent, dtype, purpose, tuning, limits, {
@@ -375,11 +365,19 @@ export class Plan {
     stateOf(device).requireAlive(outline.subject);
     const { subject, resolved, mapping, inputs, outputs, over, steps } = outline;
     const scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
-    const most = device.limits.maxStorageBufferBindingSize;
     const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
+    // Only tensors of the shape are cut into regions; what a channel has must fit one binding.
+    const requireBindable = (name: string, bytes = 0): void =>
+      requireWithin(
+        device,
+        "maxStorageBufferBindingSize",
+        `${subject}: ${name}`,
+        bytes,
+        "channels",
+      );
     for (const name of [...inputs, ...outputs])
-      if (!TENSORS.has(name)) requireBindable(`${subject}: ${name}`, sizes[name] ?? 0, most);
-    requireBindable(`${subject}: partial results`, scratchBytes, most);
+      if (!TENSORS.has(name)) requireBindable(name, sizes[name]);
+    requireBindable("partial results", scratchBytes);
     return new Plan(device, subject, resolved, mapping, inputs, outputs, over, scratchBytes);
   }
 
@@ -545,15 +543,22 @@ function bindsScratch({ variant, rename }: Step): boolean {
   return bindings.some(({ name }) => (rename?.[name] ?? name) === "partials");
 }
 
-/** Only tensors of the shape are cut into regions; what a channel has must fit one binding. */
-function requireBindable(subject: string, bytes: number, most: number): void {
+/** @throws BufferError where a device's limit is too low, and less of `what` would help. */
+function requireWithin(
+  { limits }: GPUDevice,
+  limit: "maxBufferSize" | "maxStorageBufferBindingSize",
+  subject: string,
+  bytes: number,
+  what: string,
+): void {
+  const most = limits[limit];
   if (bytes <= most) return;
   throw new BufferError(
     complain(
       subject,
-      `at most ${most} bytes (maxStorageBufferBindingSize)`,
-      String(bytes),
-      "request the device with a higher limit, or split the channels",
+      `at most ${most} bytes (${limit})`,
+      `${bytes}`,
+      `request the device with a higher limit, or split the ${what}`,
     ),
   );
 }
