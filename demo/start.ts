@@ -66,8 +66,8 @@ await openPage(
         h("h2", {}, { en: "In your own program", ko: "여러분의 프로그램에서" }),
         rich(
           {
-            en: "<code>npm install webgpu-batchnorm</code>. Forward, backward and inference as a few WGSL kernels; no dependency, no readback, no device feature required. The names are PyTorch's.",
-            ko: "<code>npm install webgpu-batchnorm</code>. 순전파, 역전파, 추론이 WGSL 커널 몇 개로 끝납니다. 의존성도, 값을 되읽는 일도, 필요한 장치 기능도 없습니다. 이름은 PyTorch를 따릅니다.",
+            en: "Forward, backward and inference as a few WGSL kernels; no dependency, no readback, no device feature required. The names are PyTorch's. The README says how to install it.",
+            ko: "순전파, 역전파, 추론이 WGSL 커널 몇 개로 끝납니다. 의존성도, 값을 되읽는 일도, 필요한 장치 기능도 없습니다. 이름은 PyTorch를 따릅니다. 설치 방법은 README에 있습니다.",
           },
           "p",
         ),
