@@ -92,6 +92,8 @@ export class AccumulatedBatchNorm extends BatchNorm {
   #sweep: Sweep | null = null;
   #inputs = new WeakMap<Tensor, Noted>();
   #gradients = new WeakMap<Tensor, Noted>();
+  /** x and residual of the last forward in evaluation, until its backward. */
+  #evaluated: readonly [Tensor, Tensor | null] | null = null;
 
   /** @throws OptionError; DeviceLostError. */
   constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
@@ -139,7 +141,11 @@ export class AccumulatedBatchNorm extends BatchNorm {
    * @throws ContextError where x was not observed, or written over since; and as {@link BatchNorm.forward}.
    */
   override forward(x: Tensor, options: AccumulatedForwardOptions = {}): Tensor {
-    if (!this.training) return super.forward(x, options);
+    if (!this.training) {
+      const y = super.forward(x, options);
+      this.#evaluated = [x, options.residual ?? null];
+      return y;
+    }
     const subject = "forward";
     super.requireInput(subject, x);
     this.#requireSweep(subject, ["observe", "forward"], "observe() every micro-batch first");
@@ -289,9 +295,11 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const { layout } = this.options;
     const descriptor = { ...this.options, shape, dtype, residual };
     const wants = { x: true, gamma: affine, beta: affine };
+    // What a merge compiles depends on their number.
+    const merges = Array.from({ length: PARTS - 1 }, (_, i) => ({ channels, parts: i + 2 }));
     await compiled([
       createStatistics(device, { shape, dtype, layout }),
-      createMergeStatistics(device, { channels, parts: 2 }),
+      ...merges.map((each) => createMergeStatistics(device, each)),
       ...[false, ...(trackRunningStats ? [true] : [])].map((learns) =>
         createStatisticsForward(device, {
           ...descriptor,
@@ -299,7 +307,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
         }),
       ),
       createSums(device, { ...descriptor, residualGrad: false }),
-      createMergeSums(device, { channels, parts: 2 }),
+      ...merges.map((each) => createMergeSums(device, each)),
       createStatisticsBackward(device, { ...descriptor, sums: "given", wants }),
     ]);
   }
@@ -310,10 +318,10 @@ export class AccumulatedBatchNorm extends BatchNorm {
     dy: Tensor,
     { x, residual, ...options }: AccumulatedBackwardOptions,
   ): Tensor | null {
-    const last = this.lastContext;
+    const evaluated = this.#evaluated;
     const given = [x, residual ?? null] as const;
     for (const [index, name] of (["x", "residual"] as const).entries()) {
-      if (!last || last.used || given[index] === last[name]) continue;
+      if (!evaluated || given[index] === evaluated[index]) continue;
       throw new ContextError(
         complain(
           `${subject}: ${name}`,
@@ -323,11 +331,14 @@ export class AccumulatedBatchNorm extends BatchNorm {
         ),
       );
     }
-    return super.backward(dy, options);
+    const dx = super.backward(dy, options);
+    this.#evaluated = null;
+    return dx;
   }
 
   override destroy(): void {
     super.destroy();
+    this.#evaluated = null;
     this.#plans.destroy();
     this.#statistics.destroy();
     for (const each of [this.#saved, this.#sums, this.#spareSums]) each.destroy();

@@ -59,6 +59,8 @@ export class StatisticsAccumulator {
     requireKnown("add", options, ["mask", "encoder"]);
     const { mask, encoder } = options;
     const { shape, dtype } = x;
+    // Of the options only this matters, and what works in place has no plan here.
+    const { layout = "channels-first" } = this.options;
     this.#requireChannels(shape);
     const lent = encoder !== undefined;
     // On its own: what cannot be recorded after it leaves it in place.
@@ -68,7 +70,7 @@ export class StatisticsAccumulator {
       const key = [shape.join("x"), dtype, mask !== undefined, part].join();
       const plan = this.#plans.get(key, lent, () =>
         createStatisticsSync(this.device, {
-          ...{ ...this.options, shape, dtype, part, parts: PARTS },
+          ...{ layout, shape, dtype, part, parts: PARTS },
           mask: mask !== undefined,
         }),
       );

@@ -291,7 +291,9 @@ export class ExtendedBatchNorm extends BatchNorm {
     const { trackRunningStats } = this.options;
     await this.prepareModes(shape, options, trackRunningStats ? ["evaluation"] : []);
     const { dtype = "f32", residual = false } = options;
-    const descriptor = this.#describe({ shape, dtype }, residual, false);
+    // What is prepared may be for evaluation, which takes a single value too.
+    const singleValue = "zero" as const;
+    const descriptor = { ...this.#describe({ shape, dtype }, residual, false), singleValue };
     const wants = { x: true, gamma: this.#scale, beta: this.#center };
     await compiled([
       createStatisticsForward(this.device, descriptor),
@@ -391,7 +393,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     const dict = this.entriesOf(source, options, RENORM_NAMES);
     const { renorm_mean: mean, renorm_stddev: deviation, ...plain } = dict;
     for (const [name, values] of Object.entries({ renorm_mean: mean, renorm_stddev: deviation })) {
-      if (values && (!this.#renorm || values.length !== this.channels)) {
+      if (values !== undefined && (!this.#renorm || values.length !== this.channels)) {
         throw new ShapeError(
           complain(
             `loadStateDict: ${prefix}${name}`,
@@ -415,10 +417,12 @@ export class ExtendedBatchNorm extends BatchNorm {
     super.loadStateDict(new Map(named as [string, StateEntry][]), { prefix });
     if (!this.#renorm) return;
     const { eps } = this.options;
-    const own = mean ?? plain.running_mean!;
-    const spread = deviation ?? Array.from(plain.running_var!, (value) => Math.sqrt(value + eps));
-    this.renormMean!.write(Float32Array.from(own));
-    this.renormDeviation!.write(Float32Array.from(spread));
+    const { running_mean, running_var } = plain;
+    const spread = (value: number): number => Math.sqrt(Number(value) + eps);
+    this.renormMean!.write(Float32Array.from(mean ?? running_mean!, Number));
+    this.renormDeviation!.write(
+      deviation ? Float32Array.from(deviation, Number) : Float32Array.from(running_var!, spread),
+    );
   }
 
   override destroy(): void {

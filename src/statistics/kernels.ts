@@ -50,6 +50,8 @@ export interface Choice {
   readonly ghosts?: boolean;
   /** Whether a mask says which positions count. */
   readonly mask?: boolean;
+  /** Positions in a row, where channels share words and a region has a part of a row. */
+  readonly maskRow?: number;
   readonly renorm?: RenormConstants | null;
 }
 
@@ -118,7 +120,7 @@ function maskOf(v: Variant): { at: string; collapse: string; binding: BindingSpe
 }
 
 function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
-  const { scale = false, center = false, mask = false, renorm = null } = choice;
+  const { scale = false, center = false, mask = false, maskRow, renorm = null } = choice;
   const team = v.team === 1 ? "lane" : "shared";
   const stored = storedOf(v);
   const vector = channelsPerValue(v.value) > 1;
@@ -214,6 +216,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...(mask
             ? own("map_masked", masked.at, "means_masked", `input_gradient_masked_${stored}`)
             : [...mapInputGradient(v), ...own("means")]),
+          ...only(mask && stored === "pair", ...own(maskRow === undefined ? "row" : "row_cut")),
           "backward/lib/saved_read",
           "backward/lib/gradient",
           ...shapingOf(v),
@@ -227,6 +230,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
           ...only(mask, masked.binding),
           write("dx"),
         ],
+        constants: maskRow === undefined ? [] : [`const MASK_ROW = ${maskRow}u;`],
       };
     case "gradient_parameters":
       return {

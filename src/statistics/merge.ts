@@ -168,7 +168,6 @@ export function mergeStatistics(
     device.pushErrorScope("validation");
     device.queue.submit([encoder.finish()]);
     stateOf(device).watchScope(subject, device.popErrorScope());
-    out.touch();
     return out;
   } finally {
     beside.destroy();

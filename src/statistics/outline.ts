@@ -111,7 +111,11 @@ export class Draft {
   ): Step[] {
     const ghosts = this.ghosts > 1;
     return this.mapping.regions.map((mapped) => ({
-      variant: this.variant(mapped.dispatch, { ...choice, ghosts }, fields),
+      variant: this.variant(
+        mapped.dispatch,
+        { ...choice, ghosts, ...(choice.kernel === "gradient_input" ? this.#cutRow(mapped) : {}) },
+        fields,
+      ),
       mapped,
       grid: mapped.dispatch.grid,
       extra: ghosts ? this.#valuesOfGroup() : this.#mask ? this.#firstPosition(mapped) : 0,
@@ -147,6 +151,13 @@ export class Draft {
     return (
       extent.size / elementsPerValue(this.mapping.dispatch.value) / this.mapping.dispatch.groups
     );
+  }
+
+  /** The row of a mask that a region has a part of, where its last word is of two channels. */
+  #cutRow({ region, dispatch }: Mapped): Pick<Choice, "maskRow"> {
+    const { channels, inner } = this.resolved.extent;
+    const cut = this.#mask && channels > 1 && region.extent.inner < inner;
+    return cut && dispatch.value === "half" ? { maskRow: inner } : {};
   }
 
   /** Where a region begins in the mask, in what a Value takes of it. */

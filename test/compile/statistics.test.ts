@@ -54,7 +54,7 @@ const CHOICES: Readonly<
     FLAGS.flatMap((dResidual) => SHAPING.map((s) => ({ ...s, dResidual }))),
   ],
   merge_sums: [[{}], [{}]],
-  gradient_input: [[{}, { ghosts: true }, { mask: true }], SHAPING],
+  gradient_input: [[{}, { ghosts: true }, { mask: true }, { mask: true, maskRow: 9 }], SHAPING],
   gradient_parameters: [
     RENORM,
     FLAGS.flatMap((dGamma) => FLAGS.map((dBeta) => ({ dGamma, dBeta }))),

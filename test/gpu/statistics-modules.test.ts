@@ -503,6 +503,15 @@ describe("re-estimation", () => {
     bn.destroy();
   });
 
+  test("a module that works in place, by what it is given", async () => {
+    const bn = new BatchNorm2d(device, 3, { inPlace: true, layout: "channels-last" });
+    const x = put2(48, [4, 2, 2, 3], 3, 2);
+    await reestimate(bn, [x.tensor], (each) => void bn.forward(each));
+    const { mean } = statistics(x.values, [4, 2, 2, 3], { layout: "channels-last" });
+    expect(await bn.runningMean!.read()).toBeAllclose(mean, Y);
+    bn.destroy();
+  });
+
   test("two layers, asynchronous batches, a mask and an encoder", async () => {
     const first = new ExtendedBatchNorm(device, 3);
     const second = new BatchNorm1d(device, 3, { runningVariance: "population" });
@@ -694,6 +703,21 @@ describe("what the core's module does, those of many statistics do too", () => {
     );
   });
 
+  test("micro-batches in evaluation, one after another, make no buffers anew", () => {
+    const bn = new AccumulatedBatchNorm(device, 3).eval();
+    const [x, y, dx] = [put2(12, [4, 3]).tensor, put2(12, [4, 3]).tensor, put2(12, [4, 3]).tensor];
+    const turn = () => {
+      bn.forward(x, { out: y });
+      bn.backward(y, { x, out: dx });
+    };
+    turn();
+    const create = vi.spyOn(device, "createBuffer");
+    for (let again = 0; again < 3; again++) turn();
+    expect(create).not.toHaveBeenCalled();
+    create.mockRestore();
+    bn.destroy();
+  });
+
   test("a state of renormalization comes from a model's file, whole or not at all", async () => {
     const bn = new ExtendedBatchNorm(device, 2, { renorm: true, scale: false });
     made.push(bn);
@@ -722,6 +746,9 @@ describe("what the core's module does, those of many statistics do too", () => {
       const { running_var: _, ...wrong } = { ...file, renorm_mean: [0, 0] };
       bn.loadStateDict(tensors(wrong), { prefix: "layer1.bn." });
     }).toThrow(/running_var/);
+    expect(() => {
+      bn.loadStateDict({ ...file, bias: [0, 0], renorm_mean: 0 });
+    }).toThrow(ShapeError);
     expect(await bn.stateDict()).toEqual(loaded);
 
     const { renorm_mean: _, renorm_stddev: __, ...plain } = file;
@@ -730,6 +757,12 @@ describe("what the core's module does, those of many statistics do too", () => {
     expect(renorm_mean).toEqual(Float32Array.from(file.running_mean));
     const spread = file.running_var.map((value) => Math.sqrt(value + 1e-5));
     expect(renorm_stddev).toBeAllclose(spread, { rtol: 1e-7 });
+
+    const whole = { ...plain, running_var: new BigInt64Array([4n, 9n]) };
+    bn.loadStateDict(new Map(Object.entries({ ...whole, renorm_mean: [1n, -2n] })));
+    const last = await bn.stateDict();
+    expect(last.renorm_mean).toEqual(Float32Array.of(1, -2));
+    expect(last.renorm_stddev).toBeAllclose([2, 3], { rtol: 1e-5 });
   });
 
   test("what is prepared is not compiled again", async () => {
@@ -742,16 +775,21 @@ describe("what the core's module does, those of many statistics do too", () => {
     for (const bn of [extended, accumulated]) await bn.prepare(shape);
     extended.forward(x!);
     extended.backward(dy!);
-    accumulated.observe(x!);
-    accumulated.forward(x!);
-    accumulated.observeGradient(dy!, { x: x! });
-    accumulated.backward(dy!, { x: x! });
+    // Parts are merged in fours and more in other ways than in twos, and 16 at most.
+    for (const micro of [1, 2, 4, 5, 9, 16, 40]) {
+      for (let i = 0; i < micro; i++) accumulated.observe(x!);
+      accumulated.forward(x!);
+      for (let i = 0; i < micro; i++) accumulated.observeGradient(dy!, { x: x! });
+      accumulated.backward(dy!, { x: x! });
+    }
     extended.eval().forward(x!);
     extended.backward(dy!);
     accumulated.eval().forward(x!);
     accumulated.backward(dy!, { x: x! });
     await accumulated.status();
-    expect(create).not.toHaveBeenCalled();
+    expect(create.mock.calls.map(([{ label }]) => label)).toEqual([]);
+    // For evaluation a single value will do.
+    for (const bn of [extended, accumulated]) await bn.train().prepare([1, 3]);
   });
 
   test("a destroyed context takes no forward", () => {

@@ -283,6 +283,8 @@ test("mergeStatistics merges buffers in the order given", async () => {
     return statistics;
   });
   const whole = mergeStatistics(device, channels, made);
+  const { version } = whole;
+  expect(mergeStatistics(device, channels, made, { out: whole }).version).toBe(version + 1);
   const [got] = await readStatistics(device, whole, { channels });
   const [, none] = made;
   const [empty] = await readStatistics(device, none!, { channels });

@@ -87,7 +87,11 @@ test("2^33 numbers of 4 bytes take 272 regions of at most 128 MiB, whole slices 
 describe("slots for partial results", () => {
   const deviceOf = (): GPUDevice =>
     ({
-      limits: { maxComputeWorkgroupsPerDimension: 65535, maxStorageBufferBindingSize: 128 * MIB },
+      limits: {
+        maxComputeWorkgroupsPerDimension: 65535,
+        maxStorageBufferBindingSize: 128 * MIB,
+        maxBufferSize: Infinity,
+      },
     }) as GPUDevice;
   const shapes = [
     [32768, 256, 32, 32],

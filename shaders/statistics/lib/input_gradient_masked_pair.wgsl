@@ -7,7 +7,7 @@ fn mapMaskedAt(cursor: Cursor, at: u32, last: bool, own: Known, following: Known
   if (endsTensor(cursor)) {
     storeLowDx(index, low);
   } else if (endsRow(cursor)) {
-    let high = select(at + 1u - params.inner, at + 1u, last);
+    let high = select(at + 1u - maskRow(), at + 1u, last);
     storePairDx(index, low, inputGradientMasked(index + 1u, maskAt(high, 0u), following));
   } else {
     storePairDx(index, low, inputGradientMasked(index + 1u, maskAt(at + 1u, cursor.inner + 1u), own));
