@@ -123,7 +123,13 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   const { dispatch, groups, limits } = mapping;
   const { path } = dispatch;
   const merge: Step = {
-    variant: { ...base(dispatch), kernel: backwardKernel("parameters"), dGamma, dBeta },
+    variant: {
+      ...base(dispatch),
+      even: false,
+      kernel: backwardKernel("parameters"),
+      dGamma,
+      dBeta,
+    },
     mapped: mapping.regions[0]!,
     grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
     merges: true,

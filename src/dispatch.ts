@@ -86,6 +86,8 @@ export interface Dispatch {
   readonly perGroup: number;
   readonly chunk: number;
   readonly chunks: number;
+  /** Whether every lane's Values of a chunk (`quad`: of a stretch) come in blocks of four, with none left over. */
+  readonly even: boolean;
   readonly grid: readonly [number, number, number];
 }
 
@@ -207,8 +209,10 @@ export function chooseDispatch(
   const parts = Math.max(1, Math.min(wanted, useful, allowed));
   const whole = mayBeWhole && (small || parts === 1);
   const cut = whole ? 1 : parts;
-  // A chunk is a whole number of the team's blocks of four, or of rows that channels share.
-  const quantum = cut === 1 ? 1 : value === "quad" ? inner : team * 4;
+  // A chunk is a whole number of the team's blocks of four, or of rows that channels share, four where they come so.
+  const block = 4 * (value === "quad" ? inner : team);
+  const even = perGroup % block === 0;
+  const quantum = cut === 1 ? 1 : value === "quad" && !even ? inner : block;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {
@@ -223,6 +227,7 @@ export function chooseDispatch(
     perGroup,
     chunk,
     chunks,
+    even,
     grid: gridOf(Math.ceil((groups * chunks) / slots), limits),
   };
 }

@@ -31,6 +31,8 @@ export interface Variant {
   readonly held: number;
   /** Keeps the order of additions by force. */
   readonly fence: boolean;
+  /** Every lane's Values come in blocks of four, with none left over. */
+  readonly even: boolean;
   readonly activation: ActivationName;
   readonly affine: boolean;
   readonly residual: boolean;
@@ -169,7 +171,7 @@ export function pickingOf(v: Variant, name: string): string[] {
 
 /** How a chunk is walked over where nothing is summed up, and what is done to each Value: `NAME_value` or its like. */
 export function mapOf(v: Variant, name: string): string[] {
-  return [`lib/map_${walkOf(v)}`, `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
+  return ["lib/map_along", `lib/map_${walkOf(v)}`, `${name}_${storedOf(v)}`, ...pickingOf(v, name)];
 }
 
 /** Ends the name of a fragment that reads and writes either a Value or, where channels share words, a pair. */
@@ -258,6 +260,7 @@ export function sourceOf(variant: Variant): Composed {
     `const WORKGROUP_SIZE = ${workgroupSize}u;`,
     `const TEAM = ${team}u;`,
     `const SLOTS = ${slots}u;`,
+    `const EVEN = ${variant.even};`,
     `const HELD = ${Math.max(1, variant.held)}u;`,
     `const LANE_STRIDE = ${lanesAdjacent ? 1 : slots}u;`,
     `const SLOT_STRIDE = ${lanesAdjacent ? team : 1}u;`,

@@ -216,7 +216,15 @@ export function variantOf(
   tuning: Tuning,
 ): Pick<
   Variant,
-  "dtype" | "value" | "workgroupSize" | "team" | "lanesAdjacent" | "subgroup" | "held" | "fence"
+  | "dtype"
+  | "value"
+  | "workgroupSize"
+  | "team"
+  | "lanesAdjacent"
+  | "subgroup"
+  | "held"
+  | "fence"
+  | "even"
 > {
   const { team, lanesAdjacent } = dispatch;
   return {
@@ -229,6 +237,7 @@ export function variantOf(
     subgroup: lanesAdjacent && team >= tuning.subgroup ? tuning.subgroup : 0,
     held: 0,
     fence: tuning.fence,
+    even: dispatch.even,
   };
 }
 

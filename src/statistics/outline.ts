@@ -98,6 +98,8 @@ export class Draft {
     return {
       ...PLAIN,
       ...variantOf(this.resolved, dispatch, this.tuning),
+      // Ghosts end where they like.
+      even: this.ghosts === 1 && dispatch.even,
       kernel: statisticsKernel(choice),
       ...fields,
     };
@@ -137,7 +139,7 @@ export class Draft {
   channels(choice: Choice, fields: Partial<Variant> = {}, rest: Partial<Step> = {}): Step {
     const { dispatch, groups, limits, regions } = this.mapping;
     return {
-      variant: this.variant(dispatch, choice, fields),
+      variant: this.variant(dispatch, choice, { even: false, ...fields }),
       mapped: regions[0]!,
       grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
       merges: true,

@@ -64,7 +64,7 @@ class Draft {
   channels(kernel: BridgeKernel): Step {
     const { dispatch, groups, limits, regions } = this.mapping;
     return {
-      variant: this.#variant(kernel, dispatch, false),
+      variant: { ...this.#variant(kernel, dispatch, false), even: false },
       mapped: regions[0]!,
       grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
       merges: true,

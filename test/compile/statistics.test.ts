@@ -85,6 +85,7 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
                 subgroup: 0,
                 held: 0,
                 fence,
+                even: !fence,
                 ...each,
               };
               yield shared ? sharing(made) : made;

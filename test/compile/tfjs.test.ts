@@ -33,6 +33,7 @@ test.each(["inference", "gradient", "parameters", "averages", "moving"] as Bridg
                 subgroup: 0,
                 held: 0,
                 fence,
+                even: !fence,
                 affine,
               } as Variant;
               const fault = await faultOf(device, shared ? sharing(variant) : variant);

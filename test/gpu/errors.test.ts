@@ -1636,6 +1636,7 @@ describe("a shader that does not compile", () => {
     subgroup: 0,
     held: 0,
     fence: false,
+    even: false,
   } as const;
   const parts: Complaint = {
     subject: "bn.broken[f32 row4 team 1]",

@@ -118,6 +118,8 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     subgroup: 0,
                                     held: name.endsWith("held") ? 8 : 0,
                                     fence,
+                                    // It changes no other choice either: with the plain variants, the other way round.
+                                    even: !fence,
                                     activation,
                                     affine,
                                     residual,

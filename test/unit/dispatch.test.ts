@@ -114,6 +114,10 @@ function fault(
     ["channels share Values only where a lane is alone", d.value !== "quad" || d.team === 1],
     ["chunks of shared Values are rows", d.value !== "quad" || d.chunk % d.inner === 0],
     ["words shared by channels are never whole", d.value !== "half" || d.path === "split"],
+    [
+      "even: blocks of four alone",
+      d.even === (d.perGroup % (4 * (d.value === "quad" ? d.inner : d.team)) === 0),
+    ],
     ["held is held", (d.path === "held") === d.held > 0],
     [
       "a lane holds all its Values",
@@ -270,6 +274,10 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
           const first = begin + lane;
           let inner = first % d.inner;
           let index = (Math.floor(first / d.inner) * p.rowGroups + group) * d.inner + inner;
+          if (d.even) {
+            const steps = d.value === "quad" ? (end - begin) / d.inner : (end - begin) / d.team;
+            expect(steps % 4, "Values of a lane, or rows of a stretch, by four").toBe(0);
+          }
           if (d.value === "quad") {
             walkStretches(d, index, (end - first) / d.inner, (each) => visit(each, group, lane));
             continue;

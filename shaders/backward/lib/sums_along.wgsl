@@ -6,8 +6,8 @@ struct LaneSum {
 }
 
 struct LaneSums {
-  dz: LaneSum,
-  dzXHat: LaneSum,
+  dz: Value,
+  dzXHat: Value,
 }
 
 fn added(to: LaneSum, value: Value) -> LaneSum {
@@ -17,39 +17,33 @@ fn added(to: LaneSum, value: Value) -> LaneSum {
   return LaneSum(sum, to.lost + lost);
 }
 
-fn addedFour(to: LaneSums, atA: Cursor, atB: Cursor, atC: Cursor, atD: Cursor, known: Saved, following: Saved) -> LaneSums {
-  let a = gradientAt(atA.index, known);
-  let b = gradientAt(atB.index, known);
-  let c = gradientAt(atC.index, known);
-  let d = gradientAt(atD.index, known);
-  visit(atA, a, known, following);
-  visit(atB, b, known, following);
-  visit(atC, c, known, following);
-  visit(atD, d, known, following);
-  return LaneSums(added(to.dz, (a.dz + b.dz) + (c.dz + d.dz)),
-                  added(to.dzXHat, (a.dz * a.xHat + b.dz * b.xHat) + (c.dz * c.xHat + d.dz * d.xHat)));
-}
-
-fn addedOne(to: LaneSums, at: Cursor, known: Saved, following: Saved) -> LaneSums {
-  let each = gradientAt(at.index, known);
-  visit(at, each, known, following);
-  return LaneSums(added(to.dz, each.dz), added(to.dzXHat, each.dz * each.xHat));
-}
-
 fn sumsAlong(begin: Cursor, walk: Walk, first: u32, end: u32, known: Saved, following: Saved) -> LaneSums {
-  var sums = LaneSums();
+  var dz = LaneSum();
+  var dzXHat = LaneSum();
   var cursor = begin;
   var at = first;
   for (; at + 3u * TEAM < end; at += 4u * TEAM) {
     let atB = next(cursor, walk);
     let atC = next(atB, walk);
     let atD = next(atC, walk);
-    sums = addedFour(sums, cursor, atB, atC, atD, known, following);
+    let a = gradientAt(cursor.index, known);
+    let b = gradientAt(atB.index, known);
+    let c = gradientAt(atC.index, known);
+    let d = gradientAt(atD.index, known);
+    visit(cursor, a, known, following);
+    visit(atB, b, known, following);
+    visit(atC, c, known, following);
+    visit(atD, d, known, following);
+    dz = added(dz, (a.dz + b.dz) + (c.dz + d.dz));
+    dzXHat = added(dzXHat, (a.dz * a.xHat + b.dz * b.xHat) + (c.dz * c.xHat + d.dz * d.xHat));
     cursor = next(atD, walk);
   }
-  for (; at < end; at += TEAM) {
-    sums = addedOne(sums, cursor, known, following);
+  for (; !EVEN && at < end; at += TEAM) {
+    let each = gradientAt(cursor.index, known);
+    visit(cursor, each, known, following);
+    dz = added(dz, each.dz);
+    dzXHat = added(dzXHat, each.dz * each.xHat);
     cursor = next(cursor, walk);
   }
-  return sums;
+  return LaneSums(dz.sum + dz.lost, dzXHat.sum + dzXHat.lost);
 }

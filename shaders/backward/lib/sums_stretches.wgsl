@@ -25,8 +25,7 @@ fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
 
 // The share of one channel.
 fn split(sums: LaneSums, its: vec4<bool>) -> vec2f {
-  return vec2f(total(select(Value(), sums.dz.sum + sums.dz.lost, its)),
-               total(select(Value(), sums.dzXHat.sum + sums.dzXHat.lost, its)));
+  return vec2f(total(select(Value(), sums.dz, its)), total(select(Value(), sums.dzXHat, its)));
 }
 
 fn total(value: Value) -> f32 { return (value.x + value.y) + (value.z + value.w); }
