@@ -666,7 +666,8 @@ export class BatchNorm {
       source instanceof Map ? [...(source as Map<string, StateEntry>)] : Object.entries(source);
     this.#requirePrefix(subject, prefix, new Set(entries.map(([name]) => name)));
     for (const [full, entry] of entries) {
-      if (!full.startsWith(prefix)) continue;
+      // A null, as JSON has for what is not there.
+      if (!full.startsWith(prefix) || (entry ?? null) === null) continue;
       const name = full.slice(prefix.length);
       if (!STATE_NAMES.includes(name) && !more.includes(name)) {
         throw new ShapeError(

@@ -1,6 +1,5 @@
 import type { Resource } from "../bindings.js";
 import { requireTrainable } from "../descriptor.js";
-import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { requireCount } from "./count.js";
@@ -71,16 +70,6 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const renorm = resolveRenorm(subject, descriptor);
   if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given statistics");
   if (ghosts > 1 && descriptor.mask) exclude(subject, "virtualBatchSize", "mask");
-  if (renorm && !options.trackRunningStats) {
-    throw new OptionError(
-      complain(
-        `${subject}: renorm`,
-        "trackRunningStats: true (it keeps averages)",
-        "false",
-        "track running statistics, or do without renorm",
-      ),
-    );
-  }
   // Whether merged statistics are of one value only the device knows.
   if (!given && !mask) {
     const [batch] = resolved.shape as [number];

@@ -1,4 +1,5 @@
 import { requireKnown } from "../arguments.js";
+import type { BatchNormOptions } from "../descriptor.js";
 import { complain, OptionError } from "../errors.js";
 import type { RenormConstants } from "./kernels.js";
 
@@ -59,9 +60,12 @@ export function limitAt(corners: readonly (readonly [number, number])[], batch: 
 /**
  * The constants of batch renormalization, null without it.
  *
- * @throws OptionError where a limit or the momentum is outside its range.
+ * @throws OptionError where a limit or the momentum is outside its range, or no running statistics are tracked.
  */
-export function resolveRenorm(subject: string, options: RenormOptions): RenormConstants | null {
+export function resolveRenorm(
+  subject: string,
+  options: RenormOptions & Pick<BatchNormOptions, "trackRunningStats">,
+): RenormConstants | null {
   if (!options.renorm) {
     if (options.renormClipping ?? options.renormMomentum) {
       throw new OptionError(
@@ -69,6 +73,16 @@ export function resolveRenorm(subject: string, options: RenormOptions): RenormCo
       );
     }
     return null;
+  }
+  if (options.trackRunningStats === false) {
+    throw new OptionError(
+      complain(
+        `${subject}: renorm`,
+        "trackRunningStats: true (it keeps averages)",
+        "false",
+        "track running statistics, or do without renorm",
+      ),
+    );
   }
   const { renormClipping = {}, renormMomentum = 0.01 } = options;
   requireKnown(`${subject}: renormClipping`, renormClipping, ["rMin", "rMax", "dMax"]);

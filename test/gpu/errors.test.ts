@@ -968,6 +968,11 @@ describe("options", () => {
       OptionError,
       unknown("ExtendedBatchNorm: renormClipping", "rmax", "did you mean rMax?"),
     );
+    throws(extended({ renorm: true, trackRunningStats: false }), OptionError, {
+      subject: "ExtendedBatchNorm: renorm",
+      expected: "trackRunningStats: true",
+      received: "false",
+    });
     throws(extended({ virtualBatchSize: 0 }), OptionError, {
       subject: "ExtendedBatchNorm: virtualBatchSize",
       expected: "a whole number >= 1",
@@ -1300,6 +1305,13 @@ describe("state dictionaries", () => {
       expected: "3 values",
       received: "nothing",
     });
+    for (const name of Object.keys(good)) {
+      throws(() => bn.loadStateDict({ ...good, [name]: null }), ShapeError, {
+        subject: `loadStateDict: ${name}`,
+        expected: "3 values",
+        received: "nothing",
+      });
+    }
     throws(
       () => bn.loadStateDict({ ...good, weight: [9, 9, 9], running_var: [1, 1] }),
       ShapeError,
