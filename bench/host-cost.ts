@@ -18,13 +18,19 @@ const SHAPE = [8, 16, 4, 4];
 const WARM = 100;
 const COUNT = 500;
 
-function median(count: number, call: () => void): number {
+/** `rest` comes between samples: where calls submit, they would wait for the device once its queue is full. */
+async function median(
+  count: number,
+  call: () => void,
+  rest?: () => Promise<unknown>,
+): Promise<number> {
   const samples: number[] = [];
   // Single calls are below some clocks' grain: ten in one.
   for (let i = 0; i < count / 10; i++) {
     const start = performance.now();
     for (let k = 0; k < 10; k++) call();
     samples.push((performance.now() - start) * 100);
+    await rest?.();
   }
   return quantile(samples, 0.5);
 }
@@ -57,7 +63,7 @@ export async function hostCost(device: GPUDevice): Promise<HostCost> {
   const encodeSome = async (count: number): Promise<number> => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    const cost = median(count, () => {
+    const cost = await median(count, () => {
       plan.encode(pass, bindings);
     });
     pass.end();
@@ -72,11 +78,8 @@ export async function hostCost(device: GPUDevice): Promise<HostCost> {
     module.forward(x, { out: y });
     module.backward(dy, { out: dx });
   };
-  const settled = async (count: number, call: () => void): Promise<number> => {
-    const cost = median(count, call);
-    await device.queue.onSubmittedWorkDone();
-    return cost;
-  };
+  const settled = (count: number, call: () => void): Promise<number> =>
+    median(count, call, () => device.queue.onSubmittedWorkDone());
   await encodeSome(WARM);
   await settled(WARM, forward);
   await settled(WARM, step);
