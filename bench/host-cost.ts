@@ -2,7 +2,7 @@ import { BatchNorm2d, byteSizes, createForward, tensor } from "webgpu-batchnorm"
 import { bufferWith } from "./gpu.js";
 import { quantile } from "./measure.js";
 
-/** Microseconds of JavaScript (a median), GPU not waited for, and buffers that the steady state made. */
+/** Microseconds of JavaScript (the least of ten medians), GPU not waited for, and buffers that the steady state made. */
 export interface HostCost {
   /** One `plan.encode()` of a planned forward into an open pass. */
   readonly encode: number;

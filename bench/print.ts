@@ -64,7 +64,7 @@ export function printSummary(results: Results): void {
   const cost = results.hostCost;
   if (!cost) return;
   process.stdout.write(
-    `\n  in JavaScript, median: plan.encode() ${digits3(cost.encode)} us, module.forward() ${digits3(cost.moduleForward)} us,` +
+    `\n  in JavaScript, least of ten medians: plan.encode() ${digits3(cost.encode)} us, module.forward() ${digits3(cost.moduleForward)} us,` +
       ` forward() and backward() ${digits3(cost.moduleStep)} us; buffers made: ${cost.buffersMade}\n`,
   );
 }

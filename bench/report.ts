@@ -293,7 +293,7 @@ async function report(file: string, torch: readonly Row[], say: Say): Promise<vo
   if (cost) {
     say(
       table(
-        ["JavaScript per call, median", "µs"],
+        ["JavaScript per call, least of ten medians", "µs"],
         [
           ["`plan.encode()` of a planned forward", digits3(cost.encode)],
           ["`module.forward()`, submit included", digits3(cost.moduleForward)],

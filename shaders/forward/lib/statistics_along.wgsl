@@ -29,6 +29,7 @@ fn statisticsAlong(begin: Cursor, walk: Walk, first: u32, end: u32) -> Lane {
   return lane;
 }
 
+// Merges a block (count, shift, its mean beyond shift, M2) into the lane's, as lib/statistics explains.
 fn absorbBlock(lane: ptr<function, Lane>, count: f32, shift: Value, mean: Value, m2: Value) {
   if ((*lane).count == 0.0) {
     *lane = Lane(count, shift, mean, m2, Value());
