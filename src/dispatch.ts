@@ -1,5 +1,5 @@
 import type { Dtype, Extent } from "./descriptor.js";
-import { channelsPerValue, type ValueKind } from "./kernels.js";
+import { channelsPerValue, elementsPerValue, type ValueKind } from "./kernels.js";
 
 /**
  * What suits an adapter. Two sets are kept, each value with its reason; a descriptor's `tuning`
@@ -10,14 +10,16 @@ export interface Tuning {
   readonly workgroupSize: number;
   /** Lanes that share a chunk at most, a power of two <= workgroupSize. 1: no barrier anywhere. */
   readonly maxTeam: number;
-  /** Neighbouring channels that a workgroup reads together where inner = 1, a power of two. */
-  readonly columnSlots: number;
+  /** Bytes of neighbouring channels that a workgroup reads together where rows are short, a power of two. */
+  readonly columnBytes: number;
   /** Values that a lane should have at least before a channel is cut further. */
   readonly minPerLane: number;
   /** Invocations to aim for: enough to fill the device. */
   readonly targetInvocations: number;
   /** Chunks of one channel at most: every team merges them all. */
   readonly maxChunks: number;
+  /** Bytes for each element that all teams together may read to merge chunks; x and y take 12. */
+  readonly mergedBytes: number;
   /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
   readonly wholePerLane: number;
   /** Values of a lane at most before a channel is cut further. */
@@ -37,10 +39,11 @@ export interface Tuning {
 export const GPU_TUNING: Tuning = Object.freeze({
   workgroupSize: 256,
   maxTeam: 256,
-  columnSlots: 32, // 32 Values of 16 bytes: 512 contiguous bytes a row
+  columnBytes: 64, // a memory burst; wider columns have fewer lanes each, so more chunks that every team merges
   minPerLane: 8, // two blocks of four loads in flight
   targetInvocations: 131072, // 64 multiprocessors of 2048
   maxChunks: 512,
+  mergedBytes: 1, // a twelfth of the rest, and mostly from a cache
   wholePerLane: 8,
   mostPerLane: 4096,
   maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
@@ -50,12 +53,13 @@ export const GPU_TUNING: Tuning = Object.freeze({
 
 /** Software adapters: an invocation alone walks contiguous Values, and there is no barrier. */
 export const SOFTWARE_TUNING: Tuning = Object.freeze({
-  workgroupSize: 8, // two SIMD groups: columns of 128 bytes, the two cache lines that a CPU fetches together
+  workgroupSize: 8, // two SIMD groups
   maxTeam: 1,
-  columnSlots: 8,
+  columnBytes: 128, // the two cache lines that a CPU fetches together
   minPerLane: 64,
   targetInvocations: 64,
   maxChunks: 64,
+  mergedBytes: 1, // few chunks, so it seldom matters
   wholePerLane: 256,
   mostPerLane: 8192,
   maxHeld: 0, // its registers are memory
@@ -181,14 +185,16 @@ export function chooseDispatch(
       mixed && mayMix(extent, innerElements, outer, dtype, tuning),
     );
   const groups = extent.channels / channelsPerValue(value);
-  const inner =
-    value === "row4" ? innerElements / 4 : value === "row2" ? innerElements / 2 : innerElements;
-  const perGroup = (value === "rows4" ? outer / 4 : outer) * inner;
+  const elements = elementsPerValue(value);
+  const neighbours = value === "rows4" ? 1 : elements;
+  const inner = columns || value === "quad" ? innerElements : innerElements / neighbours;
+  const perGroup = extent.size / groups / elements;
   const { workgroupSize } = tuning;
 
   const lanesAdjacent = !columns && inner >= 8;
   const most = Math.min(tuning.maxTeam, workgroupSize);
-  const slotsWanted = lanesAdjacent ? 1 : Math.min(tuning.columnSlots, powerOfTwo(groups));
+  const columnSlots = tuning.columnBytes / (neighbours * (dtype === "f32" ? 4 : 2));
+  const slotsWanted = lanesAdjacent ? 1 : Math.min(columnSlots, powerOfTwo(groups));
   const team = Math.max(
     1,
     Math.min(most, workgroupSize / Math.min(workgroupSize, slotsWanted), powerOfTwo(perGroup / 4)),
@@ -200,7 +206,10 @@ export function chooseDispatch(
     Math.ceil(perGroup / (team * tuning.mostPerLane)),
   );
   const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
-  const allowed = purpose === "reduce" ? tuning.maxChunks : 65536;
+  // Every chunk's team reads what all chunks left, 16 bytes each.
+  const mergeable = Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
+  const merged = Math.min(tuning.maxChunks, mergeable);
+  const allowed = purpose === "reduce" ? merged : 65536;
   const held = powerOfTwo(Math.ceil(perGroup / team));
   const mayBeHeld = value !== "quad" && held <= (kinds === 1 ? tuning.maxHeld : tuning.maxHeld / 2);
   const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;

@@ -11,8 +11,9 @@ fn partialsOf(group: u32, lane: u32) -> Statistics {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-  let task = taskOf(workgroup, local);
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+  let task = taskOf(grid - workgroup - 1u, local);
   let own = mergeTeam(partialsOf(task.channel, task.lane), task.lane, local);
   var following = own;
   if (PAIRS) {

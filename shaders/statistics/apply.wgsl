@@ -7,7 +7,8 @@ fn savedNormal(group: u32) -> Normal {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-  let task = taskOf(workgroup, local);
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+  let task = taskOf(grid - workgroup - 1u, local);
   mapChunk(task, savedNormal(task.channel), savedNormal(followingOf(task.channel)));
 }

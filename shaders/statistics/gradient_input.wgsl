@@ -7,8 +7,9 @@ fn channelMeans(group: u32, lane: u32, local: u32) -> Sums {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-  let task = taskOf(workgroup, local);
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+  let task = taskOf(grid - workgroup - 1u, local);
   let own = channelMeans(task.channel, task.lane, local);
   var following = own;
   if (PAIRS) {

@@ -181,6 +181,7 @@ describe("tensors beyond one binding", () => {
       targetInvocations: 12,
       maxHeld: 0,
       wholePerLane: 0,
+      mergedBytes: 2 ** 40,
     };
     const whole = await runPlans(device, { ...each, tuning }, inputs);
     const split = await runPlans(

@@ -152,7 +152,13 @@ afterEach(() => {
   stopCounting = null;
 });
 
-const SPLIT = { wholePerLane: 0, maxHeld: 0, minPerLane: 1, targetInvocations: 4096 } as const;
+const SPLIT = {
+  wholePerLane: 0,
+  maxHeld: 0,
+  minPerLane: 1,
+  targetInvocations: 4096,
+  mergedBytes: 2 ** 40,
+} as const;
 
 interface ArenaCase {
   readonly name: string;
@@ -165,7 +171,7 @@ interface ArenaCase {
   readonly tuning?: Partial<Tuning>;
 }
 
-const GPU_LIKE = { workgroupSize: 64, maxTeam: 64, columnSlots: 8 } as const;
+const GPU_LIKE = { workgroupSize: 64, maxTeam: 64, columnBytes: 128 } as const;
 
 const ARENA: readonly ArenaCase[] = [
   { name: "scalar rows", shape: [4, 3, 5, 5] },

@@ -292,7 +292,7 @@ describe("an empty batch", () => {
 });
 
 describe("grids beyond maxComputeWorkgroupsPerDimension", () => {
-  const TINY: Partial<Tuning> = { workgroupSize: 4, maxTeam: 4, columnSlots: 4, maxHeld: 0 };
+  const TINY: Partial<Tuning> = { workgroupSize: 4, maxTeam: 4, columnBytes: 64, maxHeld: 0 };
   test.each<[string, readonly number[], Partial<Tuning>]>([
     ["a workgroup per channel", [2, 70_000, 9], TINY],
     ["a workgroup per channel, held", [2, 70_000, 9], { ...TINY, maxHeld: 8 }],
@@ -300,7 +300,13 @@ describe("grids beyond maxComputeWorkgroupsPerDimension", () => {
     [
       "a workgroup per chunk",
       [2, 33_013, 40],
-      { ...TINY, wholePerLane: 0, minPerLane: 4, targetInvocations: 2 ** 30 },
+      {
+        ...TINY,
+        wholePerLane: 0,
+        minPerLane: 4,
+        mergedBytes: 2 ** 40,
+        targetInvocations: 2 ** 30,
+      },
     ],
   ])("%s", async (_name, shape, tuning) => {
     const descriptor = { shape, tuning };

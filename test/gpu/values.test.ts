@@ -234,6 +234,7 @@ describe("odd rows of four channels, by lanes alone in chunks of rows", () => {
   const tuning: Tuning = {
     ...SOFTWARE_TUNING,
     minPerLane: 1,
+    mergedBytes: 2 ** 40,
     wholePerLane: 0,
     targetInvocations: 256,
     fence: true,

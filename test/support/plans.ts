@@ -23,6 +23,7 @@ export const TUNINGS: Readonly<Record<string, Partial<Tuning>>> = {
     workgroupSize: 64,
     maxTeam: 8,
     minPerLane: 1,
+    mergedBytes: 2 ** 40,
     wholePerLane: 0,
     maxHeld: 0,
   },

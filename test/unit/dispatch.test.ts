@@ -39,7 +39,7 @@ const ODD_TUNINGS: Readonly<Record<string, Tuning>> = {
     ...GPU_TUNING,
     workgroupSize: 16,
     maxTeam: 4,
-    columnSlots: 4,
+    columnBytes: 64,
     minPerLane: 1,
     wholePerLane: 1,
     maxHeld: 0,
@@ -48,7 +48,8 @@ const ODD_TUNINGS: Readonly<Record<string, Tuning>> = {
     ...GPU_TUNING,
     workgroupSize: 8,
     maxTeam: 8,
-    columnSlots: 2,
+    columnBytes: 32,
+    mergedBytes: 2 ** 40,
     minPerLane: 4,
     wholePerLane: 0,
     maxHeld: 0,
@@ -59,7 +60,8 @@ const ODD_TUNINGS: Readonly<Record<string, Tuning>> = {
     minPerLane: 1,
     wholePerLane: 0,
     targetInvocations: 4096,
-    columnSlots: 1,
+    columnBytes: 16,
+    mergedBytes: 2 ** 40,
   },
   "held by few": { ...GPU_TUNING, workgroupSize: 4, maxTeam: 2, maxHeld: 64 },
 };
@@ -107,6 +109,12 @@ function fault(
     ["chunks cover a group", d.chunk * d.chunks >= d.perGroup],
     ["no chunk is empty", extent.size === 0 || d.chunk * (d.chunks - 1) < d.perGroup],
     ["no more chunks than are merged", given.purpose === "map" || d.chunks <= tuning.maxChunks],
+    [
+      "merging reads no more bytes than the tuning allows",
+      given.purpose === "map" ||
+        d.chunks === 1 ||
+        16 * d.chunks ** 2 <= extent.count * tuning.mergedBytes,
+    ],
     ["the grid keeps the limits", d.grid.every((n) => Number.isInteger(n) && n >= 1 && n <= most)],
     ["the grid holds every chunk", gridSize(d.grid) * slots >= d.groups * d.chunks],
     ["16 bits are not stored by one invocation per half", dtype === "f32" || d.value !== "scalar"],
