@@ -7,6 +7,11 @@ export function kindOf(value: unknown): string {
   return `${/^[aeio]/i.test(name) ? "an" : "a"} ${name}`;
 }
 
+/** A value as it was written: strings in quotes. */
+export function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
 const plain = (name: string): string => name.replace(/_/g, "").toLowerCase();
 
 /** In how many letters two names differ, 2 where one shortens the other; Infinity where they are not near. */

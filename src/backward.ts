@@ -1,8 +1,14 @@
 import { requireKnown } from "./arguments.js";
 import type { PlanDescriptor, Resource } from "./bindings.js";
-import { requireInvertible, requireTrainable } from "./descriptor.js";
+import {
+  requireChoices,
+  requireInvertible,
+  requireTrainable,
+  SWITCH,
+  type Choices,
+} from "./descriptor.js";
 import { stateOf } from "./device.js";
-import { gridOf, type Dispatch, type Tuning } from "./dispatch.js";
+import { gridOf, type Dispatch } from "./dispatch.js";
 import { complain, OptionError } from "./errors.js";
 import type { BindingName, Variant } from "./kernels.js";
 import { backwardKernel } from "./kernels/backward.js";
@@ -14,7 +20,6 @@ import {
   resolveDescriptor,
   stepsOf,
   variantOf,
-  type Limits,
   type Outline,
   type Step,
   type Target,
@@ -27,8 +32,12 @@ export interface Wants {
   beta?: boolean;
 }
 
-/** Their names. */
-export const WANTS: readonly string[] = ["x", "gamma", "beta"];
+/** @throws OptionError where something else is asked for. */
+export function requireWants(subject: string, wants: Wants = {}): void {
+  const choices = { x: SWITCH, gamma: SWITCH, beta: SWITCH };
+  requireKnown(subject, wants, Object.keys(choices));
+  requireChoices(subject, wants, choices);
+}
 
 /** What `createBackward` takes. */
 export interface BackwardDescriptor extends PlanDescriptor {
@@ -44,13 +53,16 @@ export interface BackwardDescriptor extends PlanDescriptor {
   accumulate?: boolean;
   /** What the forward has left: x, or y of an `invertible` one, from which xHat is recovered. Default "x". */
   from?: "x" | "y";
-  /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
-  /** Lowers the device's limits, for tests. */
-  limits?: Limits;
 }
 
-const BACKWARD_OPTIONS = ["mode", "wants", "residual", "residualGrad", "accumulate", "from"];
+const BACKWARD_OPTIONS: Choices = {
+  mode: ["training", "evaluation"],
+  wants: null,
+  residual: SWITCH,
+  residualGrad: SWITCH,
+  accumulate: SWITCH,
+  from: ["x", "y"],
+};
 
 /** What a backward plan binds; outputs where they are wanted. */
 export interface BackwardResources {
@@ -87,7 +99,7 @@ export interface BackwardPlan {
 function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Outline {
   const subject = "backward";
   const resolved = resolveDescriptor(subject, descriptor, BACKWARD_OPTIONS);
-  requireKnown(`${subject}: wants`, descriptor.wants ?? {}, WANTS);
+  requireWants(`${subject}: wants`, descriptor.wants);
   const { options, extent } = resolved;
   const evaluation = descriptor.mode === "evaluation";
   if (!evaluation) requireTrainable(subject, extent, options.singleValue);
@@ -214,6 +226,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     resolved,
     mapping,
     inputs,
+    optional: descriptor.residual ? [] : ["residual"],
     outputs,
     steps,
     scratchBytes: partialBytes(resolved, mapping, 2),

@@ -1,17 +1,18 @@
-import { kindOf, requireKnown } from "./arguments.js";
+import { kindOf, requireKnown, shown } from "./arguments.js";
 import { stateLayout } from "./bindings.js";
 import {
   createBackward,
   createBackwardSync,
   type BackwardDescriptor,
   type BackwardPlan,
-  WANTS,
+  requireWants,
   type Wants,
 } from "./backward.js";
 import {
   extentOf,
   GAMMA_FLOOR,
   OPTIONS,
+  requireDtype,
   requireInvertible,
   requireShape,
   requireTrainable,
@@ -233,7 +234,7 @@ export class BatchNorm {
         complain(
           `${kind}: channels`,
           "a whole number >= 1",
-          String(channels),
+          shown(channels),
           "pass the number of channels",
         ),
       );
@@ -390,12 +391,13 @@ export class BatchNorm {
    * @throws ContextError without a usable context; and as {@link forward}.
    */
   backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
-  backward(dy: Tensor, options?: BackwardOptions): Tensor;
+  backward(dy: Tensor, options?: BackwardOptions & { wants?: { x?: true } }): Tensor;
+  backward(dy: Tensor, options: BackwardOptions): Tensor | null;
   backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     const subject = "backward";
     this.requireLive(subject);
     requireKnown(subject, options, BACKWARD_OPTIONS);
-    requireKnown("backward: wants", options.wants ?? {}, WANTS);
+    requireWants("backward: wants", options.wants);
     requireTensor(`${subject}: dy`, dy);
     const context = options.context ?? this.#last;
     const { x, residual } = this.#usable(subject, context);
@@ -477,7 +479,7 @@ export class BatchNorm {
     requireKnown("prepare", options, ["dtype", "residual"]);
     requireShape("prepare", shape);
     this.#checkShape("prepare", shape);
-    const dtype = options.dtype ?? "f32";
+    const dtype = requireDtype("prepare", options.dtype ?? "f32");
     const residual = options.residual ?? false;
     const descriptor = this.#describe(shape, dtype, residual);
     const forward = { ...descriptor, invertible: this.options.inPlace };
@@ -544,16 +546,18 @@ export class BatchNorm {
     return [...gamma.keys()].filter((channel) => Math.abs(gamma[channel]!) < GAMMA_FLOOR);
   }
 
-  /** Parameters and statistics under PyTorch's names, read back from the device. */
+  /** Parameters and statistics under PyTorch's names, read back from the device as they are at the time of the call. */
   async stateDict(): Promise<StateDict> {
     this.requireLive("stateDict");
     const dict: StateDict = {};
-    if (this.gamma && this.beta) {
-      [dict.weight, dict.bias] = await Promise.all([this.gamma.read(), this.beta.read()]);
-    }
-    if (this.#state) {
-      const layout = stateLayout(this.channels);
-      const bytes = await readBytes(this.device, "stateDict", this.#state, 0, layout.bytes);
+    const layout = stateLayout(this.channels);
+    const [weight, bias, bytes] = await Promise.all([
+      this.gamma?.read(),
+      this.beta?.read(),
+      this.#state && readBytes(this.device, "stateDict", this.#state, 0, layout.bytes),
+    ]);
+    if (weight && bias) Object.assign(dict, { weight, bias });
+    if (bytes) {
       dict.running_mean = new Float32Array(
         bytes.slice(layout.mean, layout.mean + 4 * this.channels),
       );
@@ -605,9 +609,17 @@ export class BatchNorm {
           complain(
             `${subject}: ${prefix}${name}`,
             `${this.channels} values`,
-            `${values.length}`,
+            `${values.length ?? kindOf(values)}`,
             "check the number of channels",
           ),
+        );
+      }
+      const least = name === "running_var" ? 0 : -Infinity;
+      for (const each of Array.from<unknown>(values ?? [])) {
+        if (/number|bigint/.test(typeof each) && !((each as number) < least)) continue;
+        const expected = least === 0 ? "numbers >= 0" : "numbers";
+        throw new ShapeError(
+          complain(`${subject}: ${prefix}${name}`, expected, shown(each), "check the file"),
         );
       }
     }
@@ -618,7 +630,7 @@ export class BatchNorm {
         complain(
           `${subject}: num_batches_tracked`,
           "no such entry",
-          String(given),
+          shown(given),
           "make the module with the trackRunningStats of the file",
         ),
       );
@@ -630,7 +642,7 @@ export class BatchNorm {
         complain(
           `${subject}: num_batches_tracked`,
           "a count of 63 bits",
-          String(given),
+          shown(given),
           "check the file",
         ),
       );
@@ -657,9 +669,9 @@ export class BatchNorm {
     this.requireLive(subject);
     requireKnown(subject, options, ["prefix"]);
     const { prefix = "" } = options;
-    if (Object(source) !== source) {
+    if (Object(source) !== source || source instanceof Promise) {
       const expected = "a dictionary or a file's entries";
-      throw new OptionError(complain(subject, expected, kindOf(source), "pass one"));
+      throw new OptionError(complain(subject, expected, kindOf(source), "await or pass one"));
     }
     const dict: Record<string, unknown> = {};
     const entries: readonly [string, StateEntry | undefined][] =
@@ -822,8 +834,10 @@ export class BatchNorm {
     if (!context) return wrong("none", "call forward first");
     if (context.owner !== this)
       return wrong("another module's", "pass the context of this module's forward");
-    if (context.used || !context.x)
-      return wrong("a used one", "call forward again, or pass another context");
+    if (!context.x) {
+      const received = context.used ? "a used one" : "one that no forward has filled";
+      return wrong(received, "call forward again, or pass another context");
+    }
     if (context.training !== this.#training) {
       return wrong(
         `one of ${context.training ? "training" : "evaluation"} mode`,

@@ -8,8 +8,10 @@ import {
   type Extent,
 } from "./descriptor.js";
 import { USAGE } from "./device.js";
+import type { Tuning } from "./dispatch.js";
 import { BufferError, complain, DestroyedError, OverlapError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
+import type { Limits } from "./plan.js";
 import { requireLike, tensorBytes, type Tensor } from "./tensor.js";
 
 /** What a plan binds: a whole buffer, a range of one, or a tensor. */
@@ -26,6 +28,10 @@ export interface PlanDescriptor extends BatchNormOptions {
   shape: readonly number[];
   /** Default "f32". */
   dtype?: Dtype;
+  /** Overrides of the tuning table, for sweeps. */
+  tuning?: Partial<Tuning>;
+  /** Lowers the device's limits, for tests. */
+  limits?: Limits;
 }
 
 /** Names that every descriptor has. */

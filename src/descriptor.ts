@@ -1,4 +1,4 @@
-import { kindOf } from "./arguments.js";
+import { kindOf, shown } from "./arguments.js";
 import { complain, OptionError, ShapeError, SingleValueError } from "./errors.js";
 
 /** How values of x, y, dy, dx and residual are stored. Parameters and statistics are always f32. */
@@ -30,7 +30,7 @@ const DTYPES: readonly Dtype[] = ["f32", "f16", "bf16"];
 
 /** @throws OptionError where a dtype is none that there is. */
 export function requireDtype(subject: string, dtype: Dtype): Dtype {
-  oneOf(`${subject}: dtype`, dtype, DTYPES);
+  requireChoices(subject, { dtype }, { dtype: DTYPES });
   return dtype;
 }
 
@@ -65,8 +65,17 @@ export interface BatchNormOptions {
 /** Every option with its value. */
 export type ResolvedOptions = Readonly<Required<BatchNormOptions>>;
 
-/** The options that take one of a few words. */
+/** What the values of some options are chosen from; null where something else is checked. */
+export type Choices = Readonly<Record<string, readonly unknown[] | null>>;
+
+/** The choice of a switch. */
+export const SWITCH: readonly boolean[] = [true, false];
+
+/** The options that take one of a few values. */
 const CHOICES = {
+  affine: SWITCH,
+  trackRunningStats: SWITCH,
+  inPlace: SWITCH,
   runningVariance: ["unbiased", "population"],
   singleValue: ["error", "zero"],
   layout: ["channels-first", "channels-last"],
@@ -82,7 +91,7 @@ const CHOICES = {
     "gelu",
     "hard-swish",
   ],
-} satisfies { [Name in keyof BatchNormOptions]?: BatchNormOptions[Name][] };
+} satisfies { [Name in keyof BatchNormOptions]?: readonly BatchNormOptions[Name][] };
 
 const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
   eps: 1e-5,
@@ -99,10 +108,17 @@ const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
 /** The names of all options of Batch Normalization. */
 export const OPTIONS = [...Object.keys(DEFAULTS), "slope"] as readonly (keyof BatchNormOptions)[];
 
-function oneOf(subject: string, value: unknown, allowed: readonly unknown[]): void {
-  if (!allowed.includes(value)) {
-    const list = allowed.map((each) => JSON.stringify(each)).join(" or ");
-    throw new OptionError(complain(subject, list, JSON.stringify(value), `pass one of these`));
+/**
+ * Refuses what is not among the choices; what is not given may be left out.
+ *
+ * @throws OptionError
+ */
+export function requireChoices(subject: string, given: object, choices: Choices): void {
+  for (const [name, allowed] of Object.entries(choices)) {
+    const value = (given as Readonly<Record<string, unknown>>)[name] ?? null;
+    if (value === null || !allowed || allowed.includes(value)) continue;
+    const list = allowed.map(shown).join(" or ");
+    throw new OptionError(complain(`${subject}: ${name}`, list, shown(value), "pass one of these"));
   }
 }
 
@@ -122,7 +138,7 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
   };
   if (!(resolved.eps >= 0 && Number.isFinite(resolved.eps))) {
     throw new OptionError(
-      complain(`${subject}: eps`, "a finite number >= 0", String(resolved.eps), "1e-5 is usual"),
+      complain(`${subject}: eps`, "a finite number >= 0", shown(resolved.eps), "1e-5 is usual"),
     );
   }
   const { momentum } = resolved;
@@ -131,19 +147,17 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
       complain(
         `${subject}: momentum`,
         "a number in [0, 1], or null for the cumulative average",
-        String(momentum),
+        shown(momentum),
         "it weighs the new batch: Keras's momentum is 1 minus this",
       ),
     );
   }
   if (!Number.isFinite(resolved.slope)) {
     throw new OptionError(
-      complain(`${subject}: slope`, "a finite number", String(resolved.slope), "0.01 is usual"),
+      complain(`${subject}: slope`, "a finite number", shown(resolved.slope), "0.01 is usual"),
     );
   }
-  for (const [name, allowed] of Object.entries(CHOICES)) {
-    oneOf(`${subject}: ${name}`, resolved[name as keyof typeof CHOICES], allowed);
-  }
+  requireChoices(subject, resolved, CHOICES);
   return Object.freeze(resolved);
 }
 

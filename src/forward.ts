@@ -1,7 +1,7 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
-import { GAMMA_FLOOR, requireInvertible, requireTrainable } from "./descriptor.js";
+import { GAMMA_FLOOR, requireInvertible, requireTrainable, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import type { Dispatch, Tuning } from "./dispatch.js";
+import type { Dispatch } from "./dispatch.js";
 import type { BindingName, Variant } from "./kernels.js";
 import { forwardKernel } from "./kernels/forward.js";
 import {
@@ -12,7 +12,6 @@ import {
   resolveDescriptor,
   stepsOf,
   variantOf,
-  type Limits,
   type Outline,
   type Step,
   type Target,
@@ -28,10 +27,6 @@ export interface ForwardDescriptor extends PlanDescriptor {
    * elu). Default false.
    */
   invertible?: boolean;
-  /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
-  /** Lowers the device's limits, for tests. */
-  limits?: Limits;
 }
 
 /** What a forward plan binds. gamma and beta where affine, state where trackRunningStats, residual where asked for. */
@@ -65,7 +60,7 @@ export interface ForwardPlan {
 
 function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outline {
   const subject = "forward";
-  const resolved = resolveDescriptor(subject, descriptor, ["residual", "invertible"]);
+  const resolved = resolveDescriptor(subject, descriptor, { residual: SWITCH, invertible: SWITCH });
   const { options, extent } = resolved;
   requireTrainable(subject, extent, options.singleValue);
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
@@ -132,6 +127,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
     resolved,
     mapping,
     inputs,
+    optional: ["gamma", "beta", "residual"],
     outputs,
     steps,
     ...(inPlace ? { over: { y: "x" } } : {}),

@@ -1,7 +1,6 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
-import { GAMMA_FLOOR, requireInvertible } from "./descriptor.js";
+import { GAMMA_FLOOR, requireInvertible, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import type { Tuning } from "./dispatch.js";
 import type { BindingName } from "./kernels.js";
 import { INFERENCE } from "./kernels/inference.js";
 import {
@@ -11,7 +10,6 @@ import {
   resolveDescriptor,
   stepsOf,
   variantOf,
-  type Limits,
   type Outline,
   type Target,
 } from "./plan.js";
@@ -24,10 +22,6 @@ export interface InferenceDescriptor extends PlanDescriptor {
   save?: boolean;
   /** As the forward's: gamma counts as at least {@link GAMMA_FLOOR} in size. Default false. */
   invertible?: boolean;
-  /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
-  /** Lowers the device's limits, for tests. */
-  limits?: Limits;
 }
 
 /** What an inference plan binds. gamma and beta where affine, saved where `save`, residual where asked for. */
@@ -59,7 +53,11 @@ export interface InferencePlan {
 
 function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): Outline {
   const subject = "inference";
-  const resolved = resolveDescriptor(subject, descriptor, ["residual", "save", "invertible"]);
+  const resolved = resolveDescriptor(subject, descriptor, {
+    residual: SWITCH,
+    save: SWITCH,
+    invertible: SWITCH,
+  });
   const { options, extent } = resolved;
   const tuning = { ...stateOf(device).tuning, ...descriptor.tuning };
   const residual = descriptor.residual ?? false;
@@ -77,6 +75,7 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
     resolved,
     mapping,
     inputs,
+    optional: ["gamma", "beta", "residual"],
     outputs: save ? [y, "saved"] : [y],
     steps:
       extent.size === 0

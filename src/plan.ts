@@ -1,4 +1,4 @@
-import { requireKnown } from "./arguments.js";
+import { kindOf, requireKnown } from "./arguments.js";
 import {
   isSameRange,
   isTensor,
@@ -15,8 +15,10 @@ import {
 } from "./bindings.js";
 import {
   extentOf,
+  requireChoices,
   requireDtype,
   resolveOptions,
+  type Choices,
   type Dtype,
   type Extent,
   type ResolvedOptions,
@@ -24,6 +26,7 @@ import {
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
 import {
   chooseDispatch,
+  GPU_TUNING,
   type Dispatch,
   type DispatchLimits,
   type DispatchOptions,
@@ -53,15 +56,17 @@ export interface Resolved {
 }
 
 /**
- * @param also names that descriptors of this kind have besides.
+ * @param also what descriptors of this kind have besides.
  * @throws OptionError, ShapeError.
  */
 export function resolveDescriptor(
   subject: string,
   descriptor: PlanDescriptor,
-  also: readonly string[] = [],
+  also: Choices = {},
 ): Resolved {
-  requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...also]);
+  requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...Object.keys(also)]);
+  requireChoices(subject, descriptor, also);
+  requireKnown(`${subject}: tuning`, descriptor.tuning ?? {}, Object.keys(GPU_TUNING));
   const options = resolveOptions(subject, descriptor);
   const dtype = requireDtype(subject, descriptor.dtype ?? "f32");
   const extent = extentOf(subject, descriptor.shape, options.layout);
@@ -338,6 +343,7 @@ export class Plan {
     readonly inputs: readonly BindingName[],
     readonly outputs: readonly BindingName[],
     readonly over: Outline["over"],
+    readonly absent: readonly BindingName[],
     scratchBytes: number,
   ) {
     this.scratchBytes = scratchBytes;
@@ -372,7 +378,8 @@ export class Plan {
 
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
-    const { subject, resolved, mapping, inputs, outputs, over, steps } = outline;
+    const { subject, resolved, mapping, inputs, outputs, over, steps, optional = [] } = outline;
+    const absent = optional.filter((name) => !inputs.includes(name));
     const scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
     const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
     // Only tensors of the shape are cut into regions; what a channel has must fit one binding.
@@ -387,7 +394,17 @@ export class Plan {
     for (const name of [...inputs, ...outputs])
       if (!TENSORS.has(name)) requireBindable(name, sizes[name]);
     requireBindable("partial results", scratchBytes);
-    return new Plan(device, subject, resolved, mapping, inputs, outputs, over, scratchBytes);
+    return new Plan(
+      device,
+      subject,
+      resolved,
+      mapping,
+      inputs,
+      outputs,
+      over,
+      absent,
+      scratchBytes,
+    );
   }
 
   #finish(outline: Outline, kernels: readonly Kernel[]): void {
@@ -431,6 +448,23 @@ export class Plan {
       );
     }
     this.#state.requireAlive(this.subject);
+    const mayOpen = "beginComputePass" in Object(target);
+    if (!mayOpen && !("setPipeline" in Object(target))) {
+      throw new OptionError(
+        complain(
+          `${this.subject}: encoder`,
+          "a GPUCommandEncoder or an open GPUComputePassEncoder",
+          kindOf(target),
+          "pass one",
+        ),
+      );
+    }
+    for (const name of this.absent) {
+      if (resources[name] === undefined) continue;
+      throw new OptionError(
+        complain(`${this.subject}: ${name}`, "none in this plan", "one", "plan with it"),
+      );
+    }
     for (const [output, input] of Object.entries(this.over ?? {}) as ["y", "x"][]) {
       const given = resources[output];
       if (given !== undefined && !isSameRange(given, resources[input])) {
@@ -452,10 +486,9 @@ export class Plan {
       ranges.set("partials", { buffer: this.#scratch, offset: 0, size: this.#scratch.size });
     }
     if (this.#prepared.length === 0) return;
-    const opened =
-      "beginComputePass" in target
-        ? target.beginComputePass({ label: `bn.${this.subject}` })
-        : null;
+    const opened = mayOpen
+      ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${this.subject}` })
+      : null;
     const pass = opened ?? (target as GPUComputePassEncoder);
     for (const prepared of this.#prepared) this.#record(pass, prepared, ranges);
     opened?.end();
@@ -582,6 +615,8 @@ export interface Outline {
   readonly mapping: Mapping;
   readonly inputs: readonly BindingName[];
   readonly outputs: readonly BindingName[];
+  /** Inputs that would change the result: whoever binds one that the plan does not have is told. */
+  readonly optional?: readonly BindingName[];
   readonly steps: readonly Step[];
   /** Of partial results, where a step has any. */
   readonly scratchBytes: number;

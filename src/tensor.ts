@@ -150,15 +150,14 @@ export class Tensor {
   }
 
   /**
-   * The values as numbers, whatever the type on the device.
+   * The values as numbers, whatever the type on the device: those that it has at the time of the call, whatever
+   * happens to it before the promise resolves.
    *
    * Rejects with DestroyedError, DeviceLostError or OutOfMemoryError, the last also for earlier work
    * on this device that has failed since.
    */
   async read(): Promise<Float32Array> {
-    this.requireUsable("read");
-    await this.#requireReadable("read");
-    const bytes = await readBytes(this.device, "read", this.buffer, this.offset, this.byteLength);
+    const bytes = await this.#bytes("read");
     const { dtype, size } = this;
     if (dtype === "f32") return new Float32Array(bytes, 0, size);
     const halves = new Uint16Array(bytes, 0, size);
@@ -171,15 +170,7 @@ export class Tensor {
    * Rejects as {@link read}.
    */
   async readRaw(): Promise<ArrayBuffer> {
-    this.requireUsable("readRaw");
-    await this.#requireReadable("readRaw");
-    const bytes = await readBytes(
-      this.device,
-      "readRaw",
-      this.buffer,
-      this.offset,
-      this.byteLength,
-    );
+    const bytes = await this.#bytes("readRaw");
     return bytes.slice(0, this.size * elementBytes(this.dtype));
   }
 
@@ -203,10 +194,15 @@ export class Tensor {
     this.touch();
   }
 
-  /** What failed earlier, such as the buffer's own allocation, says more than a missing flag. */
-  async #requireReadable(subject: string): Promise<void> {
-    if ((this.buffer.usage & USAGE.COPY_SRC) === 0) await stateOf(this.device).pending();
-    requireUsage(subject, this.buffer, "COPY_SRC");
+  /** The copy is submitted before anything is waited for. */
+  async #bytes(subject: string): Promise<ArrayBuffer> {
+    this.requireUsable(subject);
+    if ((this.buffer.usage & USAGE.COPY_SRC) === 0) {
+      // What failed earlier, such as the buffer's own allocation, says more than a missing flag.
+      await stateOf(this.device).pending();
+      requireUsage(subject, this.buffer, "COPY_SRC");
+    }
+    return readBytes(this.device, subject, this.buffer, this.offset, this.byteLength);
   }
 
   /** Frees the buffer if the tensor owns it. Idempotent. */

@@ -1,5 +1,5 @@
 import { requireKnown } from "../arguments.js";
-import { WANTS, type Wants } from "../backward.js";
+import { requireWants, type Wants } from "../backward.js";
 import { BatchNorm, type PrepareOptions } from "../batchnorm.js";
 import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
@@ -230,7 +230,11 @@ export class AccumulatedBatchNorm extends BatchNorm {
     dy: Tensor,
     options: AccumulatedBackwardOptions & { wants: { x: false } },
   ): null;
-  override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor;
+  override backward(
+    dy: Tensor,
+    options: AccumulatedBackwardOptions & { wants?: { x?: true } },
+  ): Tensor;
+  override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null;
   /**
    * Second sweep back: dx of a micro-batch; the first one fills gammaGrad and betaGrad for the whole batch.
    *
@@ -241,7 +245,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const subject = "backward";
     requireKnown(subject, options, BACKWARD_NAMES);
     if (!this.training) return this.#backwardInEvaluation(subject, dy, options);
-    requireKnown("backward: wants", options.wants ?? {}, WANTS);
+    requireWants("backward: wants", options.wants);
     const { x, residual, encoder, accumulate = false } = options;
     super.requireInput(subject, x);
     const remedy = "observeGradient() every micro-batch first";

@@ -1,6 +1,6 @@
 import type { Resource } from "../bindings.js";
-import { requireKnown } from "../arguments.js";
-import { WANTS, type Wants } from "../backward.js";
+import { requireWants, type Wants } from "../backward.js";
+import { SWITCH } from "../descriptor.js";
 import { gridOf } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
@@ -14,7 +14,7 @@ import {
   type StatisticsPlanDescriptor,
 } from "./outline.js";
 import { resolveRenorm, type RenormOptions } from "./renorm.js";
-import { PASS_OPTIONS } from "./sizes.js";
+import { PASS_OPTIONS, WHOSE } from "./sizes.js";
 
 /** What {@link createSums} takes. */
 export interface SumsDescriptor extends StatisticsPlanDescriptor {
@@ -60,7 +60,7 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
   requireCount(`${subject}: parts - part`, parts - part, 1);
-  const also = ["parts", "part", "residual", "residualGrad"];
+  const also = { parts: null, part: null, residual: SWITCH, residualGrad: SWITCH };
   const draft = new Draft(device, subject, descriptor, "reduce", also, { kinds: 2 });
   const { resolved, mapping } = draft;
   const { activation } = resolved.options;
@@ -87,6 +87,7 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
     resolved,
     mapping,
     inputs,
+    optional: descriptor.residual ? [] : ["residual"],
     outputs: dResidual ? ["sums", "dResidual"] : ["sums"],
     steps,
     scratchBytes: draft.scratch(2),
@@ -167,11 +168,14 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const subject = "statisticsBackward";
   const given = descriptor.sums === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const also = [...PASS_OPTIONS, "sums", "wants", "residualGrad", "accumulate"];
+  const also = {
+    ...{ ...PASS_OPTIONS, sums: WHOSE, wants: null },
+    ...{ residualGrad: SWITCH, accumulate: SWITCH },
+  };
   const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", also, {
     kinds: 2,
   });
-  requireKnown(`${subject}: wants`, descriptor.wants ?? {}, WANTS);
+  requireWants(`${subject}: wants`, descriptor.wants);
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
   const { ghosts } = draft;
@@ -233,6 +237,10 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     resolved,
     mapping,
     inputs,
+    optional: [
+      ...(descriptor.residual ? [] : ["residual" as const]),
+      ...(mask ? [] : ["mask" as const]),
+    ],
     outputs,
     steps,
     scratchBytes: draft.scratch(2),

@@ -14,8 +14,8 @@ import {
   type StateFile,
 } from "../batchnorm.js";
 import { requireKnown } from "../arguments.js";
-import { WANTS } from "../backward.js";
-import type { BatchNormOptions } from "../descriptor.js";
+import { requireWants } from "../backward.js";
+import { requireChoices, SWITCH, type BatchNormOptions, type Choices } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
 import { requireTensor, Tensor } from "../tensor.js";
@@ -35,7 +35,10 @@ export interface ExtendedOptions extends BatchNormOptions, GhostDescriptor, Reno
   center?: boolean;
 }
 
-const OWN_OPTIONS = [...RENORM_OPTIONS, "virtualBatchSize", "scale", "center"];
+const OWN_OPTIONS: Choices = {
+  ...{ ...RENORM_OPTIONS, virtualBatchSize: null },
+  ...{ scale: SWITCH, center: SWITCH },
+};
 
 /** Options of {@link ExtendedBatchNorm.forward}. */
 export interface ExtendedForwardOptions extends ForwardOptions {
@@ -135,9 +138,11 @@ export class ExtendedBatchNorm extends BatchNorm {
     if (virtualBatchSize !== undefined) {
       requireCount(`${kind}: virtualBatchSize`, virtualBatchSize, 1);
     }
+    requireChoices(kind, options, OWN_OPTIONS);
     resolveRenorm(kind, options);
     const ranks = [2, 3, 4, 5];
-    super(device, channels, { ...options, affine: scale || center }, kind, ranks, OWN_OPTIONS);
+    const core = { ...options, affine: scale || center };
+    super(device, channels, core, kind, ranks, Object.keys(OWN_OPTIONS));
     this.#extended = options;
     this.#scale = scale;
     this.#center = center;
@@ -302,10 +307,11 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
-  override backward(dy: Tensor, options?: BackwardOptions): Tensor;
+  override backward(dy: Tensor, options?: BackwardOptions & { wants?: { x?: true } }): Tensor;
+  override backward(dy: Tensor, options: BackwardOptions): Tensor | null;
   override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     requireKnown("backward", options, BACKWARD_OPTIONS);
-    requireKnown("backward: wants", options.wants ?? {}, WANTS);
+    requireWants("backward: wants", options.wants);
     const context = options.context ?? this.#latest;
     const fixed = this.#frozen === "fixed";
     const wants = {
@@ -371,13 +377,15 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override async stateDict(): Promise<ExtendedStateDict> {
-    const dict: ExtendedStateDict = await super.stateDict();
+    const [core, mean, deviation] = await Promise.all([
+      super.stateDict(),
+      this.renormMean?.read(),
+      this.renormDeviation?.read(),
+    ]);
+    const dict: ExtendedStateDict = core;
     if (!this.#scale) delete dict.weight;
     if (!this.#center) delete dict.bias;
-    if (this.renormMean && this.renormDeviation) {
-      dict.renorm_mean = await this.renormMean.read();
-      dict.renorm_stddev = await this.renormDeviation.read();
-    }
+    if (mean && deviation) Object.assign(dict, { renorm_mean: mean, renorm_stddev: deviation });
     return dict;
   }
 
@@ -405,7 +413,18 @@ export class ExtendedBatchNorm extends BatchNorm {
       }
     }
     const absent = (kept: boolean, name: "weight" | "bias", value: number): StateDictInput => {
-      if (kept || !this.gamma || plain[name]) return {};
+      if (kept || !this.gamma) return {};
+      const other = Array.from(plain[name] ?? []).find((each) => each !== value);
+      if (other !== undefined) {
+        throw new ShapeError(
+          complain(
+            `loadStateDict: ${prefix}${name}`,
+            `${value} alone`,
+            `${other}`,
+            `make the module with ${name === "weight" ? "scale" : "center"}: true`,
+          ),
+        );
+      }
       return { [name]: new Float32Array(this.channels).fill(value) };
     };
     const core = {

@@ -5,7 +5,7 @@ import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { requireCount } from "./count.js";
 import { Draft, exclude, type GhostDescriptor, type StatisticsPlanDescriptor } from "./outline.js";
 import { resolveRenorm, type RenormOptions } from "./renorm.js";
-import { PASS_OPTIONS } from "./sizes.js";
+import { PASS_OPTIONS, WHOSE } from "./sizes.js";
 
 /** What {@link createStatisticsForward} takes. */
 export interface StatisticsForwardDescriptor
@@ -59,10 +59,8 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const subject = "statisticsForward";
   const given = descriptor.statistics === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", [
-    ...PASS_OPTIONS,
-    "statistics",
-  ]);
+  const also = { ...PASS_OPTIONS, statistics: WHOSE };
+  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", also);
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
   const { ghosts } = draft;
@@ -125,6 +123,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
     resolved,
     mapping,
     inputs,
+    optional: ["gamma", "beta", "residual", ...(descriptor.mask ? [] : ["mask" as const])],
     outputs,
     steps,
     scratchBytes: draft.scratch(4),

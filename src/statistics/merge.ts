@@ -59,7 +59,7 @@ function outlineMerge(
   // A part counts as a value of its channel: that spreads a long chain over lanes.
   const { tuning } = descriptor;
   const shape = [Math.max(1, parts), channels];
-  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, "map", []);
+  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, "map", {});
   const bytes = kernel === "merge_sums" ? sumsBytes : statisticsBytes;
   return {
     subject,

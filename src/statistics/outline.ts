@@ -1,5 +1,5 @@
 import type { PlanDescriptor } from "../bindings.js";
-import type { Dtype, Extent } from "../descriptor.js";
+import { SWITCH, type Choices, type Dtype, type Extent } from "../descriptor.js";
 import { stateOf } from "../device.js";
 import { chooseDispatch, gridOf, type Dispatch, type Tuning } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
@@ -9,7 +9,6 @@ import {
   PLAIN,
   resolveDescriptor,
   variantOf,
-  type Limits,
   type Mapped,
   type Mapping,
   type Resolved,
@@ -23,10 +22,6 @@ import { ghostsOf, statisticsSizesOf } from "./sizes.js";
 export interface StatisticsPlanDescriptor extends PlanDescriptor {
   /** Whether a mask says which positions count: one f32 each, what is not 0 counts. Default false. */
   mask?: boolean;
-  /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
-  /** Lowers the device's limits, for tests. */
-  limits?: Limits;
 }
 
 /** Whose batch may be cut into ghosts. */
@@ -59,10 +54,10 @@ export class Draft {
     subject: string,
     descriptor: DraftDescriptor,
     purpose: "reduce" | "map",
-    also: readonly string[],
+    also: Choices,
     options: { kinds?: 1 | 2 } = {},
   ) {
-    const resolved = resolveDescriptor(subject, descriptor, ["mask", ...also]);
+    const resolved = resolveDescriptor(subject, descriptor, { mask: SWITCH, ...also });
     const { virtualBatchSize, shape, inPlace } = descriptor;
     if (inPlace) {
       const remedy = "use the core's plans for what works in place";

@@ -1,5 +1,5 @@
 import { requireKnown } from "../arguments.js";
-import type { BatchNormOptions } from "../descriptor.js";
+import { SWITCH, type BatchNormOptions } from "../descriptor.js";
 import { complain, OptionError } from "../errors.js";
 import type { RenormConstants } from "./kernels.js";
 
@@ -19,8 +19,8 @@ export interface RenormOptions {
   renormMomentum?: number;
 }
 
-/** Their names. */
-export const RENORM_OPTIONS: readonly string[] = ["renorm", "renormClipping", "renormMomentum"];
+/** Their names, and what they are chosen from. */
+export const RENORM_OPTIONS = { renorm: SWITCH, renormClipping: null, renormMomentum: null };
 
 /** What stands for infinity: the kernels' numbers are finite. */
 const UNLIMITED = 3.4e38;

@@ -1,4 +1,5 @@
 import type { ByteSizes, PlanDescriptor } from "../bindings.js";
+import { SWITCH, type Choices } from "../descriptor.js";
 import { resolveDescriptor, type Resolved } from "../plan.js";
 import { requireCount } from "./count.js";
 import { RENORM_OPTIONS } from "./renorm.js";
@@ -21,17 +22,22 @@ const RENORM_PLANES = 2;
 export type StatisticsByteSizes = ByteSizes &
   Readonly<Record<"parts" | "statistics" | "sums" | "mask" | "renorm", number>>;
 
-/** Names that the descriptors of forward and backward have. */
-export const PASS_OPTIONS: readonly string[] = [
-  ...RENORM_OPTIONS,
-  ...["parts", "virtualBatchSize", "scale", "center", "residual"],
-];
+/** Whose statistics or sums. */
+export const WHOSE = ["own", "given"];
 
-/** Names that some descriptor of this entry has beside the core's. */
-const STATISTICS_OPTIONS: readonly string[] = [
+/** What the descriptors of forward and backward have. */
+export const PASS_OPTIONS = {
+  ...RENORM_OPTIONS,
+  ...{ parts: null, virtualBatchSize: null },
+  ...{ scale: SWITCH, center: SWITCH, residual: SWITCH },
+};
+
+/** What some descriptor of this entry has beside the core's. */
+const STATISTICS_OPTIONS: Choices = {
   ...PASS_OPTIONS,
-  ...["mask", "part", "statistics", "sums", "wants", "residualGrad", "accumulate"],
-];
+  ...{ mask: SWITCH, part: null, statistics: WHOSE, sums: WHOSE },
+  ...{ wants: null, residualGrad: SWITCH, accumulate: SWITCH },
+};
 
 /** What decides the sizes. */
 export interface SizesDescriptor extends PlanDescriptor {

@@ -40,7 +40,7 @@ function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor):
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
   const mask = descriptor.mask ?? false;
-  const draft = new Draft(device, subject, descriptor, "reduce", ["parts", "part"]);
+  const draft = new Draft(device, subject, descriptor, "reduce", { parts: null, part: null });
   const { resolved, mapping } = draft;
   requireCount(`${subject}: parts - part`, parts - part, 1);
   const merge = draft.channels({ kernel: "merge_statistics" }, {}, { extra: part });

@@ -1,5 +1,5 @@
 import { kindOf, requireKnown } from "../arguments.js";
-import { WANTS, type Wants } from "../backward.js";
+import { requireWants, type Wants } from "../backward.js";
 import { BatchNorm, HINTS } from "../batchnorm.js";
 import { rangeOf, requireDisjoint, type Range } from "../bindings.js";
 import type { Dtype } from "../descriptor.js";
@@ -262,13 +262,17 @@ export class SyncBatchNorm {
    * Rejects with ContextError without a usable context; and as {@link forward}.
    */
   async backward(dy: Tensor, options: SyncBackwardOptions & { wants: { x: false } }): Promise<null>;
-  async backward(dy: Tensor, options?: SyncBackwardOptions): Promise<Tensor>;
+  async backward(
+    dy: Tensor,
+    options?: SyncBackwardOptions & { wants?: { x?: true } },
+  ): Promise<Tensor>;
+  async backward(dy: Tensor, options: SyncBackwardOptions): Promise<Tensor | null>;
   async backward(dy: Tensor, options: SyncBackwardOptions = {}): Promise<Tensor | null> {
     const subject = "backward";
     this.#requireLive(subject);
     const { module } = this;
     requireKnown(subject, options, BACKWARD_NAMES);
-    requireKnown("backward: wants", options.wants ?? {}, WANTS);
+    requireWants("backward: wants", options.wants);
     const { out, residualGrad, signal, accumulate = false } = options;
     requireTensor(`${subject}: dy`, dy);
     const context = options.context ?? this.#last;

@@ -30,6 +30,7 @@ import { stateOf } from "../../src/device.js";
 import {
   AccumulatedBatchNorm,
   createMergeSumsSync,
+  createStatisticsBackwardSync,
   createStatisticsForwardSync,
   ExtendedBatchNorm,
   StatisticsAccumulator,
@@ -595,6 +596,47 @@ describe("buffers", () => {
     await works(bn);
   });
 
+  test("that a plan was made without, where they would change the result", () => {
+    const sizes = byteSizes({ shape });
+    const bound = (names: readonly (keyof typeof sizes)[]): never =>
+      Object.fromEntries(names.map((name) => [name, buffer(sizes[name])])) as never;
+    const plain = { shape, affine: false, trackRunningStats: false } as const;
+    const encoder = device.createCommandEncoder();
+    for (const name of ["residual", "gamma", "beta"] as const) {
+      const refused = {
+        subject: `forward: ${name}`,
+        expected: "none in this plan",
+        received: "one",
+      };
+      const plan = keep(createForwardSync(device, plain));
+      throws(() => plan.encode(encoder, bound(["x", "y", "saved", name])), OptionError, refused);
+    }
+    const inference = keep(createInferenceSync(device, { shape, affine: false }));
+    throws(() => inference.encode(encoder, bound(["x", "y", "state", "residual"])), OptionError, {
+      subject: "inference: residual",
+      expected: "none in this plan",
+      received: "one",
+    });
+    const names = ["x", "dy", "saved", "dx", "dGamma", "dBeta", "residual"] as const;
+    const backward = keep(createBackwardSync(device, { shape }));
+    throws(() => backward.encode(encoder, bound(names)), OptionError, {
+      subject: "backward: residual",
+      expected: "none in this plan",
+      received: "one",
+    });
+    // Without an activation the residual's gradient does not look at it.
+    const linear = keep(createBackwardSync(device, { shape, residual: true }));
+    linear.encode(encoder, bound([...names, "dResidual"]));
+    const masked = { x: make(), y: zeros(shape), saved: buffer(4096), mask: zeros([24]) };
+    const own = keep(createStatisticsForwardSync(device, plain));
+    throws(() => own.encode(encoder, masked), OptionError, {
+      subject: "statisticsForward: mask",
+      expected: "none in this plan",
+      received: "one",
+    });
+    encoder.finish();
+  });
+
   test("too large for the device", async () => {
     const { maxBufferSize } = device.limits;
     const elements = maxBufferSize / 4 + 1;
@@ -915,6 +957,10 @@ describe("options", () => {
     [{ singleValue: "ignore" }, "singleValue", '"error" or "zero"', '"ignore"'],
     [{ layout: "NCHW" }, "layout", '"channels-first" or "channels-last"', '"NCHW"'],
     [{ activation: "mish" }, "activation", '"relu"', '"mish"'],
+    [{ eps: "1e-3" }, "eps", "a finite number >= 0", '"1e-3"'],
+    [{ affine: "false" }, "affine", "true or false", '"false"'],
+    [{ trackRunningStats: 0 }, "trackRunningStats", "true or false", "0"],
+    [{ inPlace: "no" }, "inPlace", "true or false", '"no"'],
   ])("%o", async (options, name, expected, received) => {
     const given = options as ConstructorParameters<typeof BatchNorm2d>[2];
     throws(() => new BatchNorm2d(device, 3, given), OptionError, {
@@ -936,6 +982,48 @@ describe("options", () => {
       subject: `backward: ${name}`,
       expected,
       received,
+    });
+  });
+
+  test("of plans alone", () => {
+    const given = (options: object): never => ({ shape, ...options }) as never;
+    const plans = {
+      forward: (options: object) => createForwardSync(device, given(options)),
+      inference: (options: object) => createInferenceSync(device, given(options)),
+      backward: (options: object) => createBackwardSync(device, given(options)),
+      statisticsForward: (options: object) => createStatisticsForwardSync(device, given(options)),
+      statisticsBackward: (options: object) => createStatisticsBackwardSync(device, given(options)),
+    };
+    const boolean = "true or false";
+    const own = '"own" or "given"';
+    for (const [kind, options, name, expected, received] of [
+      ["forward", { residual: "no" }, "residual", boolean, '"no"'],
+      ["forward", { invertible: 1 }, "invertible", boolean, "1"],
+      ["inference", { save: "yes" }, "save", boolean, '"yes"'],
+      ["backward", { mode: "eval" }, "mode", '"training" or "evaluation"', '"eval"'],
+      ["backward", { from: "Y" }, "from", '"x" or "y"', '"Y"'],
+      ["backward", { residualGrad: 0 }, "residualGrad", boolean, "0"],
+      ["backward", { accumulate: "" }, "accumulate", boolean, '""'],
+      ["backward", { wants: { x: "no" } }, "wants: x", boolean, '"no"'],
+      ["statisticsForward", { statistics: "gven" }, "statistics", own, '"gven"'],
+      ["statisticsForward", { renorm: "no" }, "renorm", boolean, '"no"'],
+      ["statisticsForward", { mask: 1 }, "mask", boolean, "1"],
+      ["statisticsBackward", { sums: "gven" }, "sums", own, '"gven"'],
+      [
+        "forward",
+        { tuning: { columnSlots: 8 } },
+        "tuning: columnSlots",
+        "columnBytes",
+        "columnSlots",
+      ],
+    ] as const) {
+      const parts = { subject: `${kind}: ${name}`, expected, received };
+      throws(() => plans[kind](options), OptionError, parts);
+    }
+    throws(() => new ExtendedBatchNorm(device, 2, { scale: "no" } as never), OptionError, {
+      subject: "ExtendedBatchNorm: scale",
+      expected: boolean,
+      received: '"no"',
     });
   });
 
@@ -1134,6 +1222,26 @@ describe("options", () => {
 });
 
 describe("arguments of another kind", () => {
+  test("encoders", () => {
+    const plan = keep(
+      createForwardSync(device, { shape, affine: false, trackRunningStats: false }),
+    );
+    const sizes = byteSizes({ shape });
+    const resources = { x: make(), y: zeros(shape), saved: buffer(sizes.saved) };
+    for (const [encoder, received] of [
+      [device, "a GPUDevice"],
+      [device.queue, "a GPUQueue"],
+      [{}, "an Object"],
+      [null, "nothing"],
+      ["pass", "a string"],
+    ] as const) {
+      const parts = { subject: "forward: encoder", expected: "GPUCommandEncoder", received };
+      throws(() => plan.encode(encoder as never, resources), OptionError, parts);
+      if (encoder === null) continue;
+      throws(() => module().forward(make(), { encoder: encoder as never }), OptionError, parts);
+    }
+  });
+
   const wrong = (value: unknown): never => value as never;
 
   test("no tensor", async () => {
@@ -1321,6 +1429,22 @@ describe("state dictionaries", () => {
         received: "2",
       },
     );
+    for (const [name, values, expected, received] of [
+      ["weight", [1, "2", 3], "numbers", '"2"'],
+      ["bias", [0, undefined, 0], "numbers", "undefined"],
+      ["running_var", [1, -1, 1], "numbers >= 0", "-1"],
+      ["running_mean", make([1, 2, 3], [3]), "3 values", "a Tensor"],
+    ] as const) {
+      const dict = { ...good, [name]: values } as never;
+      const parts = { subject: `loadStateDict: ${name}`, expected, received };
+      throws(() => bn.loadStateDict(dict), ShapeError, parts);
+    }
+    throws(() => bn.loadStateDict(bn.stateDict() as never), OptionError, {
+      subject: "loadStateDict",
+      expected: "a dictionary",
+      received: "a Promise",
+      remedy: "await",
+    });
     for (const counter of [-1, -1n, 1n << 63n]) {
       throws(
         () => bn.loadStateDict({ ...good, weight: [9, 9, 9], num_batches_tracked: counter }),

@@ -9,6 +9,7 @@ import {
   tensor,
 } from "../../src/index.js";
 import { forward, inference } from "../../src/reference.js";
+import { ExtendedBatchNorm } from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import "../support/allclose.js";
@@ -213,6 +214,35 @@ test("loading is ordered with the work around it", async () => {
     rtol: 2 ** -23,
   });
   expect((await bn.stateDict()).num_batches_tracked).toBe(5n);
+});
+
+test("a dictionary is of the time of the call, whatever is done to the module before it is there", async () => {
+  for (const bn of [
+    module({ momentum: 1 }),
+    keep(new ExtendedBatchNorm(device, 5, { renorm: true })),
+  ]) {
+    const { x } = batch();
+    bn.loadStateDict({ ...good, num_batches_tracked: 4 });
+    const want = await bn.stateDict();
+    const got = bn.stateDict();
+    bn.gamma!.write([9, 9, 9, 9, 9]);
+    keep(bn.forward(x));
+    keep(bn.forward(x));
+    expect(await got).toEqual(want);
+    const last = bn.stateDict();
+    bn.destroy();
+    expect((await last).num_batches_tracked).toBe(6n);
+  }
+});
+
+test("what is read of a tensor is what it held at the time of the call", async () => {
+  const x = keep(tensor(device, [1, 2], [2]));
+  const read = x.read();
+  const raw = x.readRaw();
+  x.write([9, 9]);
+  x.destroy();
+  expect([...(await read)]).toEqual([1, 2]);
+  expect([...new Float32Array(await raw)]).toEqual([1, 2]);
 });
 
 test("a dictionary of another size is refused whole", async () => {

@@ -737,6 +737,10 @@ describe("what the core's module does, those of many statistics do too", () => {
     for (const [name, values] of Object.entries(file))
       expect(loaded[name as keyof typeof file]).toEqual(Float32Array.from(values));
 
+    expect(() => {
+      bn.loadStateDict(tensors({ ...file, weight: [1, 5] }), { prefix: "layer1.bn." });
+    }).toThrow(/loadStateDict: layer1.bn.weight: 1 alone, got 5; make the module with scale: true/);
+    bn.loadStateDict(tensors({ ...file, weight: [1, 1] }), { prefix: "layer1.bn." });
     expect(() => bn.loadStateDict(tensors(file))).toThrow(/pass \{ prefix: "layer1.bn." \}/);
     expect(() => {
       const wrong = { ...file, bias: [0, 0], renorm_stddev: [1, 1, 1] };
