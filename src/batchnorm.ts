@@ -75,7 +75,10 @@ export interface ForwardOptions {
   out?: Tensor;
   /** Added before the activation; x's shape and dtype. */
   residual?: Tensor;
-  /** Records here and submits nothing; without it an encoder of our own is submitted. */
+  /**
+   * Records here and submits nothing; without it an encoder of our own is submitted. Until yours is, keep x, the module
+   * and what is returned, and record the backward into the same encoder.
+   */
   encoder?: GPUCommandEncoder | GPUComputePassEncoder;
   /** From {@link BatchNorm.context}: filled with what the backward of this forward needs. */
   context?: Context;
