@@ -29,6 +29,27 @@ export interface Kernel {
   readonly bindings: readonly BindingSpec[];
 }
 
+/** The table that suits an adapter, within what the device allows. */
+function tuningFor({ adapterInfo, limits }: GPUDevice): Tuning {
+  const info = adapterInfo as GPUAdapterInfo | undefined;
+  const names = `${info?.architecture ?? ""} ${info?.device ?? ""} ${info?.description ?? ""}`;
+  const keepsOrder = /swiftshader/i.test(names);
+  const software =
+    keepsOrder ||
+    info?.isFallbackAdapter === true ||
+    /llvmpipe|lavapipe|warp|basic render/i.test(names);
+  const table = software ? SOFTWARE_TUNING : GPU_TUNING;
+  const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } = limits;
+  const most = Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX);
+  const workgroupSize = Math.min(table.workgroupSize, 2 ** Math.floor(Math.log2(most)));
+  return {
+    ...table,
+    workgroupSize,
+    maxTeam: Math.min(table.maxTeam, workgroupSize),
+    fence: !keepsOrder,
+  };
+}
+
 /**
  * What the package keeps per device: compiled pipelines, and what went wrong on it since.
  * It sets no handler on the device and keeps it alive no longer than its owner does.
@@ -42,13 +63,7 @@ export class DeviceState {
   #pending = new Set<Promise<void>>();
 
   constructor(readonly device: GPUDevice) {
-    const info = device.adapterInfo as GPUAdapterInfo | undefined;
-    const software =
-      info?.isFallbackAdapter === true ||
-      /swiftshader|llvmpipe|lavapipe/i.test(
-        `${info?.architecture ?? ""} ${info?.device ?? ""} ${info?.description ?? ""}`,
-      );
-    this.tuning = software ? SOFTWARE_TUNING : GPU_TUNING;
+    this.tuning = tuningFor(device);
     void device.lost.then((info) => {
       this.lost = new DeviceLostError(
         complain(
@@ -135,12 +150,15 @@ export class DeviceState {
     const ready = this.#kernels.get(key);
     if (ready && !(ready instanceof Promise)) return ready;
     const { device } = this;
+    // A driver's own compiler fails with an internal error.
+    device.pushErrorScope("internal");
     device.pushErrorScope("validation");
     const { module, layout, descriptor, bindings } = this.#describe(variant);
     const pipeline = device.createComputePipeline(descriptor);
-    const scope = device.popErrorScope();
+    const scopes = Promise.all([device.popErrorScope(), device.popErrorScope()]);
     this.watch(
-      scope.then(async (error) => {
+      scopes.then(async ([invalid, internal]) => {
+        const error = invalid ?? internal;
         if (error && !this.lost) {
           this.#kernels.delete(key);
           throw await compileError(variant, module, error.message);

@@ -64,7 +64,7 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   mostPerLane: 8192,
   maxHeld: 0, // its registers are memory
   subgroup: 0, // its lanes are alone
-  fence: false, // it was measured to keep the order
+  fence: false, // SwiftShader was measured to keep the order; any other adapter gets the fence
 });
 
 /** The limits of a device that matter here. */
@@ -139,10 +139,9 @@ export function gridOf(
   limits: DispatchLimits,
 ): readonly [number, number, number] {
   const most = limits.maxComputeWorkgroupsPerDimension;
-  const width = Math.min(workgroups, most);
-  const rows = Math.ceil(workgroups / Math.max(1, width));
+  const rows = Math.ceil(workgroups / most) || 1;
   const height = Math.min(rows, most);
-  return [width, height, Math.ceil(rows / Math.max(1, height))];
+  return [Math.ceil(workgroups / rows), height, Math.ceil(rows / height)];
 }
 
 /** What else decides how an operation maps to the device. */
@@ -205,7 +204,9 @@ export function chooseDispatch(
     Math.ceil(tuning.targetInvocations / Math.max(1, groups * team)),
     Math.ceil(perGroup / (team * tuning.mostPerLane)),
   );
-  const useful = Math.ceil(perGroup / (team * tuning.minPerLane));
+  // Where nothing is merged, a chunk more costs little.
+  const least = purpose === "reduce" ? tuning.minPerLane : Math.max(1, tuning.minPerLane / 4);
+  const useful = Math.ceil(perGroup / (team * least));
   // Every chunk's team reads what all chunks left, 16 bytes each.
   const mergeable = Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
   const merged = Math.min(tuning.maxChunks, mergeable);
@@ -218,10 +219,10 @@ export function chooseDispatch(
   const parts = Math.max(1, Math.min(wanted, useful, allowed));
   const whole = mayBeWhole && (small || parts === 1);
   const cut = whole ? 1 : parts;
-  // A chunk is a whole number of the team's blocks of four, or of rows that channels share, four where they come so.
-  const block = 4 * (value === "quad" ? inner : team);
-  const even = perGroup % block === 0;
-  const quantum = cut === 1 ? 1 : value === "quad" && !even ? inner : block;
+  // A chunk is a whole number of what a team takes at once, or of rows that channels share: of four where all come so.
+  const step = value === "quad" ? inner : team;
+  const even = perGroup % (4 * step) === 0;
+  const quantum = cut === 1 ? 1 : even ? 4 * step : step;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {

@@ -110,6 +110,19 @@ export function mapOnto(
   lowered: Limits = {},
   options: DispatchOptions = {},
 ): Mapping {
+  const { subgroup } = tuning;
+  const shuffles = (): boolean =>
+    device.features.has("subgroups") && subgroup <= (device.adapterInfo.subgroupMinSize ?? 0);
+  if (subgroup > 0 && !shuffles()) {
+    throw new OptionError(
+      complain(
+        "tuning: subgroup",
+        "the feature subgroups, and at most subgroupMinSize",
+        `${subgroup}`,
+        "0 is none",
+      ),
+    );
+  }
   const { dtype } = resolved;
   const { channels, count, size } = resolved.extent;
   const extent =

@@ -899,7 +899,7 @@ describe("live buffers", () => {
   test("a plan frees its uniforms and scratch once, not what it binds", async () => {
     const counter = countBuffers();
     stopCounting = () => counter.stop();
-    const descriptor = { shape: [64, 3, 4, 4], tuning: SPLIT };
+    const descriptor = { shape: [64, 3, 4, 4], tuning: { ...SPLIT, maxTeam: 1 } };
     const plan = await createForward(device, descriptor);
     expect(plan.scratchBytes).toBeGreaterThan(0);
     const own = counter.live.size;

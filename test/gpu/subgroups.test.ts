@@ -1,6 +1,11 @@
 /** Teams that merge by shuffles within a subgroup: the same bits as through workgroup memory. */
 import { expect, test } from "vitest";
-import type { BatchNormOptions, Dtype, Tuning } from "../../src/index.js";
+import {
+  createForwardSync,
+  type BatchNormOptions,
+  type Dtype,
+  type Tuning,
+} from "../../src/index.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import { rounded, Run, TUNINGS, type Call } from "../support/tolerance.js";
@@ -46,4 +51,17 @@ test.for(CASES)("$shape $options $dtype", async (each, context) => {
   };
   expect(subgroup).toBeGreaterThan(1);
   expect(await bitsWith(subgroup)).toEqual(await bitsWith(0));
+});
+
+test("more lanes than a subgroup is sure to have, or none, are refused", async (context) => {
+  const device = await deviceWithSubgroups();
+  if (!device) return context.skip("this adapter has no subgroups");
+  const refused = /tuning: subgroup: .* got \d+; 0 is none/;
+  const plan = (on: GPUDevice, subgroup: number) =>
+    createForwardSync(on, { shape: [2, 3], tuning: { subgroup } });
+  const lanes = device.adapterInfo.subgroupMinSize;
+  expect(() => plan(device, 2 * lanes)).toThrow(refused);
+  plan(device, lanes).destroy();
+  const plain = await openDevice();
+  expect(() => plan(plain, lanes)).toThrow(refused);
 });
