@@ -256,7 +256,7 @@ async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdap
  * system. SwiftShader is unpacked once, into the user's cache folder or `WEBGPU_BATCHNORM_CACHE`.
  *
  * @returns a device that the caller owns.
- * @throws AdapterError where there is no adapter of that kind, or a package is missing.
+ * @throws AdapterError where there is no adapter of that kind, it lacks a feature or a limit, or a package is missing.
  * @example
  * ```ts
  * const device = await requestDevice();
@@ -298,6 +298,22 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
     }
   }
   installGlobals(found.dawn);
+  const { features, limits } = found.adapter;
+  const missing = [...(options.requiredFeatures ?? [])].find((each) => !features.has(each));
+  if (missing !== undefined) {
+    const has = `an adapter with the feature ${missing}`;
+    const remedy = "ask only for what adapter.features has";
+    throw new AdapterError(complain("requestDevice: requiredFeatures", has, "one without", remedy));
+  }
+  for (const [name, asked] of Object.entries(options.requiredLimits ?? {})) {
+    const most = limits[name as keyof GPUSupportedLimits] as number | undefined;
+    if (most !== undefined && (/^min/.test(name) ? asked >= most : asked <= most)) continue;
+    const subject = `requestDevice: requiredLimits: ${name}`;
+    const expected = most === undefined ? "a limit of WebGPU" : `${most}, as the adapter offers`;
+    throw new AdapterError(
+      complain(subject, expected, `${asked}`, "ask for what adapter.limits says"),
+    );
+  }
   return found.adapter.requestDevice({
     ...(options.label ? { label: options.label } : {}),
     ...(options.requiredFeatures ? { requiredFeatures: [...options.requiredFeatures] } : {}),

@@ -1,3 +1,6 @@
+import { kindOf } from "./arguments.js";
+import { complain, OptionError } from "./errors.js";
+
 /** What a library finds out about a GPU before it asks for a device: that of the device which there is. */
 function adapterOf(device: GPUDevice): GPUAdapter {
   return {
@@ -27,6 +30,11 @@ function adapterOf(device: GPUDevice): GPUAdapter {
  * ```
  */
 export function shareDevice(device: GPUDevice): void {
+  const given = device as Partial<GPUDevice & PromiseLike<GPUDevice>> | undefined;
+  if (!given?.queue) {
+    const remedy = given?.then ? "await it" : "pass the one that requestDevice() gave";
+    throw new OptionError(complain("shareDevice", "a GPUDevice", kindOf(given), remedy));
+  }
   const scope = globalThis as unknown as { navigator?: { gpu?: object } };
   if (scope.navigator === undefined) {
     Object.defineProperty(globalThis, "navigator", {

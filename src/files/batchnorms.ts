@@ -1,3 +1,4 @@
+import { entriesOf, type Named } from "./entries.js";
 import { quote, refuse } from "./error.js";
 import type { OnnxFile, OnnxNode } from "./onnx.js";
 import { FileTensor } from "./tensor.js";
@@ -64,36 +65,26 @@ const NAMINGS = [
  * });
  * ```
  */
-export function findBatchNorms(
-  file: OnnxFile | ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>,
-): FoundBatchNorm[] {
+export function findBatchNorms(file: OnnxFile | Named<NamedTensor>): FoundBatchNorm[] {
   const found = isOnnx(file) ? file.nodes.map(fromNode) : byName(file);
   if (found.length === 0) {
     const names = isOnnx(file) ? "BatchNormalization nodes" : "running_mean or moving_mean";
     refuse(
       "findBatchNorms",
       `a model with Batch Normalization (${names})`,
-      isOnnx(file) ? "one without" : `none among ${entriesOf(file).size} tensors`,
+      isOnnx(file) ? "one without" : `none among ${entriesOf("", file).length} tensors`,
       "an exporter may have folded it into the layers before; there is nothing to load then",
     );
   }
   return found;
 }
 
-type Named = ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>;
-
-function isOnnx(file: OnnxFile | Named): file is OnnxFile {
+function isOnnx(file: OnnxFile | Named<NamedTensor>): file is OnnxFile {
   return file instanceof Map && "nodes" in file;
 }
 
-function entriesOf(file: Named): ReadonlyMap<string, NamedTensor> {
-  return file instanceof Map
-    ? (file as ReadonlyMap<string, NamedTensor>)
-    : new Map(Object.entries(file));
-}
-
-function byName(file: Named): FoundBatchNorm[] {
-  const entries = entriesOf(file);
+function byName(file: Named<NamedTensor>): FoundBatchNorm[] {
+  const entries = new Map(entriesOf("findBatchNorms", file));
   const found: FoundBatchNorm[] = [];
   for (const name of entries.keys()) {
     for (const naming of NAMINGS) {

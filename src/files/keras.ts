@@ -1,3 +1,5 @@
+import { kindOf, requireKnown } from "../arguments.js";
+import { entriesOf } from "./entries.js";
 import { refuse } from "./error.js";
 import { requireFinite, requireVariance } from "./values.js";
 
@@ -36,9 +38,14 @@ export interface KerasState {
  */
 export function fromKeras(
   weights: readonly ArrayLike<number>[],
-  { scale = true, center = true }: KerasOptions = {},
+  options: KerasOptions = {},
 ): KerasState {
+  requireKnown("fromKeras", options, KERAS_OPTIONS);
+  const { scale = true, center = true } = options;
   const names = namesOf(scale, center);
+  if (Object(weights) !== weights || !("length" in weights)) {
+    refuse("fromKeras: weights", "a list of arrays", kindOf(weights), "pass layer.getWeights()");
+  }
   if (weights.length !== names.length) {
     refuse(
       "fromKeras: weights",
@@ -56,7 +63,7 @@ export function fromKeras(
     }
     requireFinite(subject, values);
   });
-  requireVariance("fromKeras: moving_variance", weights.at(-1)!, remedy);
+  requireVariance("fromKeras: moving_variance", weights.at(-1), remedy);
   const at = (name: KerasName): ArrayLike<number> | undefined => weights[names.indexOf(name)];
   return {
     ...(scale || center
@@ -84,8 +91,11 @@ export function fromKeras(
  */
 export function toKeras(
   state: Partial<KerasState>,
-  { scale = true, center = true }: KerasOptions = {},
+  options: KerasOptions = {},
 ): ArrayLike<number>[] {
+  requireKnown("toKeras", options, KERAS_OPTIONS);
+  const { scale = true, center = true } = options;
+  entriesOf<unknown>("toKeras", state);
   for (const [kept, name, neutral, option] of [
     [scale, "weight", 1, "scale"],
     [center, "bias", 0, "center"],
@@ -118,6 +128,8 @@ export function toKeras(
     );
   });
 }
+
+const KERAS_OPTIONS = ["scale", "center"];
 
 type KerasName = "gamma" | "beta" | "moving_mean" | "moving_variance";
 

@@ -1,4 +1,5 @@
-import { kindOf } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
+import { entriesOf } from "./entries.js";
 import { narrow } from "../half.js";
 import { quote, refuse } from "./error.js";
 import { isRecord, parseHeader, wholeNumbers } from "./header.js";
@@ -60,9 +61,11 @@ export function viewOf(bytes: ArrayBufferLike | ArrayBufferView, subject = "file
  */
 export function readSafetensors(
   bytes: ArrayBufferLike | ArrayBufferView,
-  { nonFinite = "error" }: ReadOptions = {},
+  options: ReadOptions = {},
 ): SafetensorsFile {
   const subject = "readSafetensors";
+  requireKnown(subject, options, ["nonFinite"]);
+  const { nonFinite = "error" } = options;
   const file = viewOf(bytes, subject);
   if (file.length < 8) {
     refuse(subject, "a header length of 8 bytes", `${file.length}`, "the file is truncated");
@@ -285,7 +288,7 @@ function encodeNumbers(
  * @param tensors by name: a record or a `Map`; `prefixed` names a module's state dictionary as a model does.
  * @param metadata texts about the file; some of PyTorch's tools ask for `{ format: "pt" }`.
  * @returns the file, which the caller owns.
- * @throws FileError where shape and values disagree, or a type is unknown.
+ * @throws FileError where shape and values disagree, a type is unknown, or metadata is no text.
  * @example
  * ```ts
  * import { prefixed, writeSafetensors } from "webgpu-batchnorm/files";
@@ -298,14 +301,16 @@ export function writeSafetensors(
   tensors: ReadonlyMap<string, WritableTensor> | Readonly<Record<string, WritableTensor>>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
-  const entries: Iterable<readonly [string, WritableTensor]> =
-    tensors instanceof Map ? tensors : Object.entries(tensors);
-  const encoded = Array.from(entries, ([name, value]) => {
+  const encoded = entriesOf("writeSafetensors", tensors).map(([name, value]) => {
     if (name === METADATA) {
       refuse(`writeSafetensors: ${METADATA}`, "a tensor's name", "it", "pass it as metadata");
     }
     return encode(name, value);
   });
+  for (const [name, text] of Object.entries(metadata ?? {})) {
+    if (typeof text === "string") continue;
+    refuse(`writeSafetensors: metadata: ${name}`, "a string", kindOf(text), "write it as text");
+  }
   const width = ({ dtype }: { dtype: FileDtype }): number => bytesOf(dtype, [8]);
   encoded.sort((a, b) => width(b) - width(a));
   let end = 0;

@@ -3,9 +3,10 @@
  *
  * @packageDocumentation
  */
-import { complain, BufferError, ShapeError } from "../errors.js";
+import { kindOf } from "../arguments.js";
+import { BufferError, complain, OptionError, ShapeError } from "../errors.js";
 import type { Dtype } from "../descriptor.js";
-import { Tensor } from "../tensor.js";
+import { requireTensor, Tensor } from "../tensor.js";
 
 /** What is used of a tensor of ONNX Runtime. Its own `Tensor` is one. */
 export interface OrtTensor {
@@ -62,9 +63,13 @@ const DTYPES: Readonly<Record<string, Dtype>> = { float32: "f32", float16: "f16"
 export function fromOrt(
   device: GPUDevice,
   tensor: OrtTensor,
-  shape: readonly number[] = tensor.dims,
+  shape: readonly number[] = (tensor as OrtTensor | undefined)?.dims ?? [],
 ): Tensor {
   const subject = "fromOrt";
+  if (Object(tensor) !== tensor) {
+    const remedy = "pass what session.run() gave";
+    throw new OptionError(complain(subject, "a tensor of ONNX Runtime", kindOf(tensor), remedy));
+  }
   if (tensor.location !== "gpu-buffer") {
     throw new BufferError(
       complain(
@@ -119,10 +124,13 @@ export function fromOrt(
 export function toOrt<T>(
   Class: OrtTensorClass<T>,
   tensor: Tensor,
-  dims: readonly number[] = tensor.shape,
+  dims: readonly number[] = (tensor as Tensor | undefined)?.shape ?? [],
 ): T {
   const subject = "toOrt";
-  tensor.requireUsable(subject);
+  if (typeof (Class as Partial<OrtTensorClass<T>> | undefined)?.fromGpuBuffer !== "function") {
+    throw new OptionError(complain(subject, "ort.Tensor", kindOf(Class), "pass the class first"));
+  }
+  requireTensor(subject, tensor);
   if (tensor.dtype === "bf16") {
     throw new ShapeError(
       complain(`${subject}: dtype`, "f32 or f16", "bf16", "store it as f16 or f32"),

@@ -1,4 +1,4 @@
-import { requireKnown } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import { BatchNorm, type StateDict } from "../batchnorm.js";
 import { complain, OptionError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
@@ -35,6 +35,9 @@ interface Watch {
  * A frozen module keeps using its running statistics meanwhile. One under a `SyncBatchNorm` is run by itself: `run` calls
  * `layer.module.forward`, and each rank learns the statistics of the batches that it runs.
  *
+ * A batch of one value per channel, such as the last one of a data set, is a SingleValueError as in training: leave it
+ * out, or make the modules with `singleValue: "zero"`.
+ *
  * @param modules whose `forward` `run` calls.
  * @param batches anything to iterate over, asynchronous too.
  * @param run the network's forward over one batch; what it returns is awaited.
@@ -56,6 +59,16 @@ export async function reestimate<B>(
   const subject = "reestimate";
   requireKnown(subject, options, ["onProgress", "signal"]);
   const list = modules instanceof BatchNorm ? [modules] : modules;
+  if (!Array.isArray(list) || !list.every((each) => each instanceof BatchNorm)) {
+    throw new OptionError(
+      complain(`${subject}: modules`, "a BatchNorm or a list of them", kindOf(modules), "pass one"),
+    );
+  }
+  if (typeof run !== "function") {
+    throw new OptionError(
+      complain(`${subject}: run`, "a function of a batch", kindOf(run), "pass the forward"),
+    );
+  }
   for (const module of list) {
     if (!module.options.trackRunningStats) {
       throw new OptionError(

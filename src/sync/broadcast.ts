@@ -1,3 +1,5 @@
+import { kindOf } from "../arguments.js";
+import { complain, OptionError } from "../errors.js";
 import type { Communicator } from "./communicator.js";
 import { createCommunicator } from "./group.js";
 import type { GroupOptions } from "./options.js";
@@ -19,8 +21,21 @@ export interface BroadcastOptions extends GroupOptions {
  * const communicator = await createBroadcastCommunicator({ channel: "training", rank: 0, size: 2 });
  * ```
  */
-export function createBroadcastCommunicator(options: BroadcastOptions): Promise<Communicator> {
-  return createCommunicator(overChannel(options.channel), options);
+export async function createBroadcastCommunicator(
+  options: BroadcastOptions,
+): Promise<Communicator> {
+  const subject = "createBroadcastCommunicator";
+  if (typeof options.channel !== "string") {
+    throw new OptionError(
+      complain(
+        `${subject}: channel`,
+        "the group's name",
+        kindOf(options.channel),
+        "pass the same string on all ranks",
+      ),
+    );
+  }
+  return await createCommunicator(overChannel(options.channel), options);
 }
 
 function overChannel(name: string): Transport {

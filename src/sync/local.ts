@@ -1,3 +1,4 @@
+import { requireKnown } from "../arguments.js";
 import type { Communicator } from "./communicator.js";
 import { Group } from "./group.js";
 import { randomId } from "./message.js";
@@ -22,6 +23,7 @@ export function createLocalCommunicators(
   size: number,
   options: Pick<GroupOptions, "timeout"> = {},
 ): Communicator[] {
+  requireKnown("createLocalCommunicators", options, ["timeout"]);
   const members = new Set<TransportEvents>();
   requireGroup(0, size);
   const ids = Array.from({ length: size }, randomId);

@@ -1,0 +1,123 @@
+/** First arguments of another kind, and options that there are not: refused with a message, not lost. */
+import { expect, test } from "vitest";
+import { AdapterError, OptionError } from "../../src/errors.js";
+import {
+  FileError,
+  findBatchNorms,
+  fromKeras,
+  prefixed,
+  readSafetensors,
+  toKeras,
+  writeSafetensors,
+} from "../../src/files/index.js";
+import { requestDevice, shareDevice } from "../../src/node.js";
+import { fromOrt, toOrt } from "../../src/ort/index.js";
+import { reestimate } from "../../src/statistics/index.js";
+import { createBroadcastCommunicator, createLocalCommunicators } from "../../src/sync/index.js";
+
+type Call = (of: never) => unknown;
+const two = (value: number): Float32Array => new Float32Array([value, value]);
+const state = { running_mean: two(0), running_var: two(1) };
+const file = writeSafetensors({ ...state, weight: two(1) });
+const later = Promise.resolve(state);
+
+test.each<[string, Call, unknown, new () => Error, RegExp]>([
+  ["prefixed", (x) => prefixed("a.", x), later, FileError, /got a Promise; await it/],
+  ["prefixed", (x) => prefixed("a.", x), null, FileError, /a record or a Map.* got nothing/],
+  ["prefixed", (x) => prefixed(x, "a." as never), state, FileError, /pass the prefix first/],
+  ["writeSafetensors", (x) => writeSafetensors(x), later, FileError, /got a Promise; await it/],
+  ["metadata", (x) => writeSafetensors(state, x), { a: 1 }, FileError, /metadata: a: a string/],
+  ["findBatchNorms", (x) => findBatchNorms(x), file, FileError, /readSafetensors\(bytes\)/],
+  ["findBatchNorms", (x) => findBatchNorms(x), null, FileError, /got nothing/],
+  ["fromKeras", (x) => fromKeras(x), null, FileError, /a list of arrays, got nothing/],
+  ["fromKeras", (x) => fromKeras([[1], [1]], x), { centre: false }, OptionError, /center\?/],
+  ["toKeras", (x) => toKeras(x), later, FileError, /got a Promise; await it/],
+  ["toKeras", (x) => toKeras(x), undefined, FileError, /got nothing/],
+  [
+    "readSafetensors",
+    (x) => readSafetensors(file, x),
+    { nonfinite: "keep" },
+    OptionError,
+    /nonFinite\?/,
+  ],
+  [
+    "createLocalCommunicators",
+    (x) => createLocalCommunicators(2, x),
+    { timeOut: 5 },
+    OptionError,
+    /timeout\?/,
+  ],
+  ["shareDevice", (x) => shareDevice(x), later, OptionError, /got a Promise; await it/],
+  [
+    "fromOrt",
+    (x) => fromOrt({} as never, x),
+    undefined,
+    OptionError,
+    /a tensor of ONNX Runtime, got nothing/,
+  ],
+  ["toOrt", (x) => toOrt(x, {} as never), {}, OptionError, /pass the class first/],
+])("%s of what it does not take", (_, call, given, Class, message) => {
+  let error: unknown = null;
+  try {
+    call(given as never);
+  } catch (caught) {
+    error = caught;
+  }
+  expect(error).toBeInstanceOf(Class);
+  expect((error as Error).message).toMatch(message);
+});
+
+test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
+  [
+    "a misspelt channel",
+    () => createBroadcastCommunicator({ chanel: "a", rank: 0, size: 2 } as never),
+    OptionError,
+    /channel: the group's name, got nothing/,
+  ],
+  [
+    "no channel",
+    () => createBroadcastCommunicator({ rank: 0, size: 2 } as never),
+    OptionError,
+    /channel: the group's name, got nothing/,
+  ],
+  [
+    "no module",
+    () => reestimate(null as never, [1], () => 1),
+    OptionError,
+    /modules: .* got nothing/,
+  ],
+  [
+    "a module of another kind",
+    () => reestimate([{}] as never, [1], () => 1),
+    OptionError,
+    /modules/,
+  ],
+  ["no forward", () => reestimate([], [1], undefined as never), OptionError, /run: .* got nothing/],
+  [
+    "an adapter of another kind",
+    () => requestDevice({ adapter: "gpu" as never }),
+    AdapterError,
+    /adapter/,
+  ],
+  [
+    "a feature that is not there",
+    () => requestDevice({ adapter: "software", requiredFeatures: ["shader-f16"] }),
+    AdapterError,
+    /feature shader-f16/,
+  ],
+  [
+    "too high a limit",
+    () => requestDevice({ adapter: "software", requiredLimits: { maxBufferSize: 2 ** 50 } }),
+    AdapterError,
+    /maxBufferSize: \d+, as the adapter offers, got \d+/,
+  ],
+])("%s", async (_, call, Class, message) => {
+  const error: unknown = await call().catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(Class);
+  expect((error as Error).message).toMatch(message);
+});
+
+test("a Map is prefixed as a record is", () => {
+  const names = Object.keys(prefixed("a.", readSafetensors(file)));
+  expect(names.sort()).toEqual(["a.running_mean", "a.running_var", "a.weight"]);
+});
