@@ -161,7 +161,7 @@ await openPage(
     let series: Comparison = { rows: [], skipped: [] };
 
     const chosenShape = (): number[] => shapeOf(values.layer === OWN ? values.shape : values.layer);
-    const compare = new Work(trouble, { en: "Compare", ko: "비교 시작" }, async (job) => {
+    const compare = new Work(trouble, { en: "Compare", ko: "비교 시작" }, null, async (job) => {
       const shape = chosenShape();
       const one = await comparing(job);
       last = await one(shape, shape.join("x"));
@@ -178,6 +178,7 @@ await openPage(
     const sizes = new Work(
       trouble,
       { en: "Time over size", ko: "크기별 시간" },
+      null,
       async (job: Job) => {
         const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
         const one = await comparing(job);

@@ -148,7 +148,7 @@ await openPage(
     /** Whatever sets or reads the network's statistics waits here for its turn. */
     const queue = new Queue();
     const queued = (name: Words, run: (job: Job) => Promise<Words>): Work =>
-      new Work(trouble, name, (job) => queue.run(() => run(job), job.signal));
+      new Work(trouble, name, null, (job) => queue.run(() => run(job), job.signal));
     const first = trainingCount(digits);
     const held = pixelsOf(digits, first, digits.count);
     const labels = digits.labels.subarray(first, digits.count);
@@ -585,6 +585,7 @@ await openPage(
     const repair = new Work(
       trouble,
       { en: "Re-estimate the statistics", ko: "통계 다시 추정" },
+      null,
       async (job) => {
         await job.wait(settled());
         return queue.run(() => reestimate(job), job.signal);

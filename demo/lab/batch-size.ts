@@ -108,7 +108,7 @@ export const batchSize: View = {
       settings.element.querySelector(`fieldset:has([name=${name}])`)?.classList.add("wide");
     const { values } = settings;
     let results: Result[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 8000), 14);

@@ -128,7 +128,7 @@ export const convolution: View = {
         bn.destroy();
       }
     };
-    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       if (!perChannel || !perPixel) {
         const maps = new Float32Array(COUNT * CHANNELS * PIXELS);

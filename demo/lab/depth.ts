@@ -154,7 +154,7 @@ export const depth: View = {
     let facts: LayerFacts[] = [];
     let shownFor = { activation: values.activation };
 
-    const work = new Work(lab.left, { en: "Run", ko: "실행" }, async (job) => {
+    const work = new Work(lab.left, { en: "Run", ko: "실행" }, null, async (job) => {
       const { activation } = values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());

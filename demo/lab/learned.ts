@@ -81,7 +81,7 @@ export const learned: View = {
     );
     const { values } = settings;
     let units: Unit[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(

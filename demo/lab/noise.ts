@@ -55,7 +55,7 @@ export const noise: View = {
     let samples: Sample[] = [];
     let evaluated: number[] = [];
 
-    const work = new Work(lab.left, { en: "Draw", ko: "뽑기" }, async (job) => {
+    const work = new Work(lab.left, { en: "Draw", ko: "뽑기" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       const feature = featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
       const next = seeded(100 + values.seed);

@@ -64,7 +64,7 @@ export const sameShape: View = {
     const { values } = settings;
     let x: Float32Array<ArrayBuffer> | null = null;
     let y: Float32Array | null = null;
-    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       const pixel = values.row * SIDE + values.column;
       const own =

@@ -51,7 +51,7 @@ export const sliders: View = {
     const refresh = latest(async () => {
       if (linear) await compute();
     }, lab.left);
-    const work = new Work(lab.left, { en: "Start over", ko: "처음부터" }, async (job) => {
+    const work = new Work(lab.left, { en: "Start over", ko: "처음부터" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       x ??= featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
       linear ??= new Normaliser(device, x, [COUNT, 1], { eps: EPS });

@@ -108,7 +108,7 @@ export const testTime: View = {
     );
     const { values } = settings;
     let points: Point[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), 14);
