@@ -490,7 +490,7 @@ describe("compare", () => {
 
 describe("lab", () => {
   test("activations through depth are those of float64, and the 3-D view turns", async () => {
-    const page = await open("lab.html?view=depth&depth=3&width=32&samples=64&init=small&side=14");
+    const page = await open("lab.html?view=depth&depth=10&width=32&samples=64&init=small&side=14");
     await ended(page);
     const samples = samplesOf(digits, 0, 64, 14);
     for (const [title, batchNorm] of [
@@ -498,10 +498,10 @@ describe("lab", () => {
       ["with Batch Normalization", true],
     ] as const) {
       const rows = await cells(page, figure(title));
-      expect(rows).toHaveLength(3);
+      expect(rows).toHaveLength(10);
       let h: ArrayLike<number> = samples.x;
       let inputs = samples.inputs;
-      for (let layer = 0; layer < 3; layer++) {
+      for (let layer = 0; layer < 10; layer++) {
         const weights = normals(inputs * 32, 1 + layer, 0, deviationOf("small", inputs));
         const linear = Float64Array.from({ length: 64 * 32 }, (_, i) => {
           let sum = 0;
@@ -519,12 +519,13 @@ describe("lab", () => {
         );
       }
     }
+    // However small it has become, it is not 0.
+    expect(await page.locator(".status").textContent()).toMatch(/deviation \d\.\de-1\d without/);
     const ridges = page.locator("figure.ridges").first();
     await page.waitForFunction(
       () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "28",
     );
-    await ridges.locator("canvas").focus();
-    await page.keyboard.press("ArrowLeft");
+    await page.locator("input[name=around]").fill("34");
     await page.waitForFunction(
       () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "34",
     );
@@ -540,6 +541,28 @@ describe("lab", () => {
       return data.filter((value, i) => i % 4 === 3 && value > 0).length;
     });
     expect(painted).toBeGreaterThan(1000);
+  });
+
+  test("normalised after the activation, a unit counts as saturated by what its activation gives", async () => {
+    const page = await open(
+      "lab.html?view=depth&depth=2&width=32&samples=64&init=large&side=14&order=after",
+    );
+    await ended(page);
+    const rows = await cells(page, figure("with Batch Normalization"));
+    const samples = samplesOf(digits, 0, 64, 14);
+    const weights = normals(samples.inputs * 32, 1, 0, 1);
+    const activated = Float64Array.from({ length: 64 * 32 }, (_, i) => {
+      let sum = 0;
+      for (let k = 0; k < samples.inputs; k++)
+        sum += samples.x[Math.floor(i / 32) * samples.inputs + k]! * weights[k * 32 + (i % 32)]!;
+      return Math.tanh(sum);
+    });
+    const share = 100 * saturatedShare("tanh", activated);
+    expect(share).toBeGreaterThan(50);
+    expect(Math.abs(number(rows[0]![3]) - share)).toBeLessThan(0.6);
+    // What the layer gives out is normalised, and drawn beyond what a tanh could give.
+    expect(number(rows[0]![2])).toBeCloseTo(1, 2);
+    expect(await page.locator(".formula").first().textContent()).toContain("BN(φ(a))");
   });
 
   test("gamma and beta: the identity comes back, gamma = variance does not", async () => {
