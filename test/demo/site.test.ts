@@ -638,6 +638,40 @@ describe("lab", () => {
     await page.waitForURL(/cell=0\.3/);
   });
 
+  test("results stay those of their own settings, and say when those have changed", async () => {
+    const page = await open(
+      "lab.html?view=training&depth=3&width=16&batch=16&steps=10&side=14&rates=0.1,0.3&inits=he",
+    );
+    await run(page);
+    const heat = page.locator(`${figure("Share that is read right at the end")} svg rect`);
+    const drawn = await heat.count();
+    const gradients = await cells(page, figure("Gradient norms, layer by layer"));
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
+    await page.locator("input[name=rates][value='0.1']").uncheck();
+    await page.locator("input[name=depth]").fill("1");
+    expect(await page.locator(".status").textContent()).toMatch(/The settings have changed since/);
+    // Whatever draws them anew.
+    await page.getByRole("button", { name: "한국어" }).click();
+    await page.getByRole("button", { name: "English" }).click();
+    await page.setViewportSize({ width: 700, height: 800 });
+    await page.waitForTimeout(300);
+    expect(await heat.count()).toBe(drawn);
+    expect(await cells(page, figure("Gradient norms, layer by layer"))).toEqual(gradients);
+    await page.locator("input[name=rates][value='0.1']").check();
+    await page.locator("input[name=depth]").fill("3");
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
+    // A cell of the heat map is its run.
+    await heat.first().click();
+    await page.waitForURL(/cell=0\.1,he/);
+    // Cancelled, nothing of the run before is left.
+    await page.locator("label:has(input[name=batch][value='128'])").click();
+    await page.locator(".work .primary").click();
+    await page.waitForFunction(() => document.querySelectorAll("#cells button").length < 2);
+    await page.locator(".work .primary").click();
+    expect(await ended(page)).toBe("Cancelled.");
+    expect(await page.locator("#cells button").count()).toBeLessThan(2);
+  });
+
   test("a shared link shows the run that it names", async () => {
     const page = await open(
       "lab.html?view=training&depth=1&width=16&batch=16&steps=10&side=14&rates=0.1,0.3&inits=he&cell=0.1,he",
