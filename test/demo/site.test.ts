@@ -740,6 +740,11 @@ describe("lab", () => {
         expect(Math.abs(row[2 + i]! - kept)).toBeLessThan(3e-4);
       }
     }
+    // Another unit of the same training.
+    await page.locator("input[name=unit]").fill("9");
+    const other = await cells(page, figure("The unit's mean: each batch (dots), and running"));
+    expect(other.map(([, batch]) => number(batch))).not.toEqual(rows.map(([, batch]) => batch));
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
   });
 
   test("small batches: every remedy trains, and the gap is told", async () => {
