@@ -251,6 +251,9 @@ describe("every page", () => {
     await run(page, "#compare .work");
     const rows = await cells(page, "#results");
     expect(rows.map(([name]) => name)).toEqual(["CPU reference"]);
+    // Nothing was checked, and those who need a GPU are named.
+    expect(await page.locator("#compare .status").textContent()).toMatch(/^Done; nothing ran/);
+    expect(await page.locator("#left-out").textContent()).toMatch(/webgpu-batchnorm: needs WebGPU/);
     const lab = await open(
       "lab.html?view=depth&depth=2&width=32&samples=64&init=he&side=14",
       WITHOUT_GPU,
@@ -430,6 +433,11 @@ describe("compare", () => {
     await page.locator("select[name=layer]").selectOption("own");
     await page.locator("input[name=shape]").fill("5x");
     expect(await page.locator("#set-shape-note").textContent()).toMatch(/Two to five/);
+    // Nothing is compared while it says what cannot be.
+    expect(await run(page, "#compare .work")).toMatch(/^Two to five/);
+    expect(await page.locator("#compare .work").getAttribute("data-state")).toBe("failed");
+    await page.locator("select[name=layer]").selectOption("256x512");
+    expect(await run(page, "#compare .work")).toMatch(/^Done/);
   });
 
   test("measures with the settings that stood when it was started", async () => {
@@ -442,7 +450,11 @@ describe("compare", () => {
     await page.locator("label:has(input[value='forward+backward'])").click();
     await page.locator("label:has(input[value=bf16])").click();
     await page.locator("label:has(input[value=tensorflow])").click();
-    await ended(page, "#sizes .work");
+    // What comes is not what is set by now, and says so.
+    expect(await ended(page, "#sizes .work")).toMatch(/The settings have changed since/);
+    expect(await page.locator("#sizes figure > .note").textContent()).toMatch(
+      /^inference, channels first, f32, on /,
+    );
     await page.locator("#compare .primary").click();
     await ended(page, "#compare .work");
     const [download] = await Promise.all([
@@ -473,9 +485,7 @@ describe("compare", () => {
     // A bar for each whose buffers could be counted, with what it says; our own needs x and y at least.
     const bars = await memory.locator("svg text").allTextContents();
     expect(bars).toContain("webgpu-batchnorm");
-    const own = (await cells(page, figure("Peak memory"))).find(
-      ([name]) => name === "webgpu-batchnorm",
-    )!;
+    const own = (await cells(page, "#results")).find(([name]) => name === "webgpu-batchnorm")!;
     expect(number(/\((.*)\)/.exec(own[6]!)![1])).toBeGreaterThanOrEqual(2);
     await page.locator("label:has(input[value=f16])").click();
     await run(page, "#compare .work");
