@@ -335,6 +335,9 @@ describe("every page", () => {
       await page.locator("#back").click();
       await page.waitForTimeout(200);
       await told(page);
+      // No answer stays beside a digit that it is not of.
+      expect(await page.locator("#answer").textContent()).toBe("The GPU was lost.");
+      expect(await page.locator(".reading").getAttribute("inert")).not.toBeNull();
     });
 
     test("stops a comparison", async () => {
@@ -909,12 +912,15 @@ describe("digits", () => {
   test("the next held-out digit is taken, spoilt as asked, and read", async () => {
     const page = await open("digits.html?sample=3");
     await settled(page);
+    await page.locator("#maps summary").first().click();
     await page.locator("#another").click();
     await page.waitForURL(/sample=4/);
     await page.waitForFunction(
       (label) => document.querySelector("#answer")!.getAttribute("data-answer") === label,
       String(digits.labels[trainingCount(digits) + 4]),
     );
+    // What was opened stays open.
+    expect(await page.locator("#maps details[open]").count()).toBe(1);
     /** What the network sees, 0 to 255. */
     const seen = (): Promise<number[]> =>
       page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
@@ -954,6 +960,13 @@ describe("digits", () => {
       );
     };
     await cleared();
+    // Nor does anything of the digit before stay.
+    expect(
+      await page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
+        const { data } = canvas.getContext("2d")!.getImageData(0, 0, 28, 28);
+        return data.some((value, i) => i % 4 < 3 && value > 0);
+      }),
+    ).toBe(false);
     const { x, y } = (await page.locator("#pad").boundingBox())!;
     const touch = await page.context().newCDPSession(page);
     const at = (type: "touchStart" | "touchMove" | "touchEnd", dx = 0, dy = 0): Promise<unknown> =>
@@ -1021,14 +1034,14 @@ describe("digits", () => {
     expect(Math.abs(clean - logged)).toBeLessThan(0.25);
     expect(spoilt).toBeLessThan(30);
     expect(repaired).toBeGreaterThan(70);
-    // Three times, each of them positive, and the quickest no slower than the median.
+    // Three times, each of them positive, with a median within its spread.
     const times = (await cells(page, figure("Time of one inference"))).map(([name, ...rest]) => [
       name,
       ...rest.map(number),
     ]);
     expect(times.map(([name]) => name)).toEqual([
       "running statistics",
-      "batch statistics",
+      "batch statistics (32 digits)",
       "folded weights",
     ]);
     for (const [, middle, quickest, slowest] of times as [string, number, number, number][]) {
@@ -1040,6 +1053,15 @@ describe("digits", () => {
     await page.waitForFunction(
       () =>
         document.querySelector("#spoil figure:last-of-type td:nth-of-type(2)")!.textContent === "–",
+    );
+    const names = (await cells(page, figure("Right on 1,000 held-out digits"))).map(
+      ([name]) => name,
+    );
+    expect(names.at(-1)).toBe("re-estimated, not in use");
+    await page.waitForFunction(
+      () =>
+        document.querySelector("#in-use")!.textContent ===
+        "Input: contrast 0.2, brightness 0.3. Statistics: learned.",
     );
   });
 });
