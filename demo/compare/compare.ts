@@ -1,23 +1,29 @@
 import type { Case } from "../../bench/cases.js";
 import { fileNameOf, type Results } from "../../bench/results.js";
-import { h, rich, table } from "../shell/dom.js";
+import { h, rich, scrolled, table } from "../shell/dom.js";
 import { Figure } from "../shell/figure.js";
-import { localise, t, type Text, type Words } from "../shell/language.js";
+import { localise, t, type Words } from "../shell/language.js";
 import { openPage } from "../shell/page.js";
-import { Settings } from "../shell/settings.js";
+import { Settings, together } from "../shell/settings.js";
 import { Work, type Job } from "../shell/work.js";
 import { LAYERS, objection, OWN, shapeOf } from "./layers.js";
 import {
   Bench,
   CANDIDATES,
   compareOnCpu,
+  PROGRAMS,
   sizesUpTo,
-  type CandidateName,
   type Comparison,
 } from "./measure.js";
 import {
+  called,
+  caseOf,
+  emptyTable,
+  LAYOUT_NAMES,
   markdown,
   memoryChart,
+  OPERATION_NAMES,
+  reasonsOf,
   resultsTable,
   shown,
   sizesChart,
@@ -26,20 +32,26 @@ import {
   timesHeight,
 } from "./present.js";
 
-const CANDIDATE_NAMES: Readonly<Record<CandidateName, Text>> = {
-  ours: { en: "this library", ko: "이 라이브러리" },
-  cpu: { en: "CPU reference", ko: "CPU 참조 구현" },
-  tensorflow: "TensorFlow.js",
-  "drop-in": { en: "TensorFlow.js with the drop-in", ko: "TensorFlow.js + 드롭인" },
-  onnxruntime: "ONNX Runtime Web",
-  jax: "jax-js",
-};
-
-const OPERATION_NAMES: Readonly<Record<string, Words>> = {
-  inference: { en: "inference", ko: "추론" },
-  forward: { en: "training forward", ko: "학습 순전파" },
-  "forward+backward": { en: "forward + backward", ko: "순전파 + 역전파" },
-};
+/** How it went: whether there was anything to check, and whether all of it is there. */
+function outcome({ rows, skipped: { length: left } }: Comparison): Words {
+  const checked = rows.some(({ error }) => error !== undefined);
+  const parts: Words[] = [];
+  if (!checked)
+    parts.push({
+      en: "nothing ran that could be checked or compared",
+      ko: "확인하거나 견줄 것이 없었습니다.",
+    });
+  else if (left === 0) parts.push({ en: "every result is right", ko: "모든 결과가 맞습니다." });
+  if (left > 0)
+    parts.push({
+      en: `${left} left out, see below`,
+      ko: `${left}개는 빠졌습니다. 이유는 아래에 있습니다.`,
+    });
+  return {
+    en: `Done; ${parts.map(({ en }) => en).join("; ")}.`,
+    ko: ["끝났습니다.", ...parts.map(({ ko }) => ko)].join(" "),
+  };
+}
 
 await openPage(
   {
@@ -52,7 +64,7 @@ await openPage(
   },
   ({ main, found, trouble }) => {
     const software = !found.device || found.software;
-    const settings = new Settings(
+    const layer = new Settings(
       {
         layer: {
           kind: "choice",
@@ -70,6 +82,11 @@ await openPage(
           initial: "32x16x14x14",
           objection,
         },
+      },
+      { en: "Layer", ko: "층" },
+    );
+    const settings = new Settings(
+      {
         operation: {
           kind: "choice",
           label: { en: "Operation", ko: "연산" },
@@ -87,10 +104,7 @@ await openPage(
           kind: "choice",
           label: { en: "Layout", ko: "배치 순서" },
           values: ["channels-first", "channels-last"] as const,
-          names: {
-            "channels-first": { en: "channels first", ko: "채널 먼저" },
-            "channels-last": { en: "channels last", ko: "채널 나중" },
-          },
+          names: LAYOUT_NAMES,
           initial: "channels-first",
         },
         effort: {
@@ -103,14 +117,14 @@ await openPage(
           kind: "several",
           label: { en: "Candidates", ko: "후보" },
           values: CANDIDATES,
-          names: CANDIDATE_NAMES,
+          names: Object.fromEntries(CANDIDATES.map((name) => [name, called(PROGRAMS[name])])),
           initial: software ? ["ours", "cpu", "tensorflow", "drop-in"] : CANDIDATES,
         },
       },
       { en: "What is compared", ko: "비교할 것" },
     );
     settings.element.querySelector("fieldset:has([name=candidates])")?.classList.add("wide");
-    const { values } = settings;
+    layer.element.querySelector(".field:has([name=layer])")?.classList.add("wide");
     const sizing = new Settings(
       {
         upto: {
@@ -123,17 +137,17 @@ await openPage(
       },
       { en: "Sizes", ko: "크기" },
     );
-    const own = settings.element.querySelector<HTMLElement>(".field:has([name=shape])")!;
+    const own = layer.element.querySelector<HTMLElement>(".field:has([name=shape])")!;
     const hide = (): void => {
-      own.hidden = values.layer !== OWN;
+      own.hidden = layer.values.layer !== OWN;
     };
     hide();
-    settings.onChange(hide);
+    layer.onChange(hide);
     const bench = found.device ? new Bench(found.device) : null;
 
-    /** Compares one shape after another, all with the settings as they are now: they may change meanwhile. */
+    /** Compares one shape after another, all with the settings that it was started with. */
     const comparing = async (
-      job: Job,
+      job: Job<typeof settings.values>,
     ): Promise<
       (
         shape: readonly number[],
@@ -141,7 +155,7 @@ await openPage(
         span?: readonly [number, number],
       ) => Promise<Comparison>
     > => {
-      const { layout, dtype, operation, candidates, effort: rounds } = values;
+      const { layout, dtype, operation, candidates, effort: rounds } = job.values;
       const effort = {
         rounds,
         sampleMs: rounds === 5 ? 10 : 20,
@@ -153,33 +167,33 @@ await openPage(
         const each: Case = { name, group: "asked", shape, layout, dtype, operation };
         return bench && loaded
           ? bench.compare(each, loaded, effort, job, span)
-          : compareOnCpu(each, effort, job);
+          : compareOnCpu(each, candidates, effort, job);
       };
     };
 
     let last: Comparison = { rows: [], skipped: [] };
     let series: Comparison = { rows: [], skipped: [] };
 
-    const chosenShape = (): number[] => shapeOf(values.layer === OWN ? values.shape : values.layer);
-    const compare = new Work(trouble, { en: "Compare", ko: "비교 시작" }, async (job) => {
-      const shape = chosenShape();
-      const one = await comparing(job);
-      last = await one(shape, shape.join("x"));
-      show();
-      const left = last.skipped.length;
-      return {
-        en: left > 0 ? `Done; ${left} left out, see below.` : "Done; every result is right.",
-        ko:
-          left > 0
-            ? `끝났습니다. ${left}개는 빠졌습니다. 이유는 아래에 있습니다.`
-            : "끝났습니다. 모든 결과가 맞습니다.",
-      };
-    });
+    const compare = new Work(
+      trouble,
+      { en: "Compare", ko: "비교 시작" },
+      together(layer, settings),
+      async (job) => {
+        const shape = shapeOf(job.values.layer === OWN ? job.values.shape : job.values.layer);
+        const one = await comparing(job);
+        last = await one(shape, shape.join("x"));
+        job.shown();
+        copied.replaceChildren();
+        show();
+        return outcome(last);
+      },
+    );
     const sizes = new Work(
       trouble,
       { en: "Time over size", ko: "크기별 시간" },
-      async (job: Job) => {
-        const shapes = sizesUpTo(sizing.values.upto * 2 ** 20);
+      together(settings, sizing),
+      async (job) => {
+        const shapes = sizesUpTo(job.values.upto * 2 ** 20);
         const one = await comparing(job);
         const rows: Comparison["rows"][number][] = [];
         const skipped: Comparison["skipped"][number][] = [];
@@ -188,68 +202,68 @@ await openPage(
           rows.push(...result.rows);
           skipped.push(...result.skipped);
           series = { rows, skipped };
+          job.shown();
           over.update();
-          showSkipped();
+          leftOutSizes.replaceChildren(...items(reasonsOf(series.skipped, i + 1)));
         }
         return { en: "Done.", ko: "끝났습니다." };
       },
     );
 
+    const adapter = found.device ? found.name : "CPU";
+    const noteOf = ({ rows: [row] }: Comparison, sized: boolean): Words =>
+      row ? caseOf(row, adapter, sized) : { en: "", ko: "" };
     const timing = new Figure({
       title: {
         en: "Time: medians, with 10 to 90 % of the samples",
         ko: "시간: 중앙값과 표본의 10~90 % 구간",
       },
+      note: () => noteOf(last, true),
       height: () => timesHeight(Math.max(6, shown(last.rows).length)),
       draw: (width) => (last.rows.length > 0 ? timesChart(last.rows, width) : null),
-      table: () => (last.rows.length > 0 ? resultsTable(last.rows) : null),
     });
     const memory = new Figure({
       title: { en: "Peak memory", ko: "최대 메모리" },
+      note: () => noteOf(last, true),
       height: () => timesHeight(5),
       draw: (width) => memoryChart(last.rows, width),
-      table: () => (last.rows.length > 0 ? resultsTable(last.rows) : null),
     });
     const over = new Figure({
       title: { en: "Time over size, 64 channels", ko: "크기에 따른 시간, 64채널" },
+      note: () => noteOf(series, false),
       height: 380,
       draw: (width, height) =>
         series.rows.length > 0 ? sizesChart(series.rows, width, height - 30) : null,
       table: () => (series.rows.length > 0 ? sizesTable(series.rows) : null),
     });
-    const results = h("div", { class: "scroll", id: "results", tabindex: 0 });
+    const results = scrolled();
+    results.id = "results";
     const leftOut = h("ul", { class: "note", id: "left-out" });
     const leftOutSizes = h("ul", { class: "note", id: "left-out-sizes" });
 
-    // Room for everyone who was asked, so that nothing jumps: whoever is left out has a line instead of a row.
+    // Before there are results everyone who was asked has an empty row, so that nothing jumps; whoever is left out has a
+    // line instead of it.
     const foundRows = h("div", {}, results, leftOut);
-    const makeRoom = (): void => {
-      foundRows.style.minHeight = `${90 + 34 * (values.candidates.length + 2)}px`;
+    const showRows = (): void => {
+      const { candidates } = settings.values;
+      foundRows.style.minHeight = `${90 + 34 * (candidates.length + 2)}px`;
+      const found =
+        last.rows.length > 0
+          ? resultsTable(last.rows)
+          : emptyTable(candidates.map((name) => PROGRAMS[name]));
+      results.replaceChildren(table(found));
     };
-    makeRoom();
-    settings.onChange(makeRoom);
-
-    const reasons = ({ skipped }: Comparison): HTMLElement[] => {
-      const seen = new Map<string, string[]>();
-      for (const { candidate, reason, name } of skipped)
-        seen.set(`${candidate}: ${reason}`, [...(seen.get(`${candidate}: ${reason}`) ?? []), name]);
-      return [...seen].map(([text, names]) =>
-        h("li", {}, names.length > 1 ? `${text} (${names.join(", ")})` : text),
-      );
-    };
-    const showSkipped = (): void => {
-      leftOut.replaceChildren(...reasons(last));
-      leftOutSizes.replaceChildren(...reasons(series));
-    };
+    settings.onChange(showRows);
+    const items = (words: readonly Words[]): HTMLElement[] =>
+      words.map((each) => h("li", {}, each));
     const show = (): void => {
       timing.update();
       memory.update();
-      showSkipped();
-      results.replaceChildren(...(last.rows.length > 0 ? [table(resultsTable(last.rows))] : []));
+      leftOut.replaceChildren(...items(reasonsOf(last.skipped, 1)));
+      showRows();
       for (const button of [download, copy]) button.disabled = last.rows.length === 0;
     };
 
-    const adapter = found.device ? found.name : "CPU";
     const report = (): Results => ({
       adapter,
       host: "browser",
@@ -307,12 +321,14 @@ await openPage(
       h(
         "section",
         { class: "card", id: "compare" },
+        h("h2", {}, { en: "One layer", ko: "층 하나" }),
+        layer.element,
         settings.element,
         compare.element,
         rich(
           {
-            en: "Left is faster. The dashed line is a plain copy of x on this adapter: nothing that reads and writes x once can be much faster. GB/s counts the bytes that the operation must move at least. The error is the largest difference from float64, of y over 1 + |y|, of gradients over what they sum.",
-            ko: "왼쪽일수록 빠릅니다. 점선은 이 어댑터에서 x를 그대로 복사하는 시간으로, x를 한 번 읽고 쓰는 어떤 것도 이보다 크게 빠를 수 없습니다. GB/s는 그 연산이 적어도 옮겨야 하는 바이트로 셈합니다. 오차는 float64와의 가장 큰 차이로, y는 1 + |y|에, 기울기는 더해진 크기에 견준 값입니다.",
+            en: "Left is faster. The dashed line, where WebGPU is there, is a plain copy of x by a kernel: no other kernel that reads and writes x once can be much faster. The copy command is not bound by it, for it need not run a kernel. GB/s counts the bytes that the operation must move at least. The error is the largest difference from float64, of y over 1 + |y|, of gradients over what they sum.",
+            ko: "왼쪽일수록 빠릅니다. 점선은 (WebGPU가 있을 때) 커널이 x를 그대로 복사하는 시간으로, x를 한 번 읽고 쓰는 다른 커널은 이보다 크게 빠를 수 없습니다. 복사 명령은 커널을 거치지 않을 수 있어 이에 매이지 않습니다. GB/s는 그 연산이 적어도 옮겨야 하는 바이트로 셈합니다. 오차는 float64와의 가장 큰 차이로, y는 1 + |y|에, 기울기는 더해진 크기에 견준 값입니다.",
           },
           "p",
         ),
@@ -324,6 +340,7 @@ await openPage(
       h(
         "section",
         { class: "card", id: "sizes" },
+        h("h2", {}, { en: "Many sizes", ko: "여러 크기" }),
         sizing.element,
         sizes.element,
         over.element,

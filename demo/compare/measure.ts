@@ -15,6 +15,16 @@ import type { Text } from "../shell/language.js";
 export const CANDIDATES = ["ours", "cpu", "tensorflow", "drop-in", "onnxruntime", "jax"] as const;
 export type CandidateName = (typeof CANDIDATES)[number];
 
+/** Their names in results. */
+export const PROGRAMS: Readonly<Record<CandidateName, string>> = {
+  ours: "webgpu-batchnorm",
+  cpu: CPU.name,
+  tensorflow: "TensorFlow.js",
+  "drop-in": "TensorFlow.js, drop-in",
+  onnxruntime: "ONNX Runtime Web",
+  jax: "jax-js",
+};
+
 export interface Comparison {
   readonly rows: readonly Row[];
   readonly skipped: readonly Skipped[];
@@ -49,7 +59,8 @@ export class Bench {
       let candidate: Candidate | string | undefined =
         name === "ours" ? ours() : this.#loaded.get(name);
       if (!candidate) {
-        job.progress(0, { en: `Loading ${name} …`, ko: `${name} 불러오는 중 …` });
+        const program = PROGRAMS[name];
+        job.progress(0, { en: `Loading ${program} …`, ko: `${program} 불러오는 중 …` });
         await job.breathe();
         let why = "";
         const [peer] = await job.wait(
@@ -76,10 +87,8 @@ export class Bench {
     const found: Candidate[] = [...copyKernels(), COPY_COMMAND];
     const failed: Skipped[] = [];
     for (const [name, candidate] of loaded) {
-      if (typeof candidate === "string") {
-        const { name: of, layout, dtype, operation } = each;
-        failed.push({ name: of, layout, dtype, operation, candidate: name, reason: candidate });
-      } else found.push(candidate);
+      if (typeof candidate === "string") failed.push(without(each, name, candidate));
+      else found.push(candidate);
     }
     // Each is paused for twice to be prepared and calibrated, and once a round.
     const pauses = found.length * (rounds + 3);
@@ -100,20 +109,27 @@ export class Bench {
   }
 }
 
+function without(
+  { name, layout, dtype, operation }: Case,
+  left: CandidateName,
+  reason: string,
+): Skipped {
+  return { name, layout, dtype, operation, candidate: PROGRAMS[left], reason };
+}
+
 /** The reference alone, where there is no device. */
 export async function compareOnCpu(
   each: Case,
+  names: readonly CandidateName[],
   { rounds, sampleMs }: Effort,
   job: Job,
 ): Promise<Comparison> {
+  const skipped = names
+    .filter((name) => name !== "cpu")
+    .map((name) => without(each, name, "needs WebGPU"));
   const refusal = CPU.refuses(each);
+  if (refusal !== null) return { rows: [], skipped: [without(each, "cpu", refusal), ...skipped] };
   const { name, group, layout, dtype, operation } = each;
-  if (refusal !== null) {
-    return {
-      rows: [],
-      skipped: [{ name, layout, dtype, operation, candidate: CPU.name, reason: refusal }],
-    };
-  }
   // It has no use for a device.
   const prepared = await CPU.prepare(null as unknown as GPUDevice, each, inputsOf(each));
   const onceMs = await time(prepared, 1);
@@ -145,7 +161,7 @@ export async function compareOnCpu(
     copies: NaN,
     bestCopies: NaN,
   };
-  return { rows: [row], skipped: [] };
+  return { rows: [row], skipped };
 }
 
 /** The sizes of the chart over size, up to so many bytes. */

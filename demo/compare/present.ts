@@ -1,8 +1,10 @@
 import * as Plot from "@observablehq/plot";
+import { bytesOf, SERIES, type Operation } from "../../bench/cases.js";
+import { sizeText } from "../../bench/chart.js";
 import type { Row, Skipped } from "../../bench/results.js";
 import { byteText, digits3, scientific, shapeText, times } from "../../scripts/support/format.js";
 import type { Table } from "../shell/dom.js";
-import { t, type Words } from "../shell/language.js";
+import { t, type Language, type Text, type Words } from "../shell/language.js";
 
 /** The copy that is the yardstick: the faster of the kernels. */
 export function copyOf(rows: readonly Row[]): Row | undefined {
@@ -18,12 +20,82 @@ export function shown(rows: readonly Row[]): Row[] {
 const NAMES: Readonly<Record<string, Words>> = {
   "reference on the CPU": { en: "CPU reference", ko: "CPU 참조 구현" },
   copyBufferToBuffer: { en: "copy command", ko: "복사 명령" },
+  all: { en: "all", ko: "모두" },
 };
 
+/** What a candidate is called on the page. */
+export function called(candidate: string): Text {
+  return NAMES[candidate] ?? candidate;
+}
+
 export function nameOf({ candidate, kind }: Pick<Row, "candidate" | "kind">): string {
-  return kind === "copy"
-    ? t({ en: "plain copy", ko: "단순 복사" })
-    : t(NAMES[candidate] ?? candidate);
+  return t(kind === "copy" ? { en: "plain copy", ko: "단순 복사" } : called(candidate));
+}
+
+export const OPERATION_NAMES: Readonly<Record<Operation, Words>> = {
+  inference: { en: "inference", ko: "추론" },
+  forward: { en: "training forward", ko: "학습 순전파" },
+  backward: { en: "backward", ko: "역전파" },
+  "forward+backward": { en: "forward + backward", ko: "순전파 + 역전파" },
+};
+export const LAYOUT_NAMES: Readonly<Record<Row["layout"], Words>> = {
+  "channels-first": { en: "channels first", ko: "채널 먼저" },
+  "channels-last": { en: "channels last", ko: "채널 나중" },
+};
+
+/** What was measured, with its size or for all of them. */
+export function caseOf(
+  { operation, shape, layout, dtype }: Pick<Row, "operation" | "shape" | "layout" | "dtype">,
+  adapter: string,
+  sized = true,
+): Words {
+  const say = (each: Language): string =>
+    [
+      OPERATION_NAMES[operation][each],
+      ...(sized ? [shapeText(shape)] : []),
+      LAYOUT_NAMES[layout][each],
+      dtype,
+    ].join(", ");
+  return { en: `${say("en")}, on ${adapter}`, ko: `${say("ko")}, ${adapter}` };
+}
+
+/** Reasons as the benchmark has them. */
+const KOREAN: readonly [RegExp, string][] = [
+  [/^needs WebGPU$/, "WebGPU가 필요합니다"],
+  [/^takes too long at this size$/, "이 크기에서는 너무 오래 걸립니다"],
+  [/^is float64 whatever the type$/, "저장 형식이 무엇이든 float64로 계산합니다"],
+  [/^has no (\w+)$/, "$1 형식이 없습니다"],
+  [/^does inference only$/, "추론만 합니다"],
+  [/^(is )?measured in f32 only$/, "f32로만 잽니다"],
+  [/^ONNX has the channel second$/, "ONNX에서는 채널이 둘째 차원입니다"],
+  [/^one run would take about (\d+) s$/, "한 번에 $1초쯤 걸립니다"],
+  [/^does not fit: needs about (.+) times x .*$/, "메모리가 모자랍니다: x의 $1배쯤 필요합니다"],
+  [/^x needs (\d+) bytes, .* hold (\d+)$/, "x는 $1바이트인데 버퍼는 $2바이트까지입니다"],
+  [/^wrong (.*), error (.*): not timed$/, "$1 값이 틀려(오차 $2) 재지 않았습니다"],
+  [/^.* does not run here: /, "여기서는 실행되지 않습니다: "],
+];
+
+/** Who was left out and why; of several sizes with those that it was, unless it was all. */
+export function reasonsOf(skipped: readonly Skipped[], sizes: number): Words[] {
+  const groups = new Map<string, Skipped[]>();
+  for (const each of skipped) {
+    const key = `${each.candidate}: ${each.reason}`;
+    groups.set(key, [...(groups.get(key) ?? []), each]);
+  }
+  return [...groups.values()].map((group) => {
+    const { candidate, reason } = group[0]!;
+    const name = called(candidate);
+    const which = group.length === sizes ? "" : ` (${group.map(sizeOfSeries).join(", ")})`;
+    const korean = KOREAN.reduce((text, [from, to]) => text.replace(from, to), reason);
+    const both = typeof name === "string" ? { en: name, ko: name } : name;
+    return { en: `${both.en}: ${reason}${which}`, ko: `${both.ko}: ${korean}${which}` };
+  });
+}
+
+/** The shapes of the series are named by their size in f32. */
+function sizeOfSeries({ name, dtype }: Skipped): string {
+  const shape = SERIES.find((each) => each.name === name);
+  return shape ? sizeText(bytesOf({ ...shape, dtype })) : name;
 }
 
 const COLOURS: Readonly<Record<Row["kind"], string>> = {
@@ -179,6 +251,16 @@ function cells(row: Row): string[] {
   ];
 }
 
+/** Who will be in it. */
+export function emptyTable(candidates: readonly string[]): Table {
+  const nothing = HEAD.slice(1).map(() => "–");
+  return {
+    caption: { en: "Results", ko: "결과" },
+    head: HEAD,
+    rows: candidates.map((each) => [called(each), ...nothing]),
+  };
+}
+
 /** The same for a text that takes Markdown; in English, for it leaves the page. */
 export function markdown(
   rows: readonly Row[],
@@ -189,12 +271,7 @@ export function markdown(
   const line = (each: readonly string[]): string => `| ${each.join(" | ")} |`;
   const left = skipped.map(({ candidate, reason }) => `- ${candidate}: ${reason}`);
   return [
-    ...(first
-      ? [
-          `${first.operation}, ${shapeText(first.shape)}, ${first.layout}, ${first.dtype}, on ${adapter}`,
-          "",
-        ]
-      : []),
+    ...(first ? [caseOf(first, adapter).en, ""] : []),
     line(HEAD.map(({ en }) => en)),
     line(HEAD.map((_, i) => (i === 0 ? "---" : "---:"))),
     ...shown(rows).map((row) => line(cells(row))),
@@ -204,7 +281,7 @@ export function markdown(
 }
 
 /** Everyone's own, whoever else is there. */
-const SERIES: Readonly<Record<string, readonly [colour: string, symbol: string]>> = {
+const STYLES: Readonly<Record<string, readonly [colour: string, symbol: string]>> = {
   "webgpu-batchnorm": ["var(--on)", "circle"],
   "TensorFlow.js": ["var(--off)", "square"],
   "TensorFlow.js, drop-in": ["var(--third)", "triangle"],
@@ -220,7 +297,7 @@ export function sizesChart(rows: readonly Row[], width: number, height: number):
     .flatMap(shown)
     .filter(({ kind }) => kind !== "command");
   const styles = new Map(
-    drawn.map((row) => [nameOf(row), row.kind === "copy" ? COPY : (SERIES[row.candidate] ?? COPY)]),
+    drawn.map((row) => [nameOf(row), row.kind === "copy" ? COPY : (STYLES[row.candidate] ?? COPY)]),
   );
   const names = [...styles.keys()];
   return Plot.plot({
@@ -234,8 +311,7 @@ export function sizesChart(rows: readonly Row[], width: number, height: number):
       type: "log",
       base: 2,
       label: t({ en: "size of x (logarithmic) →", ko: "x의 크기 (로그 눈금) →" }),
-      tickFormat: (bytes: number) =>
-        bytes < 2 ** 20 ? `${bytes / 1024} KB` : `${bytes / 2 ** 20} MB`,
+      tickFormat: sizeText,
       ticks: width < 500 ? 4 : 8,
     },
     y: {
@@ -285,7 +361,7 @@ export function sizesTable(rows: readonly Row[]): Table {
     caption: { en: "Median time per run", ko: "1회 시간의 중앙값" },
     head: [{ en: "Size", ko: "크기" }, ...names],
     rows: groups.map(([bytes, group]) => [
-      bytes < 2 ** 20 ? `${bytes / 1024} KB` : `${bytes / 2 ** 20} MB`,
+      sizeText(bytes),
       ...names.map((name) => {
         const row = shown(group).find((each) => nameOf(each) === name);
         return row ? msText(row.wall.ms) : "–";

@@ -2,6 +2,7 @@ import * as Plot from "@observablehq/plot";
 import { digits3 } from "../../scripts/support/format.js";
 import { HELD_OUT, PIXELS, SIDE, type Digits } from "../../scripts/support/digits.js";
 import { summarise } from "../../scripts/support/histogram.js";
+import { quantile } from "../../bench/measure.js";
 import { median } from "../../scripts/support/median.js";
 import {
   Cnn,
@@ -15,7 +16,7 @@ import {
 import { DEVIATION, loadDigits, MEAN, trainingCount } from "../engine/digits.js";
 import { openEngine } from "../engine/engine.js";
 import { drawMap, mapFigure } from "../engine/maps.js";
-import { h, rich, table } from "../shell/dom.js";
+import { h, rich, scrolled, table } from "../shell/dom.js";
 import { Figure } from "../shell/figure.js";
 import { localise, t, type Words } from "../shell/language.js";
 import { latest } from "../shell/latest.js";
@@ -35,6 +36,14 @@ const MODE_NAMES: Readonly<Record<Mode, Words>> = {
 };
 /** Held-out digits that fill up the batch that the drawing is in, where the batch's statistics are used. */
 const COMPANY = 31;
+/** What is timed: one digit, where nothing more is needed. */
+const TIMED: Readonly<Record<Mode, Words>> = {
+  ...MODE_NAMES,
+  batch: {
+    en: `${MODE_NAMES.batch.en} (${1 + COMPANY} digits)`,
+    ko: `${MODE_NAMES.batch.ko} (숫자 ${1 + COMPANY}개)`,
+  },
+};
 const NOISE_SEED = 77;
 /** Where nothing is read: as large as what will be, so that nothing jumps. */
 const NO_MAPS = LAYERS.map(({ side, to }) => ({
@@ -148,7 +157,7 @@ await openPage(
     /** Whatever sets or reads the network's statistics waits here for its turn. */
     const queue = new Queue();
     const queued = (name: Words, run: (job: Job) => Promise<Words>): Work =>
-      new Work(trouble, name, (job) => queue.run(() => run(job), job.signal));
+      new Work(trouble, name, null, (job) => queue.run(() => run(job), job.signal));
     const first = trainingCount(digits);
     const held = pixelsOf(digits, first, digits.count);
     const labels = digits.labels.subarray(first, digits.count);
@@ -160,6 +169,7 @@ await openPage(
     const seenImage = mapFigure({ en: "as the network sees it", ko: "신경망이 보는 모습" }, 112);
     const answer = h("p", { class: "answer", id: "answer", role: "status" });
     const speed = h("p", { class: "note", id: "speed" });
+    const inUse = h("p", { class: "note", id: "in-use" });
     let drawing: Float32Array | null = null;
     let probabilities: number[] = [];
     let ms = NaN;
@@ -195,11 +205,16 @@ await openPage(
       logits.dispose();
       return values;
     };
+    /** Nothing has been read. */
+    const forget = (): void => {
+      probabilities = [];
+      maps = NO_MAPS;
+      drawMap(seenImage.canvas, new Float32Array(PIXELS), SIDE);
+      showAnswer();
+    };
     const read = async (): Promise<void> => {
       if (!drawing) {
-        probabilities = [];
-        maps = NO_MAPS;
-        showAnswer();
+        forget();
         return;
       }
       const image = corrupted(drawing, spoiling.values, NOISE_SEED + 1);
@@ -295,10 +310,12 @@ await openPage(
     });
     const mapArea = h("div", { id: "maps" });
     const showMaps = (): void => {
+      const open = Array.from(mapArea.querySelectorAll("details"), (each) => each.open);
       mapArea.replaceChildren(
         ...maps.map(({ side, channels, before, after }, i) => {
           const strip = (values: Float32Array, name: Words): HTMLElement => {
             const limit = Math.max(...values.map(Math.abs), 1e-6);
+            const reach = maps === NO_MAPS ? "" : `, ±${digits3(limit)}`;
             const tiles = Array.from({ length: channels }, (_, c) => {
               const canvas = h("canvas", {
                 class: "map tile",
@@ -314,11 +331,7 @@ await openPage(
             return h(
               "div",
               { class: "strip" },
-              h(
-                "span",
-                { class: "note" },
-                { en: `${name.en}, ±${digits3(limit)}`, ko: `${name.ko}, ±${digits3(limit)}` },
-              ),
+              h("span", { class: "note" }, { en: name.en + reach, ko: name.ko + reach }),
               h("div", { class: "tiles" }, ...tiles),
             );
           };
@@ -351,34 +364,45 @@ await openPage(
             strip(after, { en: "after", ko: "후" }),
             h(
               "details",
-              {},
+              { open: open[i] },
               h("summary", {}, { en: "As a table", ko: "표로 보기" }),
-              table({
-                caption: { en: "Mean and deviation of each map", ko: "맵마다의 평균과 표준편차" },
-                head: [
-                  { en: "Channel", ko: "채널" },
-                  { en: "Mean before", ko: "평균, 전" },
-                  { en: "Deviation before", ko: "표준편차, 전" },
-                  { en: "Mean after", ko: "평균, 후" },
-                  { en: "Deviation after", ko: "표준편차, 후" },
-                ],
-                rows: Array.from({ length: channels }, (_, c) => [
-                  String(c + 1),
-                  ...facts(before, c),
-                  ...facts(after, c),
-                ]),
-              }),
+              scrolled(
+                table({
+                  caption: {
+                    en: "Mean and deviation of each map",
+                    ko: "맵마다의 평균과 표준편차",
+                  },
+                  head: [
+                    { en: "Channel", ko: "채널" },
+                    { en: "Mean before", ko: "평균, 전" },
+                    { en: "Deviation before", ko: "표준편차, 전" },
+                    { en: "Mean after", ko: "평균, 후" },
+                    { en: "Deviation after", ko: "표준편차, 후" },
+                  ],
+                  rows: Array.from({ length: channels }, (_, c) => [
+                    String(c + 1),
+                    ...facts(before, c),
+                    ...facts(after, c),
+                  ]),
+                }),
+              ),
             ),
           );
         }),
       );
     };
-    const showAnswer = (): void => {
+    const showWords = (): void => {
       const best = probabilities.indexOf(Math.max(...probabilities));
       answer.textContent =
-        probabilities.length === 0
-          ? t({ en: "Draw a digit.", ko: "숫자를 그려 보세요." })
-          : String(best);
+        probabilities.length > 0
+          ? String(best)
+          : trouble.aborted
+            ? (trouble.reason as Error).message
+            : t(
+                drawing
+                  ? { en: "Reading …", ko: "읽는 중 …" }
+                  : { en: "Draw a digit.", ko: "숫자를 그려 보세요." },
+              );
       answer.classList.toggle("empty", probabilities.length === 0);
       answer.dataset["answer"] = probabilities.length === 0 ? "" : String(best);
       speed.textContent =
@@ -388,21 +412,51 @@ await openPage(
               en: `${(100 * probabilities[best]!).toFixed(1)} % sure; ${digits3(ms)} ms, readback included`,
               ko: `확신 ${(100 * probabilities[best]!).toFixed(1)} %, 되읽기까지 ${digits3(ms)} ms`,
             });
+      inUse.textContent = probabilities.length === 0 ? "" : t(usedNow());
+    };
+    const showAnswer = (): void => {
+      showWords();
       bars.update();
       showMaps();
     };
+    /** What the answer rests on, which is set further down the page. */
+    const usedNow = (): Words => {
+      const { contrast, brightness, noise, inverted } = spoiling.values;
+      const done = [
+        contrast !== 1 && { en: `contrast ${contrast}`, ko: `대비 ${contrast}` },
+        brightness !== 0 && { en: `brightness ${brightness}`, ko: `밝기 ${brightness}` },
+        noise !== 0 && { en: `noise ${noise}`, ko: `잡음 ${noise}` },
+        inverted && { en: "inverted", ko: "흑백 반전" },
+      ].filter((each) => each !== false);
+      const input = done.length > 0 ? done : [{ en: "as it is", ko: "그대로" }];
+      const statistics =
+        settings.values.mode === "batch"
+          ? { en: "of its batch", ko: "그 배치의 것" }
+          : estimated
+            ? { en: "re-estimated", ko: "다시 추정한 것" }
+            : { en: "learned", ko: "학습한 것" };
+      return {
+        en: `Input: ${input.map(({ en }) => en).join(", ")}. Statistics: ${statistics.en}.`,
+        ko: `입력: ${input.map(({ ko }) => ko).join(", ")}. 통계: ${statistics.ko}.`,
+      };
+    };
     localise(answer, showAnswer);
 
+    const see = (image: Float32Array | null): void => {
+      drawing = image;
+      // Until the first one is read there is no answer to be kept.
+      if (probabilities.length === 0) showWords();
+      void refresh();
+    };
     pad.addEventListener("draw", () => {
       const { values, size } = pad.ink();
-      drawing = centred(values, size);
-      void refresh();
+      see(centred(values, size));
     });
     const take = (): void => {
       const { sample } = settings.values;
-      drawing = held.slice(sample * PIXELS, (sample + 1) * PIXELS);
-      pad.show(drawing);
-      void refresh();
+      const image = held.slice(sample * PIXELS, (sample + 1) * PIXELS);
+      pad.show(image);
+      see(image);
     };
     settings.onChange((changed) => {
       if (changed === "sample") take();
@@ -415,8 +469,7 @@ await openPage(
         id: "clear",
         click: () => {
           pad.clear();
-          drawing = null;
-          void refresh();
+          see(null);
         },
       },
       { en: "Clear", ko: "지우기" },
@@ -439,7 +492,7 @@ await openPage(
     let times: { mode: Mode; samples: number[] }[] = [];
     const timing = queued({ en: "Time all three", ko: "셋 다 재기" }, async (job) => {
       const image = corrupted(drawing ?? held.slice(0, PIXELS), spoiling.values, NOISE_SEED + 1);
-      const rounds = software ? 5 : 30;
+      const rounds = software ? 15 : 50;
       const all = MODES.map((mode) => ({ mode, samples: [] as number[] }));
       for (let round = -1; round < rounds; round++) {
         for (const { mode, samples } of all) {
@@ -465,17 +518,23 @@ await openPage(
     });
     const timeFigure: Figure = new Figure({
       title: { en: "Time of one inference", ko: "추론 한 번의 시간" },
+      note: () => ({
+        en: "Medians, with 10 to 90 % of the samples. Where those overlap, the order says little.",
+        ko: "중앙값과 표본의 10~90 % 구간. 구간이 겹치면 순서에 큰 의미가 없습니다.",
+      }),
       height: 150,
       draw: (width, height) => {
         if (times.length === 0) return null;
         const data = times.map(({ mode, samples }) => ({
-          name: t(MODE_NAMES[mode]),
+          name: t(TIMED[mode]),
           ms: median(samples),
+          low: quantile(samples, 0.1),
+          high: quantile(samples, 0.9),
         }));
         return Plot.plot({
           width,
           height,
-          marginLeft: 128,
+          marginLeft: 178,
           marginRight: 70,
           marginBottom: 40,
           marginTop: 6,
@@ -483,9 +542,10 @@ await openPage(
           x: { label: t({ en: "median, ms →", ko: "중앙값, ms →" }), grid: true, zero: true },
           y: { label: null, domain: data.map(({ name }) => name), tickSize: 0 },
           marks: [
-            Plot.barX(data, { x: "ms", y: "name", fill: "var(--on)" }),
+            Plot.barX(data, { x: "ms", y: "name", fill: "var(--on)", fillOpacity: 0.55 }),
+            Plot.ruleY(data, { x1: "low", x2: "high", y: "name", strokeWidth: 3 }),
             Plot.text(data, {
-              x: "ms",
+              x: "high",
               y: "name",
               text: (each: { ms: number }) => `${digits3(each.ms)} ms`,
               dx: 6,
@@ -499,17 +559,12 @@ await openPage(
           ? null
           : {
               caption: { en: "Time of one inference", ko: "추론 한 번의 시간" },
-              head: [
-                "",
-                { en: "Median, ms", ko: "중앙값, ms" },
-                { en: "Quickest", ko: "가장 빠름" },
-                { en: "Slowest", ko: "가장 느림" },
-              ],
+              head: ["", { en: "Median, ms", ko: "중앙값, ms" }, "10 %", "90 %"],
               rows: times.map(({ mode, samples }) => [
-                MODE_NAMES[mode],
+                TIMED[mode],
                 digits3(median(samples)),
-                digits3(Math.min(...samples)),
-                digits3(Math.max(...samples)),
+                digits3(quantile(samples, 0.1)),
+                digits3(quantile(samples, 0.9)),
               ]),
             },
     });
@@ -521,10 +576,17 @@ await openPage(
       readonly what: "clean" | "spoilt" | "repaired";
       readonly share: number;
     }
-    const WHAT: Readonly<Record<Accuracy["what"], Words>> = {
-      clean: { en: "clean digits", ko: "깨끗한 숫자" },
-      spoilt: { en: "spoilt digits", ko: "망가진 숫자" },
-      repaired: { en: "statistics re-estimated", ko: "통계 다시 추정" },
+    const nameOf = (what: Accuracy["what"]): Words => {
+      switch (what) {
+        case "clean":
+          return { en: "clean digits", ko: "깨끗한 숫자" };
+        case "spoilt":
+          return { en: "spoilt digits", ko: "망가진 숫자" };
+        case "repaired":
+          return estimated
+            ? { en: "statistics re-estimated", ko: "통계 다시 추정" }
+            : { en: "re-estimated, not in use", ko: "다시 추정, 쓰지 않음" };
+      }
     };
     let accuracies: Accuracy[] = [];
     let estimated: Statistics[] | null = null;
@@ -585,6 +647,7 @@ await openPage(
     const repair = new Work(
       trouble,
       { en: "Re-estimate the statistics", ko: "통계 다시 추정" },
+      null,
       async (job) => {
         await job.wait(settled());
         return queue.run(() => reestimate(job), job.signal);
@@ -613,6 +676,7 @@ await openPage(
     const takeBack = latest(async () => {
       await queue.run(() => cnn.setStatistics(learned));
       estimated = null;
+      accuracyFigure.update();
       statisticsFigure.update();
       void refresh();
     }, trouble);
@@ -634,7 +698,7 @@ await openPage(
         return Plot.plot({
           width,
           height,
-          marginLeft: 160,
+          marginLeft: 168,
           marginRight: 60,
           marginTop: 6,
           marginBottom: 40,
@@ -643,23 +707,24 @@ await openPage(
             domain: [0, 100],
             percent: true,
             grid: true,
-            ticks: 5,
+            ticks: width < 480 ? 2 : 5,
             label: t({ en: "right, % →", ko: "맞힌 비율, % →" }),
           },
           y: {
-            domain: (["clean", "spoilt", "repaired"] as const).map((what) => t(WHAT[what])),
+            domain: (["clean", "spoilt", "repaired"] as const).map((what) => t(nameOf(what))),
             label: null,
             tickSize: 0,
           },
           marks: [
             Plot.barX(accuracies, {
               x: "share",
-              y: (each: Accuracy) => t(WHAT[each.what]),
+              y: (each: Accuracy) => t(nameOf(each.what)),
               fill: (each: Accuracy) => colours[each.what],
+              fillOpacity: (each: Accuracy) => (each.what === "repaired" && !estimated ? 0.4 : 1),
             }),
             Plot.text(accuracies, {
               x: "share",
-              y: (each: Accuracy) => t(WHAT[each.what]),
+              y: (each: Accuracy) => t(nameOf(each.what)),
               text: (each: Accuracy) => percent(each.share),
               dx: 6,
               textAnchor: "start",
@@ -677,7 +742,7 @@ await openPage(
                 ko: "따로 둔 숫자 1,000개를 맞힌 비율",
               },
               head: ["", { en: "Right", ko: "맞힘" }],
-              rows: accuracies.map(({ what, share }) => [WHAT[what], percent(share)]),
+              rows: accuracies.map(({ what, share }) => [nameOf(what), percent(share)]),
             },
     });
     const statisticsFigure: Figure = new Figure({
@@ -692,10 +757,11 @@ await openPage(
           t({ en: "learned", ko: "학습" }),
           t({ en: "re-estimated", ko: "다시 추정" }),
         ];
+        const nameOfRow = (each: { own: boolean }): string => names[each.own ? 1 : 0]!;
         return Plot.plot({
           width,
           height: height - 30,
-          marginLeft: 46,
+          marginLeft: 54,
           marginBottom: 38,
           style: { fontSize: "13px" },
           x: {
@@ -703,7 +769,7 @@ await openPage(
             domain:
               learned[0]!.mean.length === 0 ? [] : Array.from(learned[0]!.mean, (_, c) => c + 1),
           },
-          y: { label: t({ en: "↑ mean", ko: "↑ 평균" }), grid: true, ticks: 5 },
+          y: { label: t({ en: "↑ mean", ko: "↑ 평균" }), grid: true, ticks: 5, inset: 8 },
           symbol: { domain: names, range: ["square", "circle"], legend: true },
           color: { domain: names, range: ["var(--sixth)", "var(--on)"] },
           marks: [
@@ -711,9 +777,9 @@ await openPage(
             Plot.dot(rows, {
               x: "channel",
               y: "mean",
-              symbol: (each: { own: boolean }) => names[each.own ? 1 : 0],
-              fill: (each: { own: boolean }) => names[each.own ? 1 : 0],
-              stroke: (each: { own: boolean }) => names[each.own ? 1 : 0],
+              symbol: nameOfRow,
+              fill: nameOfRow,
+              stroke: nameOfRow,
               r: 5,
             }),
           ],
@@ -782,23 +848,28 @@ await openPage(
       timer = setTimeout(() => void readAgain(), 400);
     });
 
+    const reading = h(
+      "div",
+      { class: "reading" },
+      h("div", {}, pad.element, pad.state, h("div", { class: "buttons" }, clear, another)),
+      h("div", { class: "verdict" }, answer, speed, inUse, seenImage.element),
+      bars.element,
+    );
+    trouble.addEventListener("abort", () => {
+      for (const each of [settings.element, reading]) each.inert = true;
+      forget();
+    });
     main.replaceChildren(
       h(
         "section",
         { class: "card" },
         h("h2", {}, { en: "Draw a digit", ko: "숫자를 그려 보세요" }),
         settings.element,
-        h(
-          "div",
-          { class: "reading" },
-          h("div", {}, pad.element, pad.state, h("div", { class: "buttons" }, clear, another)),
-          h("div", { class: "verdict" }, answer, speed, seenImage.element),
-          bars.element,
-        ),
+        reading,
         rich(
           {
-            en: "<strong>Running statistics</strong> are what training has kept; nothing is computed from the input. With <strong>batch statistics</strong> your digit is read in a batch with 31 held-out ones and their mean and variance: nearly the same answer, at the price of a whole batch. <strong>Folded</strong>, each normalisation has been worked into the convolution before it: W′ = W γ/√(var+ε), b′ = β − mean γ/√(var+ε). The same answer, with less to do.",
-            ko: "<strong>이동 통계</strong>는 학습하며 모아 둔 값으로, 입력에서 아무것도 계산하지 않습니다. <strong>배치 통계</strong>를 쓰면 그린 숫자를 따로 둔 31개와 한 배치로 묶어 그 평균과 분산으로 읽습니다. 답은 거의 같지만 배치 하나만큼 비용이 듭니다. <strong>접은 가중치</strong>는 정규화를 앞의 합성곱에 녹여 넣은 것입니다: W′ = W γ/√(var+ε), b′ = β − mean γ/√(var+ε). 같은 답을 더 적은 일로 얻습니다.",
+            en: "<strong>Running statistics</strong> are what training has kept; nothing is computed from the input. With <strong>batch statistics</strong> your digit is read in a batch with 31 held-out ones and their mean and variance: nearly the same answer, at the price of a whole batch. <strong>Folded</strong>, each normalisation has been worked into the convolution before it: W′ = W γ/√(var+ε), b′ = β − mean γ/√(var+ε). The same answer, with less to do; whether that can be measured with so small a network, time it.",
+            ko: "<strong>이동 통계</strong>는 학습하며 모아 둔 값으로, 입력에서 아무것도 계산하지 않습니다. <strong>배치 통계</strong>를 쓰면 그린 숫자를 따로 둔 31개와 한 배치로 묶어 그 평균과 분산으로 읽습니다. 답은 거의 같지만 배치 하나만큼 비용이 듭니다. <strong>접은 가중치</strong>는 정규화를 앞의 합성곱에 녹여 넣은 것입니다: W′ = W γ/√(var+ε), b′ = β − mean γ/√(var+ε). 같은 답을 더 적은 일로 얻습니다. 이렇게 작은 신경망에서도 차이가 재어지는지는 직접 재 보세요.",
           },
           "p",
         ),

@@ -9,27 +9,31 @@ import { ghosts, renormalised } from "./methods.js";
 import { Network, type Method } from "./network.js";
 import { intro, type View } from "./view.js";
 
-const METHODS = ["plain", "ghost", "renormalised", "accumulated"] as const;
+const METHODS = ["without", "plain", "ghost", "renormalised", "accumulated"] as const;
 type MethodName = (typeof METHODS)[number];
 const METHOD_NAMES: Readonly<Record<MethodName, Words>> = {
+  without: { en: "no Batch Normalization", ko: "배치 정규화 없음" },
   plain: { en: "plain", ko: "그대로" },
   ghost: { en: "ghosts of that size in a batch of 64", ko: "64개 배치를 그 크기로 나눈 고스트" },
   renormalised: { en: "renormalised", ko: "배치 재정규화" },
   accumulated: { en: "accumulated over 8 batches", ko: "배치 8개에 걸쳐 누적" },
 };
 const SHORT: Readonly<Record<MethodName, Words>> = {
+  without: { en: "no BN", ko: "BN 없음" },
   plain: { en: "plain", ko: "그대로" },
   ghost: { en: "ghosts", ko: "고스트" },
   renormalised: { en: "renormalised", ko: "재정규화" },
   accumulated: { en: "accumulated", ko: "누적" },
 };
 const COLOURS: Readonly<Record<MethodName, string>> = {
+  without: "var(--sixth)",
   plain: "var(--off)",
   ghost: "var(--third)",
   renormalised: "var(--on)",
   accumulated: "var(--fourth)",
 };
 const SYMBOLS: Readonly<Record<MethodName, string>> = {
+  without: "cross",
   plain: "square",
   ghost: "triangle",
   renormalised: "circle",
@@ -38,11 +42,14 @@ const SYMBOLS: Readonly<Record<MethodName, string>> = {
 const SIZES = [2, 4, 8, 16, 64] as const;
 const WHOLE = 64;
 const MICRO = 8;
+/** A guess at random gets so much. */
+const CHANCE = 0.1;
 
 /** What came of one training. */
 interface Result {
   readonly method: MethodName;
   readonly size: number;
+  readonly steps: number;
   /** On held-out digits, with running statistics. */
   readonly evaluation: number;
   /** The same, with the statistics of batches of the size that it was trained with. */
@@ -52,6 +59,7 @@ interface Result {
 /** How many digits a step takes, and how they are normalised. */
 function plan(method: MethodName, size: number): { batch: number; method?: Method } {
   switch (method) {
+    case "without":
     case "plain":
       return { batch: size };
     case "ghost":
@@ -75,7 +83,7 @@ export const batchSize: View = {
           label: { en: "Whose statistics", ko: "누구의 통계로" },
           values: METHODS,
           names: METHOD_NAMES,
-          initial: lab.software ? ["plain", "renormalised"] : METHODS,
+          initial: lab.software ? ["without", "plain"] : METHODS,
         },
         sizes: {
           kind: "several",
@@ -83,11 +91,12 @@ export const batchSize: View = {
           values: SIZES.map(String),
           initial: lab.software ? ["2", "4", "16"] : SIZES.map(String),
         },
-        steps: {
+        seen: {
           kind: "choice",
-          label: { en: "Steps", ko: "단계 수" },
-          values: [5, 20, 60, 200, 600] as const,
-          initial: lab.software ? 60 : 600,
+          label: { en: "Digits seen in training", ko: "학습에서 보는 숫자 수" },
+          values: [512, 1024, 4096, 16384] as const,
+          names: { 1024: "1,024", 4096: "4,096", 16384: "16,384" },
+          initial: lab.software ? 512 : 4096,
         },
         rate: {
           kind: "choice",
@@ -106,29 +115,31 @@ export const batchSize: View = {
     );
     for (const name of ["methods", "sizes"])
       settings.element.querySelector(`fieldset:has([name=${name}])`)?.classList.add("wide");
-    const { values } = settings;
     let results: Result[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, settings, async (job) => {
+      const { methods, sizes, seen, rate, width } = job.values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 8000), 14);
       const held = samplesOf(digits, trainingCount(digits), digits.count, 14);
       results = [];
-      const all = SIZES.filter((size) => values.sizes.includes(String(size))).flatMap((size) =>
+      job.shown();
+      const all = SIZES.filter((size) => sizes.includes(String(size))).flatMap((size) =>
         METHODS.filter(
-          (method) => values.methods.includes(method) && !(method === "ghost" && size === WHOLE),
+          (method) => methods.includes(method) && !(method === "ghost" && size === WHOLE),
         ).map((method) => ({ size, method })),
       );
-      const { steps, rate, width } = values;
       for (const [i, { size, method }] of all.entries()) {
         const { batch, method: normalise } = plan(method, size);
+        // As many digits for each, however many steps they are.
+        const steps = Math.ceil(seen / batch);
         const network = new Network(engine, {
           inputs: samples.inputs,
           depth: 2,
           width,
           activation: "relu",
           initialisation: "he",
-          batchNorm: true,
+          batchNorm: method !== "without",
           order: "before",
           seed: 7,
           ...(normalise && { method: normalise }),
@@ -154,7 +165,7 @@ export const batchSize: View = {
               { training: true, batch: method === "ghost" ? WHOLE : size },
             ),
           );
-          results.push({ method, size, evaluation, training: plainly });
+          results.push({ method, size, steps, evaluation, training: plainly });
         } finally {
           network.dispose();
         }
@@ -166,6 +177,13 @@ export const batchSize: View = {
       title: {
         en: "Right on 1,000 held-out digits, in evaluation mode",
         ko: "따로 둔 숫자 1,000개를 맞힌 비율, 평가 모드",
+      },
+      note: () => {
+        const seen = work.values.seen.toLocaleString("en-US");
+        return {
+          en: `After ${seen} digits each. Dashed: in training mode. Dotted: guessing.`,
+          ko: `저마다 숫자 ${seen}개를 본 뒤. 파선: 학습 모드. 점선: 찍기.`,
+        };
       },
       height: 360,
       draw: (width, height) => {
@@ -179,6 +197,7 @@ export const batchSize: View = {
           height: height - 40,
           marginLeft: 46,
           marginRight: 20,
+          marginTop: 28,
           marginBottom: 42,
           style: { fontSize: "13px" },
           x: {
@@ -187,14 +206,24 @@ export const batchSize: View = {
             tickFormat: (v: number) => String(2 ** v),
             label: t({ en: "batch size →", ko: "배치 크기 →" }),
           },
-          y: { label: t({ en: "↑ right, %", ko: "↑ 맞힌 비율, %" }), percent: true, grid: true },
+          y: {
+            label: t({ en: "↑ right, %", ko: "↑ 맞힌 비율, %" }),
+            percent: true,
+            domain: [0, 100],
+            grid: true,
+          },
           color: { domain: names, range: shown.map((method) => COLOURS[method]) },
           symbol: { domain: names, range: shown.map((method) => SYMBOLS[method]), legend: true },
           marks: [
-            Plot.line(
-              results.filter(({ method }) => method === "plain"),
-              { x: at, y: "training", stroke: name, strokeDasharray: "4 4", sort: "size" },
-            ),
+            Plot.ruleY([CHANCE], { stroke: "currentColor", strokeDasharray: "1 4" }),
+            Plot.line(results, {
+              x: at,
+              y: "training",
+              z: name,
+              stroke: name,
+              strokeDasharray: "4 4",
+              sort: "size",
+            }),
             Plot.line(results, {
               x: at,
               y: "evaluation",
@@ -218,6 +247,7 @@ export const batchSize: View = {
         const head: Text[] = [
           { en: "Batch size", ko: "배치 크기" },
           { en: "Statistics", ko: "통계" },
+          { en: "Steps", ko: "단계" },
           { en: "Evaluation mode", ko: "평가 모드" },
           { en: "Training mode", ko: "학습 모드" },
           { en: "Gap", ko: "차이" },
@@ -227,9 +257,10 @@ export const batchSize: View = {
           : {
               caption: { en: "Right on held-out digits", ko: "따로 둔 숫자를 맞힌 비율" },
               head,
-              rows: results.map(({ size, method, evaluation, training }) => [
+              rows: results.map(({ size, method, steps, evaluation, training }) => [
                 String(size),
                 SHORT[method],
+                String(steps),
                 `${(100 * evaluation).toFixed(1)} %`,
                 `${(100 * training).toFixed(1)} %`,
                 `${(100 * (evaluation - training)).toFixed(1).replace("-", "−")}`,
@@ -241,8 +272,8 @@ export const batchSize: View = {
       element: intro(
         { en: "What of small batches?", ko: "배치가 작으면?" },
         {
-          en: "With two or four digits in a batch its mean and variance are hardly more than noise: accuracy falls, and training mode (dashed) and evaluation mode part. Every remedy is a choice of whose statistics to use: ghosts go the other way and split a batch of 64 into small ones; renormalisation leads the batch's statistics to the running ones; accumulation takes the statistics of eight batches together.",
-          ko: "배치에 숫자가 둘이나 넷뿐이면 평균과 분산은 거의 잡음입니다. 정확도가 떨어지고, 학습 모드(점선)와 평가 모드가 벌어집니다. 해결책은 모두 누구의 통계를 쓸지 고르는 일입니다. 고스트는 거꾸로 64개 배치를 작은 배치로 나누고, 재정규화는 배치의 통계를 이동 통계 쪽으로 옮기고, 누적은 배치 여덟 개의 통계를 한데 모읍니다.",
+          en: "With two or four digits in a batch its mean and variance are hardly more than noise: accuracy falls, and training mode (dashed) and evaluation mode part. All have seen as many digits; larger batches make fewer steps of them, and what that alone does shows the line without Batch Normalization. Every remedy is a choice of whose statistics to use: ghosts go the other way and split a batch of 64 into small ones; renormalisation leads the batch's statistics to the running ones; accumulation takes the statistics of eight batches together.",
+          ko: "배치에 숫자가 둘이나 넷뿐이면 평균과 분산은 거의 잡음입니다. 정확도가 떨어지고, 학습 모드(파선)와 평가 모드가 벌어집니다. 본 숫자의 수는 모두 같습니다. 배치가 크면 단계 수는 줄어드는데, 그것만의 영향은 배치 정규화 없는 선이 보여 줍니다. 해결책은 모두 누구의 통계를 쓸지 고르는 일입니다. 고스트는 거꾸로 64개 배치를 작은 배치로 나누고, 재정규화는 배치의 통계를 이동 통계 쪽으로 옮기고, 누적은 배치 여덟 개의 통계를 한데 모읍니다.",
         },
         "renormalised: <i>y</i> = γ (<i>x̂ r</i> + <i>d</i>) + β, &nbsp; <i>r</i> = clip(σ<sub>B</sub>/σ), &nbsp; <i>d</i> = clip((mean<sub>B</sub> − mean)/σ)",
         settings.element,

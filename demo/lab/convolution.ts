@@ -3,7 +3,7 @@ import { PIXELS, SIDE, type Digits } from "../../scripts/support/digits.js";
 import { digits3 } from "../../scripts/support/format.js";
 import { drawMap, mapFigure } from "../engine/maps.js";
 import { Normaliser, type Statistics } from "../engine/normaliser.js";
-import { h, table } from "../shell/dom.js";
+import { h, scrolled, table } from "../shell/dom.js";
 import { localise, type Words } from "../shell/language.js";
 import { Settings } from "../shell/settings.js";
 import { Work } from "../shell/work.js";
@@ -13,6 +13,8 @@ import { intro, type View } from "./view.js";
 const COUNT = 128;
 /** Largest shift, and the border that is left out of what is compared. */
 const REACH = 4;
+/** A pixel whose values vary less is divided by little more than √ε, which says nothing of a stroke. */
+const LEAST = 1e-3;
 
 const FILTERS: readonly {
   readonly id: string;
@@ -103,7 +105,6 @@ export const convolution: View = {
       },
       { en: "What is shown", ko: "보여 줄 것" },
     );
-    const { values } = settings;
     const { device } = lab.found;
     let perChannel: Statistics | null = null;
     let perPixel: Statistics | null = null;
@@ -113,7 +114,8 @@ export const convolution: View = {
     const channelOut = mapFigure({ en: "normalised per channel", ko: "채널마다 정규화" }, 150);
     const pixelMean = mapFigure({ en: "one mean per pixel", ko: "픽셀마다 평균 하나" }, 150);
     const pixelOut = mapFigure({ en: "normalised per pixel", ko: "픽셀마다 정규화" }, 150);
-    const cells = h("div", { class: "scroll", id: "convolution-table", tabindex: 0 });
+    const cells = scrolled();
+    cells.id = "convolution-table";
     let rows: (readonly [Words, string, string])[] = [];
 
     const one = async (
@@ -128,7 +130,8 @@ export const convolution: View = {
         bn.destroy();
       }
     };
-    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, settings, async (job) => {
+      const { digit, filter, shift: by } = job.values;
       const digits = await job.wait(lab.digits());
       if (!perChannel || !perPixel) {
         const maps = new Float32Array(COUNT * CHANNELS * PIXELS);
@@ -146,17 +149,17 @@ export const convolution: View = {
           features.destroy();
         }
       }
-      const channel = FILTERS.findIndex(({ id }) => id === values.filter);
+      const channel = FILTERS.findIndex(({ id }) => id === filter);
       const span = [channel * PIXELS, (channel + 1) * PIXELS] as const;
       const outputs: Float32Array[][] = [];
-      for (const shift of [0, values.shift]) {
-        const maps = convolve(moved(digits, values.digit, shift));
+      for (const shift of [0, by]) {
+        const maps = convolve(moved(digits, digit, shift));
         const a = await job.wait(one(perChannel, maps, [1, CHANNELS, SIDE, SIDE]));
         const b = await job.wait(one(perPixel, maps, [1, CHANNELS * PIXELS]));
         outputs.push([maps.subarray(...span), a.subarray(...span), b.subarray(...span)]);
       }
       const [still, shifted] = outputs as [Float32Array[], Float32Array[]];
-      drawMap(image.canvas, moved(digits, values.digit, values.shift), SIDE);
+      drawMap(image.canvas, moved(digits, digit, by), SIDE);
       const limit = Math.max(...shifted[0]!.map(Math.abs), 1e-6);
       drawMap(before.canvas, shifted[0]!, SIDE, limit);
       const means = perPixel.mean.subarray(...span);
@@ -169,16 +172,16 @@ export const convolution: View = {
       drawMap(pixelMean.canvas, means, SIDE, Math.max(...means.map(Math.abs)));
       drawMap(channelOut.canvas, shifted[1]!, SIDE, 4);
       drawMap(pixelOut.canvas, shifted[2]!, SIDE, 4);
+      const variances = perPixel.variance.subarray(...span);
       const difference = (which: number): number => {
         let most = 0;
         for (let row = 0; row < SIDE; row++) {
           for (let column = REACH + 1; column < SIDE - REACH - 1; column++) {
-            const to = column + values.shift;
+            const to = column + by;
             if (to < 1 || to >= SIDE - 1) continue;
-            most = Math.max(
-              most,
-              Math.abs(still[which]![row * SIDE + column]! - shifted[which]![row * SIDE + to]!),
-            );
+            const [a, b] = [row * SIDE + column, row * SIDE + to];
+            if (Math.min(variances[a]!, variances[b]!) < LEAST) continue;
+            most = Math.max(most, Math.abs(still[which]![a]! - shifted[which]![b]!));
           }
         }
         return most;
@@ -194,11 +197,7 @@ export const convolution: View = {
           String(PIXELS),
         ],
         [{ en: "mean", ko: "평균" }, signed(perChannel.mean[channel]!), facts(means)],
-        [
-          { en: "variance", ko: "분산" },
-          digits3(perChannel.variance[channel]!),
-          facts(perPixel.variance.subarray(...span)),
-        ],
+        [{ en: "variance", ko: "분산" }, digits3(perChannel.variance[channel]!), facts(variances)],
         [
           { en: "values behind each mean", ko: "평균 하나에 쓰인 값의 수" },
           (COUNT * PIXELS).toLocaleString("en-US"),
@@ -213,16 +212,17 @@ export const convolution: View = {
           digits3(difference(2)),
         ],
       ];
+      job.shown();
       show();
       return {
         en:
-          values.shift === 0
+          by === 0
             ? "Now move the digit."
-            : `Moved by ${values.shift}: per channel the map moves along, changed by ${digits3(difference(1))}; per pixel it changes by up to ${digits3(difference(2))} deviations.`,
+            : `Moved by ${by}: per channel the map moves along, changed by ${digits3(difference(1))}; per pixel it changes by up to ${digits3(difference(2))} deviations.`,
         ko:
-          values.shift === 0
+          by === 0
             ? "이제 숫자를 옮겨 보세요."
-            : `${values.shift}칸 옮김: 채널마다 정규화하면 맵도 그대로 따라 움직이고(차이 ${digits3(difference(1))}), 픽셀마다 하면 표준편차의 ${digits3(difference(2))}배까지 달라집니다.`,
+            : `${by}칸 옮김: 채널마다 정규화하면 맵도 그대로 따라 움직이고(차이 ${digits3(difference(1))}), 픽셀마다 하면 표준편차의 ${digits3(difference(2))}배까지 달라집니다.`,
       };
     });
     const show = (): void => {
@@ -258,8 +258,8 @@ export const convolution: View = {
           "p",
           { class: "note" },
           {
-            en: "Orange is above 0, blue below, white 0. The normalised maps reach from −4 to 4 standard deviations. Statistics over 128 digits where they stand.",
-            ko: "주황은 0보다 큰 값, 파랑은 작은 값, 흰색은 0입니다. 정규화한 맵의 색은 표준편차 −4에서 4까지입니다. 통계는 제자리에 있는 숫자 128개에서 구했습니다.",
+            en: "Orange is above 0, blue below, white 0. The normalised maps reach from −4 to 4 standard deviations. Statistics over 128 digits where they stand. The largest change leaves out pixels that hardly a digit reaches (variance below 0.001).",
+            ko: "주황은 0보다 큰 값, 파랑은 작은 값, 흰색은 0입니다. 정규화한 맵의 색은 표준편차 −4에서 4까지입니다. 통계는 제자리에 있는 숫자 128개에서 구했습니다. 최대 차이에서는 어느 숫자도 거의 닿지 않는 픽셀(분산 0.001 미만)을 뺐습니다.",
           },
         ),
         cells,

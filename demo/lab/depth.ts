@@ -1,8 +1,8 @@
 import * as Plot from "@observablehq/plot";
 import { histogram, summarise } from "../../scripts/support/histogram.js";
-import { digits3 } from "../../scripts/support/format.js";
+import { scientific } from "../../scripts/support/format.js";
 import { samplesOf } from "../engine/digits.js";
-import { h } from "../shell/dom.js";
+import { formula, h } from "../shell/dom.js";
 import { Figure } from "../shell/figure.js";
 import { t, type Words } from "../shell/language.js";
 import { Settings } from "../shell/settings.js";
@@ -14,7 +14,9 @@ import {
   INITIALISATIONS,
   Network,
   saturatedShare,
+  type NetworkOptions,
   type Activation,
+  type Order,
 } from "./network.js";
 import { ABOVE, AROUND, RidgeView } from "./ridges.js";
 import { afterChanges, intro, OFF, ON, type View } from "./view.js";
@@ -42,12 +44,15 @@ interface LayerFacts {
   readonly mean: number;
   readonly deviation: number;
   readonly saturated: number;
+  /** What the shares reach over. */
+  readonly axis: readonly [low: number, high: number];
   /** Shares per bin; the first and the last take what lies beyond. */
   readonly shares: readonly number[];
 }
 
 /** Where the histograms reach: what the activation can give, or where nearly all of it lies once normalised. */
-function axisOf(activation: Activation): readonly [number, number] {
+function axisOf(activation: Activation, normalisedAfter: boolean): readonly [number, number] {
+  if (normalisedAfter) return [-4, 4];
   switch (activation) {
     case "tanh":
       return [-1, 1];
@@ -63,11 +68,12 @@ function axisOf(activation: Activation): readonly [number, number] {
 
 function factsOf(
   values: Float32Array,
+  activated: Float32Array,
   layer: number,
-  batchNorm: boolean,
-  activation: Activation,
+  { batchNorm, activation, order }: Pick<NetworkOptions, "batchNorm" | "activation" | "order">,
 ): LayerFacts {
-  const [low, high] = axisOf(activation);
+  const axis = axisOf(activation, batchNorm && order === "after");
+  const [low, high] = axis;
   const { mean, deviation } = summarise(values);
   const clipped = values.map((value) => Math.min(high, Math.max(low, value)));
   const { counts, total } = histogram(clipped, BINS, low, high);
@@ -76,19 +82,29 @@ function factsOf(
     batchNorm,
     mean,
     deviation,
-    saturated: saturatedShare(activation, values),
+    saturated: saturatedShare(activation, activated),
+    axis,
     shares: Array.from(counts, (count) => count / total),
   };
 }
 
 /** Short enough to stand above a small panel. */
 const short = (value: number): string =>
-  (value === 0 || Math.abs(value) >= 0.01
-    ? Number(value.toFixed(2)).toString()
-    : value.toExponential(0)
-  ).replace("-", "−");
+  (value === 0 || (Math.abs(value) >= 0.01 && Math.abs(value) < 1000)
+    ? Number(value.toPrecision(Math.abs(value) < 100 ? 2 : 3)).toString()
+    : value.toExponential(0).replace("e+", "e")
+  ).replaceAll("-", "−");
 const percent = (share: number): string =>
   `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+
+const FORMULAS: Readonly<Record<Order, string>> = {
+  before: "<i>h</i><sub>l</sub> = φ(BN(<i>a</i>))",
+  after: "<i>h</i><sub>l</sub> = BN(φ(<i>a</i>))",
+};
+const formulaOf = (order: Order): HTMLElement =>
+  formula(
+    `<i>h</i><sub>0</sub> = digits, &nbsp; <i>a</i> = <i>h</i><sub>l−1</sub><i>W</i><sub>l</sub>, &nbsp; ${FORMULAS[order]}, &nbsp; BN(<i>z</i>) = γ (<i>z</i> − mean) / √(var + ε) + β`,
+  );
 
 export const depth: View = {
   id: "depth",
@@ -152,31 +168,21 @@ export const depth: View = {
     );
     const { values } = settings;
     let facts: LayerFacts[] = [];
-    let shownFor = { activation: values.activation };
 
-    const work = new Work(lab.left, { en: "Run", ko: "실행" }, async (job) => {
-      const { activation } = values;
+    const work = new Work(lab.left, { en: "Run", ko: "실행" }, settings, async (job) => {
+      const { activation, init: initialisation, depth, width, order, samples: count } = job.values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
-      const samples = samplesOf(digits, 0, values.samples, values.side);
+      const samples = samplesOf(digits, 0, count, job.values.side);
       const found: LayerFacts[] = [];
-      const total = 2 * values.depth;
       for (const batchNorm of [false, true]) {
-        const network = new Network(engine, {
-          inputs: samples.inputs,
-          depth: values.depth,
-          width: values.width,
-          activation,
-          initialisation: values.init,
-          batchNorm,
-          order: values.order,
-          seed: 1,
-        });
+        const options = { depth, width, activation, initialisation, batchNorm, order };
+        const network = new Network(engine, { ...options, inputs: samples.inputs, seed: 1 });
         try {
-          await network.activations(samples.x, samples.count, async (layer, outputs) => {
+          await network.activations(samples.x, count, async (layer, outputs, activated) => {
             await job.breathe();
-            found.push(factsOf(outputs, layer, batchNorm, activation));
-            job.progress(found.length / total, {
+            found.push(factsOf(outputs, activated, layer, options));
+            job.progress(found.length / (2 * depth), {
               en: `Layer ${layer + 1} …`,
               ko: `${layer + 1}번째 층 …`,
             });
@@ -186,14 +192,14 @@ export const depth: View = {
         }
       }
       facts = found;
-      shownFor = { activation };
+      job.shown();
       update();
       const last = (batchNorm: boolean): LayerFacts =>
         found.filter((each) => each.batchNorm === batchNorm).at(-1)!;
       const [off, on] = [last(false), last(true)];
       return {
-        en: `Last layer: deviation ${digits3(off.deviation)} without, ${digits3(on.deviation)} with; saturated ${percent(off.saturated)} and ${percent(on.saturated)}.`,
-        ko: `마지막 층: 표준편차 ${digits3(off.deviation)}(없이), ${digits3(on.deviation)}(함께), 포화 ${percent(off.saturated)}, ${percent(on.saturated)}.`,
+        en: `Last layer: deviation ${scientific(off.deviation)} without, ${scientific(on.deviation)} with; saturated ${percent(off.saturated)} and ${percent(on.saturated)}.`,
+        ko: `마지막 층: 표준편차 ${scientific(off.deviation)}(없이), ${scientific(on.deviation)}(함께), 포화 ${percent(off.saturated)}, ${percent(on.saturated)}.`,
       };
     });
 
@@ -222,8 +228,8 @@ export const depth: View = {
             x: {
               label: t({ en: "layer →", ko: "층 →" }),
               tickFormat: "d",
-              ticks: Math.min(10, values.depth),
-              domain: [1, Math.max(...facts.map(({ layer }) => layer))],
+              ticks: Math.min(10, work.values.depth),
+              domain: [1, work.values.depth],
             },
             y: {
               label: t(label),
@@ -296,8 +302,8 @@ export const depth: View = {
     );
 
     const columns = (width: number): number =>
-      width < 480 ? 3 : width < 800 ? 5 : Math.min(10, Math.max(5, values.depth));
-    const rowsOf = (width: number): number => Math.ceil(values.depth / columns(width));
+      width < 480 ? 3 : width < 800 ? 5 : Math.min(10, Math.max(5, work.values.depth));
+    const rowsOf = (width: number): number => Math.ceil(work.values.depth / columns(width));
     const panels = (batchNorm: boolean): Figure =>
       new Figure({
         title: batchNorm ? ON : OFF,
@@ -305,7 +311,7 @@ export const depth: View = {
         draw: (width, height) => {
           const own = facts.filter((each) => each.batchNorm === batchNorm);
           if (own.length === 0) return null;
-          const [low, high] = axisOf(shownFor.activation);
+          const [low, high] = own[0]!.axis;
           const step = (high - low) / BINS;
           const across = columns(width);
           const bars = own.flatMap((each) => {
@@ -333,9 +339,17 @@ export const depth: View = {
             style: { fontSize: "11px" },
             fx: { axis: null, domain: Array.from({ length: across }, (_, i) => i), padding: 0.12 },
             fy: { axis: null, padding: 0.46 },
-            x: { ticks: [low, (low + high) / 2, high], label: null, tickFormat: short },
+            x: { axis: null },
             y: { axis: null, domain: [0, 1] },
             marks: [
+              // Those at the ends stay within their panel.
+              ...(["start", "middle", "end"] as const).map((textAnchor, i) =>
+                Plot.axisX([low, (low + high) / 2, high].slice(i, i + 1), {
+                  textAnchor,
+                  tickFormat: short,
+                  label: null,
+                }),
+              ),
               Plot.rectY(bars, {
                 fx: "fx",
                 fy: "fy",
@@ -352,7 +366,7 @@ export const depth: View = {
                 dy: -44,
                 lineHeight: 1.25,
                 text: (each: LayerFacts) =>
-                  `${t({ en: "layer", ko: "층" })} ${each.layer}\n${short(each.mean)} ± ${short(each.deviation)}\n${t({ en: "flat", ko: "포화" })} ${percent(each.saturated)}`,
+                  `${t({ en: "layer", ko: "층" })} ${each.layer}\n${short(each.mean)} ± ${short(each.deviation)}\n${t({ en: "saturated", ko: "포화" })} ${percent(each.saturated)}`,
               }),
             ],
           });
@@ -404,11 +418,10 @@ export const depth: View = {
     const drawing = h("div", { class: "drawing" });
     const update = (): void => {
       for (const each of [deviation, saturation, ...small]) each.update();
-      drawNetwork(drawing, values);
       if (facts.length === 0) return;
-      const [low, high] = axisOf(shownFor.activation);
       ridges.forEach((view, i) => {
         const own = facts.filter((each) => each.batchNorm === (i === 1));
+        const [low, high] = own[0]!.axis;
         view.show({
           low,
           high,
@@ -420,10 +433,13 @@ export const depth: View = {
         });
       });
     };
-    drawNetwork(drawing, values);
-    settings.onChange(() => {
+    const line = h("div", {});
+    const describe = (): void => {
       drawNetwork(drawing, values);
-    });
+      line.replaceChildren(formulaOf(values.order));
+    };
+    describe();
+    settings.onChange(describe);
     afterChanges(settings, () => void work.start(), lab.left);
 
     const element = h(
@@ -432,10 +448,10 @@ export const depth: View = {
       intro(
         { en: "Activations through depth", ko: "깊이에 따른 활성값" },
         {
-          en: `Weights multiply layer after layer. With small ones the activations shrink to nothing, with large ones every tanh ends up in its flat part, where no gradient comes through (<em>flat</em>: less than ${100 * FLAT} % of the largest slope is left). Now switch the weights and compare: with Batch Normalization the layers look alike whatever they start from.`,
-          ko: `가중치는 층을 지날 때마다 거듭 곱해집니다. 작게 시작하면 활성값이 0으로 사라지고, 크게 시작하면 모든 tanh가 평평한 곳으로 몰려 기울기가 흐르지 못합니다(<em>포화</em>: 남은 기울기가 최대의 ${100 * FLAT} % 미만). 초기 가중치를 바꿔 가며 견주어 보세요. 배치 정규화를 넣으면 어디서 시작하든 층들이 서로 비슷해집니다.`,
+          en: `Weights multiply layer after layer. With small ones the activations shrink to nothing, with large ones they grow, and every tanh or sigmoid ends up in its flat part, where no gradient comes through (<em>saturated</em>: less than ${100 * FLAT} % of the largest slope is left). Now switch the weights and compare: with Batch Normalization the layers look alike whatever they start from.`,
+          ko: `가중치는 층을 지날 때마다 거듭 곱해집니다. 작게 시작하면 활성값이 0으로 사라지고, 크게 시작하면 값이 커져 tanh나 시그모이드가 모두 평평한 곳으로 몰리고 기울기가 흐르지 못합니다(<em>포화</em>: 남은 기울기가 최대의 ${100 * FLAT} % 미만). 초기 가중치를 바꿔 가며 견주어 보세요. 배치 정규화를 넣으면 어디서 시작하든 층들이 서로 비슷해집니다.`,
         },
-        "<i>h</i><sub>0</sub> = digits, &nbsp; <i>a</i> = <i>h</i><sub>l−1</sub><i>W</i><sub>l</sub>, &nbsp; <i>h</i><sub>l</sub> = φ(BN(<i>a</i>)), &nbsp; BN(<i>a</i>) = γ (<i>a</i> − mean) / √(var + ε) + β",
+        line,
         settings.element,
         work.element,
         drawing,
@@ -464,8 +480,8 @@ export const depth: View = {
           { class: "note" },
           ridges.length > 0
             ? {
-                en: "Layer by value by density. Drag to turn, or use the arrow keys or the sliders.",
-                ko: "층, 값, 밀도의 입체 그림입니다. 끌거나, 화살표 키나 슬라이더로 돌려 보세요.",
+                en: "Layer by value by density. Drag it or move the sliders to turn it.",
+                ko: "층, 값, 밀도의 입체 그림입니다. 끌거나 슬라이더를 움직여 돌려 보세요.",
               }
             : {
                 en: "This view is drawn with WebGPU, which is missing here; the panels above show the same.",

@@ -66,7 +66,7 @@ export function histogramFigure({
         marginTop: 26,
         marginBottom: 38,
         style: { fontSize: "13px" },
-        x: { domain: [low, high], label: t(label), ticks: width < 420 ? 5 : 9 },
+        x: { domain: [low, high], label: t(label), ticks: Math.min(9, width / 80) },
         y: {
           domain: [0, top * 118],
           percent: true,
@@ -101,6 +101,10 @@ export function histogramFigure({
             x: (m: number) => m,
             y: top * 1.06,
             dy: -9,
+            fill: "currentColor",
+            // Readable over the line of the mean.
+            stroke: "var(--card)",
+            strokeWidth: 5,
             text: () =>
               t({
                 en: `mean ${signed(mean)}, deviation ${digits3(deviation)}`,

@@ -64,6 +64,7 @@ await openPage(
         const chosen = VIEWS[i] === view;
         tab.setAttribute("aria-selected", String(chosen));
         tab.tabIndex = chosen ? 0 : -1;
+        if (chosen) tab.scrollIntoView({ inline: "center", block: "nearest" });
       });
       shown.begin?.();
     };

@@ -1,4 +1,6 @@
 import * as Plot from "@observablehq/plot";
+import { digits3 } from "../../scripts/support/format.js";
+import { median } from "../../scripts/support/median.js";
 import { seeded } from "../../scripts/support/random.js";
 import { batches, samplesOf, trainingCount } from "../engine/digits.js";
 import { EPS } from "../engine/engine.js";
@@ -79,9 +81,9 @@ export const learned: View = {
       },
       { en: "The network", ko: "신경망" },
     );
-    const { values } = settings;
     let units: Unit[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, settings, async (job) => {
+      const { steps, batch, rate, depth, width, activation } = job.values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(
@@ -90,7 +92,6 @@ export const learned: View = {
         Math.min(trainingCount(digits), 8000),
         lab.software ? 14 : 28,
       );
-      const { steps, batch, rate, depth, width, activation } = values;
       const network = new Network(engine, {
         inputs: samples.inputs,
         depth,
@@ -117,18 +118,20 @@ export const learned: View = {
           });
           if (step % 20 === 19 || step === steps - 1) {
             units = await job.wait(unitsOf(network));
+            job.shown();
             update();
           }
         }
         const held = samplesOf(digits, trainingCount(digits), digits.count, lab.software ? 14 : 28);
         const accuracy = await job.wait(network.accuracy(held.x, held.labels, { batch: 200 }));
-        const off = units
-          .map(({ gamma, identityGamma }) => Math.abs(gamma / identityGamma - 1))
-          .sort((a, b) => a - b);
-        const median = (100 * off[Math.floor(off.length / 2)]!).toFixed(0);
+        const right = (100 * accuracy).toFixed(1);
+        const moved = digits3(median(units.map(({ gamma }) => Math.abs(gamma - 1))));
+        const left = digits3(
+          median(units.map(({ gamma, identityGamma }) => Math.abs(gamma - identityGamma))),
+        );
         return {
-          en: `${(100 * accuracy).toFixed(1)} % of 1,000 held-out digits are right; half of the γ are more than ${median} % away from the identity's.`,
-          ko: `따로 둔 숫자 1,000개의 ${(100 * accuracy).toFixed(1)} %를 맞힙니다. γ의 절반은 항등이 되는 값에서 ${median} % 넘게 떨어져 있습니다.`,
+          en: `${right} % of 1,000 held-out digits are right. Half of the γ have moved from 1 by more than ${moved}; half are more than ${left} away from the identity's.`,
+          ko: `따로 둔 숫자 1,000개의 ${right} %를 맞힙니다. γ의 절반은 1에서 ${moved} 넘게 움직였고, 절반은 항등이 되는 값에서 ${left} 넘게 떨어져 있습니다.`,
         };
       } finally {
         network.dispose();
@@ -138,6 +141,7 @@ export const learned: View = {
       title: Words,
       x: "identityGamma" | "identityBeta",
       y: "gamma" | "beta",
+      start: number,
       xLabel: Words,
       yLabel: Words,
     ): Figure =>
@@ -149,7 +153,7 @@ export const learned: View = {
           const layers = [...new Set(units.map(({ layer }) => layer))];
           const name = (unit: Unit): string => `${t({ en: "layer", ko: "층" })} ${unit.layer}`;
           const names = layers.map((layer) => `${t({ en: "layer", ko: "층" })} ${layer}`);
-          const all = units.flatMap((unit) => [unit[x], unit[y]]);
+          const all = [start, ...units.flatMap((unit) => [unit[x], unit[y]])];
           const [low, high] = [Math.min(...all), Math.max(...all)];
           return Plot.plot({
             width,
@@ -170,6 +174,7 @@ export const learned: View = {
                 ],
                 { stroke: "currentColor", strokeDasharray: "5 4" },
               ),
+              Plot.ruleY([start], { stroke: "currentColor", strokeDasharray: "1 4" }),
               Plot.text([[high, high]], {
                 text: [t({ en: "identity", ko: "항등" })],
                 textAnchor: "end",
@@ -184,6 +189,15 @@ export const learned: View = {
                 fillOpacity: 0.5,
                 symbol: name,
                 r: 3.5,
+              }),
+              Plot.text([start], {
+                frameAnchor: "right",
+                y: (value: number) => value,
+                text: () => t({ en: "start", ko: "출발" }),
+                dy: 9,
+                fill: "currentColor",
+                stroke: "var(--card)",
+                strokeWidth: 5,
               }),
             ],
           });
@@ -205,6 +219,7 @@ export const learned: View = {
       { en: "γ against the γ that would undo the normalisation", ko: "γ와 정규화를 되돌릴 γ" },
       "identityGamma",
       "gamma",
+      1,
       { en: "√(running variance + ε) →", ko: "√(이동 분산 + ε) →" },
       { en: "↑ learned γ", ko: "↑ 학습된 γ" },
     );
@@ -212,6 +227,7 @@ export const learned: View = {
       { en: "β against the β that would", ko: "β와 정규화를 되돌릴 β" },
       "identityBeta",
       "beta",
+      0,
       { en: "running mean →", ko: "이동 평균 →" },
       { en: "↑ learned β", ko: "↑ 학습된 β" },
     );
@@ -238,8 +254,8 @@ export const learned: View = {
       element: intro(
         { en: "Does it learn the identity?", ko: "결국 항등을 배울까요?" },
         {
-          en: "γ and β could undo the normalisation: γ = √(var + ε), β = mean would be the dashed diagonal. Each mark is one unit after training. Do they lie on it? In practice they do not: γ and β go where the loss wants the activation's curve, and the normalisation stays.",
-          ko: "γ와 β는 정규화를 되돌릴 수도 있습니다. γ = √(var + ε), β = mean이면 점선 위에 놓입니다. 점 하나가 학습을 마친 유닛 하나입니다. 점선 위에 있나요? 실제로는 그렇지 않습니다. γ와 β는 손실이 원하는 만큼 활성화 함수의 굽은 곳으로 옮겨 갈 뿐, 정규화는 그대로 남습니다.",
+          en: "γ and β could undo the normalisation: γ = √(var + ε), β = mean is the dashed diagonal. They start on the dotted line, at γ = 1 and β = 0. Each mark is one unit after training. Have they gone to the diagonal? Train longer, and they spread further from the line that they started on: γ and β go where the loss wants the activation's curve, not to the diagonal, and the normalisation stays.",
+          ko: "γ와 β는 정규화를 되돌릴 수도 있습니다. γ = √(var + ε), β = mean이면 비스듬한 점선 위에 놓입니다. 출발점은 수평 점선인 γ = 1, β = 0입니다. 점 하나가 학습을 마친 유닛 하나입니다. 비스듬한 점선으로 갔나요? 오래 학습할수록 출발선에서 멀어지지만, γ와 β는 그 점선이 아니라 손실이 원하는 활성화 함수의 굽은 곳으로 갈 뿐이고 정규화는 그대로 남습니다.",
         },
         "<i>y</i> = γ<i>x̂</i> + β; &nbsp; the identity: γ = √(var + ε), β = mean; &nbsp; the start: γ = 1, β = 0",
         settings.element,

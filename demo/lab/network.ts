@@ -1,4 +1,11 @@
-import type { Scalar, Tensor, Tensor1D, Tensor2D, Variable } from "@tensorflow/tfjs-core";
+import type {
+  GradSaveFunc,
+  Scalar,
+  Tensor,
+  Tensor1D,
+  Tensor2D,
+  Variable,
+} from "@tensorflow/tfjs-core";
 import { normals } from "../../scripts/support/random.js";
 import type { Engine, Normalised } from "../engine/engine.js";
 
@@ -96,6 +103,8 @@ export interface Step {
 }
 
 const CLASSES = 10;
+/** Below it two terms of tanh's and ELU's series leave less than f32 can tell beside what 1 − exp(…) rounds away. */
+const SMALL = 0.03;
 
 /** A fully connected network: depth times (linear, Batch Normalization, activation), then ten logits. */
 export class Network {
@@ -141,11 +150,32 @@ export class Network {
     zeros.dispose();
   }
 
+  /** An activation that TensorFlow.js's WebGPU kernel rounds to 0 near 0, where its series is taken instead. */
+  #nearZero(
+    x: Tensor,
+    activate: (x: Tensor) => Tensor,
+    series: (x: Tensor) => Tensor,
+    slope: (y: Tensor) => Tensor,
+  ): Tensor {
+    const { tf } = this.engine;
+    return tf.customGrad((...of) => {
+      const [input, save] = of as unknown as [Tensor, GradSaveFunc];
+      const y = tf.where(tf.less(tf.abs(input), SMALL), series(input), activate(input));
+      save([y]);
+      return { value: y, gradFunc: (dy: Tensor, [saved]: Tensor[]) => tf.mul(dy, slope(saved!)) };
+    })(x);
+  }
+
   #activate(x: Tensor): Tensor {
     const { tf } = this.engine;
     switch (this.options.activation) {
       case "tanh":
-        return tf.tanh(x);
+        return this.#nearZero(
+          x,
+          tf.tanh,
+          (a) => tf.mul(a, tf.sub(1, tf.div(tf.square(a), 3))),
+          (y) => tf.sub(1, tf.square(y)),
+        );
       case "sigmoid":
         return tf.sigmoid(x);
       case "relu":
@@ -153,17 +183,22 @@ export class Network {
       case "leaky-relu":
         return tf.leakyRelu(x, 0.01);
       case "elu":
-        return tf.elu(x);
+        return this.#nearZero(
+          x,
+          tf.elu,
+          (a) => tf.add(a, tf.div(tf.square(tf.minimum(a, 0)), 2)),
+          (y) => tf.add(1, tf.minimum(y, 0)),
+        );
     }
   }
 
-  /** Through all hidden layers; `see` is shown each layer's linear output, its statistics and its activations. */
+  /** Through all hidden layers; `see` is shown what each activation gives, what the layer does, and its statistics. */
   #hidden(
     x: Tensor,
     training: boolean,
     see?: (
       layer: number,
-      seen: { linear: Tensor; output: Tensor; mean?: Tensor; variance?: Tensor },
+      seen: { activated: Tensor; output: Tensor; mean?: Tensor; variance?: Tensor },
     ) => void,
   ): Tensor {
     const { tf } = this.engine;
@@ -185,11 +220,10 @@ export class Network {
         statistics = { mean, variance };
         return y;
       };
-      h =
-        this.options.order === "before"
-          ? this.#activate(normalise(linear))
-          : normalise(this.#activate(linear));
-      see?.(i, { linear, output: h, ...statistics });
+      const before = this.options.order === "before";
+      const activated = this.#activate(before ? normalise(linear) : linear);
+      h = before ? activated : normalise(activated);
+      see?.(i, { activated, output: h, ...statistics });
     }
     return h;
   }
@@ -202,24 +236,37 @@ export class Network {
     );
   }
 
-  /** What each layer gives out, with the batch's own statistics; `each` is called in order. */
+  /**
+   * What each layer gives out, with the batch's own statistics, and what its activation does; that is the same unless it
+   * is normalised after it. `each` is called in order.
+   */
   async activations(
     x: Float32Array,
     count: number,
-    each: (layer: number, values: Float32Array) => Promise<void>,
+    each: (layer: number, values: Float32Array, activated: Float32Array) => Promise<void>,
   ): Promise<void> {
     const { tf } = this.engine;
-    const outputs: Tensor[] = [];
+    const kept: (readonly [output: Tensor, activated: Tensor])[] = [];
     tf.tidy(() => {
-      this.#hidden(tf.tensor2d(x, [count, this.options.inputs]), true, (_, { output }) => {
-        outputs.push(tf.keep(output));
-      });
+      this.#hidden(
+        tf.tensor2d(x, [count, this.options.inputs]),
+        true,
+        (_, { output, activated }) => {
+          kept.push([tf.keep(output), tf.keep(activated)]);
+        },
+      );
     });
     try {
-      for (const [i, output] of outputs.entries())
-        await each(i, (await output.data()) as Float32Array);
+      for (const [i, [output, activated]] of kept.entries()) {
+        const values = (await output.data()) as Float32Array;
+        await each(
+          i,
+          values,
+          activated === output ? values : ((await activated.data()) as Float32Array),
+        );
+      }
     } finally {
-      tf.dispose(outputs);
+      tf.dispose(kept.flat());
     }
   }
 

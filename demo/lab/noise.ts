@@ -14,7 +14,7 @@ import { intro, type View } from "./view.js";
 const COUNT = 4000;
 const SIZES = [2, 4, 8, 16, 32, 64, 128, 256] as const;
 
-/** One image's activation in one batch of a size. */
+/** One image's x̂ in one batch of a size. */
 interface Sample {
   readonly size: number;
   readonly value: number;
@@ -51,17 +51,16 @@ export const noise: View = {
       },
       { en: "What is drawn", ko: "뽑을 것" },
     );
-    const { values } = settings;
     let samples: Sample[] = [];
     let evaluated: number[] = [];
 
-    const work = new Work(lab.left, { en: "Draw", ko: "뽑기" }, async (job) => {
+    const work = new Work(lab.left, { en: "Draw", ko: "뽑기" }, settings, async (job) => {
+      const { image, batches: count, seed } = job.values;
       const digits = await job.wait(lab.digits());
       const feature = featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
-      const next = seeded(100 + values.seed);
+      const next = seeded(100 + seed);
       const found: Sample[] = [];
-      const own = feature[values.image]!;
-      const count = values.batches;
+      const own = feature[image]!;
       for (const [i, size] of SIZES.entries()) {
         await job.breathe();
         // Every column is a batch of its own, the image in its first row: channels are independent of one another.
@@ -96,6 +95,7 @@ export const noise: View = {
         bn.destroy();
       }
       samples = found;
+      job.shown();
       figure.update();
       const different = new Set(evaluated).size;
       return {
@@ -106,9 +106,13 @@ export const noise: View = {
 
     const figure = new Figure({
       title: {
-        en: "The same digit's activation in many batches",
-        ko: "여러 배치 속 같은 숫자의 활성값",
+        en: "The same digit's x̂ in many batches",
+        ko: "여러 배치 속 같은 숫자의 x̂",
       },
+      note: () => ({
+        en: "Bars: one standard deviation to either side. Dashed: evaluation mode.",
+        ko: "막대: 양쪽으로 표준편차 하나. 파선: 평가 모드.",
+      }),
       height: 380,
       draw: (width, height) => {
         if (samples.length === 0) return null;
@@ -159,13 +163,6 @@ export const noise: View = {
               strokeWidth: 2,
               strokeDasharray: "6 4",
             }),
-            Plot.text([evaluated[0]!], {
-              frameAnchor: "right",
-              y: (v: number) => v,
-              dy: -9,
-              text: () => t({ en: "evaluation mode", ko: "평가 모드" }),
-              fill: "var(--off)",
-            }),
           ],
         });
       },
@@ -173,7 +170,7 @@ export const noise: View = {
         samples.length === 0
           ? null
           : {
-              caption: { en: "Activation of the same digit", ko: "같은 숫자의 활성값" },
+              caption: { en: "x̂ of the same digit", ko: "같은 숫자의 x̂" },
               head: [
                 { en: "Batch size", ko: "배치 크기" },
                 { en: "Mean", ko: "평균" },

@@ -44,7 +44,7 @@ const FORMAT: GPUTextureFormat = "rgba8unorm";
 const SAMPLES = 4;
 const ASPECT = 0.66;
 
-/** A 3-D view of ridges, drawn with WebGPU; dragging and the arrow keys turn it. */
+/** A 3-D view of ridges, drawn with WebGPU; dragging turns it. */
 export class RidgeView {
   readonly element: HTMLElement;
   readonly #canvas: HTMLCanvasElement;
@@ -76,11 +76,10 @@ export class RidgeView {
     private readonly eye: Eye,
   ) {
     this.#canvas = h("canvas", {
-      tabindex: 0,
       role: "img",
       "aria-label": {
-        en: `${title.en}: layer by value by density, in space. Arrow keys turn it; the tables above hold its numbers.`,
-        ko: `${title.ko}: 층, 값, 밀도의 입체 그림. 화살표 키로 돌릴 수 있고, 수치는 위의 표에 있습니다.`,
+        en: `${title.en}: layer by value by density, in space. The tables above hold its numbers.`,
+        ko: `${title.ko}: 층, 값, 밀도의 입체 그림. 수치는 위의 표에 있습니다.`,
       },
     });
     this.#labels = h("div", { class: "labels", "aria-hidden": "true" });
@@ -143,15 +142,6 @@ export class RidgeView {
     canvas.addEventListener("pointermove", ({ pointerId, clientX, clientY }) => {
       if (!canvas.hasPointerCapture(pointerId)) return;
       turn(this.eye, from.around - (clientX - from.x) * 0.4, from.above + (clientY - from.y) * 0.3);
-    });
-    canvas.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: [6, 0], ArrowRight: [-6, 0], ArrowUp: [0, 4], ArrowDown: [0, -4] }[
-        event.key
-      ];
-      if (!by) return;
-      const { around, above } = this.eye.values;
-      turn(this.eye, around + by[0]!, above + by[1]!);
-      event.preventDefault();
     });
   }
 

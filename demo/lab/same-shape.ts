@@ -64,13 +64,14 @@ export const sameShape: View = {
     const { values } = settings;
     let x: Float32Array<ArrayBuffer> | null = null;
     let y: Float32Array | null = null;
-    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, async (job) => {
+    const work = new Work(lab.left, { en: "Normalise", ko: "정규화" }, settings, async (job) => {
+      const { what, row, column } = job.values;
       const digits = await job.wait(lab.digits());
-      const pixel = values.row * SIDE + values.column;
+      const pixel = row * SIDE + column;
       const own =
-        values.what === "unit"
+        what === "unit"
           ? featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5)
-          : values.what === "pixel"
+          : what === "pixel"
             ? Float32Array.from({ length: COUNT }, (_, n) => digits.pixels[n * PIXELS + pixel]!)
             : Float32Array.from(digits.pixels.subarray(0, 200 * PIXELS));
       const bn = new Normaliser(lab.found.device, own, [own.length, 1]);
@@ -80,6 +81,7 @@ export const sameShape: View = {
         bn.destroy();
       }
       x = own;
+      job.shown();
       update();
       return { en: "Done.", ko: "끝났습니다." };
     });

@@ -51,7 +51,7 @@ export const sliders: View = {
     const refresh = latest(async () => {
       if (linear) await compute();
     }, lab.left);
-    const work = new Work(lab.left, { en: "Start over", ko: "처음부터" }, async (job) => {
+    const work = new Work(lab.left, { en: "Start over", ko: "처음부터" }, null, async (job) => {
       const digits = await job.wait(lab.digits());
       x ??= featureOf(samplesOf(digits, 0, COUNT), 12, 2.4, 1.5);
       linear ??= new Normaliser(device, x, [COUNT, 1], { eps: EPS });
@@ -89,6 +89,7 @@ export const sliders: View = {
     const update = (): void => {
       for (const figure of [before, middle, after]) figure.update();
       showFacts();
+      showPresets();
     };
     const showFacts = (): void => {
       if (!x || !z || !y) return;
@@ -124,50 +125,40 @@ export const sliders: View = {
     };
     localise(facts, showFacts);
 
-    const set =
-      (gamma: () => number, beta: () => number): (() => void) =>
-      () => {
-        if (Number.isFinite(statistics.mean))
-          settings.set({ gamma: Math.fround(gamma()), beta: Math.fround(beta()) });
+    /** Sets both at once; pressed while they stand so. */
+    const preset = (id: string, name: string, gamma: () => number, beta: () => number) => {
+      const rounded = (): { gamma: number; beta: number } => ({
+        gamma: Math.fround(gamma()),
+        beta: Math.fround(beta()),
+      });
+      const click = (): void => {
+        if (Number.isFinite(statistics.mean)) settings.set(rounded());
       };
-    const { fround, sqrt } = Math;
-    const identity = h(
-      "button",
-      {
-        type: "button",
-        class: "primary",
-        id: "identity",
-        click: set(
-          () => sqrt(statistics.variance + EPS),
-          () => statistics.mean,
-        ),
-      },
-      { en: "γ = √(var + ε), β = mean", ko: "γ = √(var + ε), β = mean" },
-    );
-    const wrong = h(
-      "button",
-      {
-        type: "button",
-        id: "variance",
-        click: set(
-          () => statistics.variance,
-          () => statistics.mean,
-        ),
-      },
-      { en: "γ = var, β = mean", ko: "γ = var, β = mean" },
-    );
-    const plain = h(
-      "button",
-      {
-        type: "button",
-        id: "plain",
-        click: set(
-          () => fround(1),
-          () => 0,
-        ),
-      },
-      "γ = 1, β = 0",
-    );
+      const button = h("button", { type: "button", id, click }, name);
+      const show = (): void => {
+        const wanted = rounded();
+        const pressed = wanted.gamma === values.gamma && wanted.beta === values.beta;
+        button.setAttribute("aria-pressed", String(pressed));
+      };
+      return { button, show };
+    };
+    const mean = (): number => statistics.mean;
+    const variance = (): number => statistics.variance;
+    const presets = [
+      preset("identity", "γ = √(var + ε), β = mean", () => Math.sqrt(variance() + EPS), mean),
+      preset("variance", "γ = var, β = mean", variance, mean),
+      preset(
+        "plain",
+        "γ = 1, β = 0",
+        () => 1,
+        () => 0,
+      ),
+    ];
+    const showPresets = (): void => {
+      for (const { show } of presets) show();
+    };
+    showPresets();
+    settings.onChange(showPresets);
     return {
       element: h(
         "div",
@@ -180,7 +171,7 @@ export const sliders: View = {
           },
           "<i>z</i> = γ (<i>x</i> − mean) / √(var + ε) + β, &nbsp; <i>y</i> = tanh(<i>z</i>); &nbsp; γ = √(var + ε), β = mean ⇒ <i>z</i> = <i>x</i>",
           settings.element,
-          h("div", { class: "buttons" }, identity, wrong, plain),
+          h("div", { class: "buttons" }, ...presets.map(({ button }) => button)),
           work.element,
           facts,
           h("div", { class: "pair" }, before.element, middle.element),

@@ -5,7 +5,7 @@ import { seeded } from "../../scripts/support/random.js";
 import { batches, samplesOf, trainingCount } from "../engine/digits.js";
 import { Figure } from "../shell/figure.js";
 import { h } from "../shell/dom.js";
-import { t, type Words } from "../shell/language.js";
+import { t, type Text, type Words } from "../shell/language.js";
 import { Settings } from "../shell/settings.js";
 import { Work } from "../shell/work.js";
 import { Network } from "./network.js";
@@ -14,11 +14,18 @@ import { intro, type View } from "./view.js";
 const MOMENTA = [0.01, 0.1, 0.5] as const;
 const WIDTH = 32;
 
-/** One step: the unit's batch statistics, and what each momentum has made of them so far. */
+/** Of every unit. */
+interface Statistics {
+  readonly mean: ArrayLike<number>;
+  /** Unbiased. */
+  readonly variance: ArrayLike<number>;
+}
+
+/** One step: the batch's statistics, and what each momentum has made of them so far. */
 interface Point {
   readonly step: number;
-  readonly batch: { readonly mean: number; readonly variance: number };
-  readonly running: readonly { readonly mean: number; readonly variance: number }[];
+  readonly batch: Statistics;
+  readonly running: readonly Statistics[];
 }
 
 /** Running statistics for several momenta, of the same batches: our modules, or the reference. */
@@ -37,23 +44,20 @@ class Trackers {
     }));
   }
 
-  async see(values: Float32Array, count: number, unit: number): Promise<Point["running"]> {
+  async see(values: Float32Array, count: number): Promise<Point["running"]> {
     const shape = [count, WIDTH];
     if (!this.#modules || !this.device) {
       this.#states = this.#states.map(
         (state, i) => reference.forward(values, shape, { momentum: MOMENTA[i]!, state }).state!,
       );
-      return this.#states.map(({ mean, variance }) => ({
-        mean: mean[unit]!,
-        variance: variance[unit]!,
-      }));
+      return this.#states;
     }
     const x = tensor(this.device, values, shape);
     const found = await Promise.all(
       this.#modules.map(async (bn) => {
         bn.forward(x).destroy();
         const [mean, variance] = await Promise.all([bn.runningMean!.read(), bn.runningVar!.read()]);
-        return { mean: mean[unit]!, variance: variance[unit]! };
+        return { mean, variance };
       }),
     );
     x.destroy();
@@ -70,6 +74,32 @@ const NAMES: readonly { readonly id: string; readonly colour: string; readonly d
   { id: "0.1", colour: "var(--on)", dash: "none" },
   { id: "0.5", colour: "var(--fourth)", dash: "7 3" },
 ];
+
+/** Dots and lines as they are drawn. */
+function legend(): HTMLElement {
+  const sample = (shape: string, name: Text): HTMLElement => {
+    const item = h("li", {}, name);
+    item.insertAdjacentHTML(
+      "afterbegin",
+      `<svg width="28" height="10" aria-hidden="true">${shape}</svg>`,
+    );
+    return item;
+  };
+  return h(
+    "ul",
+    { class: "legend" },
+    sample('<circle cx="14" cy="5" r="3" fill="var(--off)"/>', {
+      en: "each batch",
+      ko: "배치마다",
+    }),
+    ...NAMES.map(({ id, colour, dash }) =>
+      sample(
+        `<path d="M0 5H28" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dash}"/>`,
+        `m = ${id}`,
+      ),
+    ),
+  );
+}
 
 export const testTime: View = {
   id: "test-time",
@@ -95,6 +125,11 @@ export const testTime: View = {
           values: [0.01, 0.1, 0.5] as const,
           initial: 0.5,
         },
+      },
+      { en: "The training", ko: "학습" },
+    );
+    const looking = new Settings(
+      {
         unit: {
           kind: "range",
           label: { en: "Unit of the first layer", ko: "첫 층의 유닛" },
@@ -104,15 +139,14 @@ export const testTime: View = {
           initial: 3,
         },
       },
-      { en: "The training", ko: "학습" },
+      { en: "What is shown", ko: "보여 줄 것" },
     );
-    const { values } = settings;
     let points: Point[] = [];
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, settings, async (job) => {
+      const { batch, steps, rate } = job.values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
       const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), 14);
-      const { batch, steps, rate, unit } = values;
       const network = new Network(engine, {
         inputs: samples.inputs,
         depth: 2,
@@ -125,17 +159,18 @@ export const testTime: View = {
       });
       const trackers = new Trackers(lab.found.device);
       points = [];
+      job.shown();
       try {
         const source = batches(samples, batch, seeded(6));
         for (let step = 0; step < steps; step++) {
           await job.breathe();
           const { x, labels } = source.next().value;
           const linear = await job.wait(network.firstLinear(x, batch));
-          const running = await job.wait(trackers.see(linear, batch, unit));
+          const running = await job.wait(trackers.see(linear, batch));
           const { mean, varBiased } = reference.forward(linear, [batch, WIDTH]);
           points.push({
             step: step + 1,
-            batch: { mean: mean[unit]!, variance: (varBiased[unit]! * batch) / (batch - 1) },
+            batch: { mean, variance: varBiased.map((each) => (each * batch) / (batch - 1)) },
             running,
           });
           const { loss } = await job.wait(network.step(x, labels, { rate }));
@@ -143,7 +178,7 @@ export const testTime: View = {
             en: `Step ${step + 1} of ${steps}, loss ${loss.toFixed(3)}`,
             ko: `${steps}단계 중 ${step + 1}단계, 손실 ${loss.toFixed(3)}`,
           });
-          if (step % 10 === 9 || step === steps - 1) for (const figure of figures) figure.update();
+          if (step % 10 === 9 || step === steps - 1) update();
         }
       } finally {
         network.dispose();
@@ -151,30 +186,30 @@ export const testTime: View = {
       }
       return { en: "Done.", ko: "끝났습니다." };
     });
+    const valueOf = (of: Statistics, which: "mean" | "variance"): number =>
+      of[which][looking.values.unit]!;
     const figureOf = (which: "mean" | "variance", title: Words, label: Words): Figure =>
       new Figure({
         title,
         height: 310,
         draw: (width, height) => {
           if (points.length === 0) return null;
-          const batchName = t({ en: "each batch (dots)", ko: "배치마다(점)" });
-          const lines = NAMES.flatMap(({ id, dash }, i) => {
+          const lines = NAMES.flatMap(({ colour, dash }, i) => {
             const own = points.map(({ step, running }) => ({
               step,
-              value: running[i]![which],
-              id,
+              value: valueOf(running[i]!, which),
             }));
             return [
               Plot.line(own, {
                 x: "step",
                 y: "value",
-                stroke: () => `m = ${id}`,
+                stroke: colour,
                 strokeWidth: 2.2,
                 ...(dash === "none" ? {} : { strokeDasharray: dash }),
               }),
             ];
           });
-          return Plot.plot({
+          const plot = Plot.plot({
             width,
             height: height - 36,
             marginLeft: 50,
@@ -183,22 +218,18 @@ export const testTime: View = {
             style: { fontSize: "13px" },
             x: { label: t({ en: "step →", ko: "단계 →" }), tickFormat: "d", ticks: 6 },
             y: { label: t(label), grid: true },
-            color: {
-              domain: [batchName, ...NAMES.map(({ id }) => `m = ${id}`)],
-              range: ["var(--off)", ...NAMES.map(({ colour }) => colour)],
-              legend: true,
-            },
             marks: [
               Plot.dot(points, {
                 x: "step",
-                y: (each: Point) => each.batch[which],
+                y: (each: Point) => valueOf(each.batch, which),
                 r: 2.4,
-                fill: () => batchName,
+                fill: "var(--off)",
                 fillOpacity: 0.65,
               }),
               ...lines,
             ],
           });
+          return [legend(), plot];
         },
         table: () =>
           points.length === 0
@@ -212,8 +243,8 @@ export const testTime: View = {
                 ],
                 rows: points.map(({ step, batch, running }) => [
                   String(step),
-                  batch[which].toFixed(4),
-                  ...running.map((each) => each[which].toFixed(4)),
+                  valueOf(batch, which).toFixed(4),
+                  ...running.map((each) => valueOf(each, which).toFixed(4)),
                 ]),
               },
       });
@@ -235,6 +266,10 @@ export const testTime: View = {
         { en: "↑ variance (unbiased)", ko: "↑ 분산 (불편)" },
       ),
     ];
+    const update = (): void => {
+      for (const figure of figures) figure.update();
+    };
+    looking.onChange(update);
     return {
       element: intro(
         { en: "What is used at test time", ko: "테스트할 때 쓰는 값" },
@@ -245,9 +280,10 @@ export const testTime: View = {
         "running ← (1 − <i>m</i>) · running + <i>m</i> · batch; &nbsp; at test time <i>y</i> = γ (<i>x</i> − running mean) / √(running var + ε) + β",
         settings.element,
         work.element,
+        looking.element,
         h("div", {}, ...figures.map(({ element }) => element)),
       ),
-      settings: [settings],
+      settings: [settings, looking],
       begin: () => void work.start(),
     };
   },

@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import { digits3 } from "../../scripts/support/format.js";
+import { digits3, scientific } from "../../scripts/support/format.js";
 import { seeded } from "../../scripts/support/random.js";
 import { batches, samplesOf, trainingCount } from "../engine/digits.js";
 import { h } from "../shell/dom.js";
@@ -110,6 +110,11 @@ export const training: View = {
           names: INITIALISATION_NAMES,
           initial: lab.software ? ["small", "he"] : INITIALISATIONS,
         },
+      },
+      { en: "The sweep", ko: "훑을 범위" },
+    );
+    const looking = new Settings(
+      {
         cell: {
           kind: "typed",
           label: { en: "Run that is shown: rate, weights", ko: "보고 있는 학습: 학습률, 가중치" },
@@ -120,36 +125,37 @@ export const training: View = {
               : { en: "There is no such run.", ko: "그런 학습은 없습니다." },
         },
       },
-      { en: "The sweep", ko: "훑을 범위" },
+      { en: "Run that is shown", ko: "보고 있는 학습" },
     );
-    const cellField = settings.element.querySelector<HTMLElement>(".field:has([name=cell])")!;
-    cellField.hidden = true;
     for (const name of ["rates", "inits"])
       settings.element.querySelector(`fieldset:has([name=${name}])`)?.classList.add("wide");
-    const { values } = settings;
     let runs: Run[] = [];
 
-    const rates = (): number[] => RATES.filter((rate) => values.rates.includes(rateText(rate)));
+    const rates = (): number[] =>
+      RATES.filter((rate) => work.values.rates.includes(rateText(rate)));
     const inits = (): Initialisation[] =>
-      INITIALISATIONS.filter((init) => values.inits.includes(init));
+      INITIALISATIONS.filter((init) => work.values.inits.includes(init));
     /** The cell that is looked at: the one that was chosen, or the one that runs. */
     const looked = (): string | null => {
-      if (runs.some((run) => keyOf(run) === values.cell)) return values.cell;
+      const { cell } = looking.values;
+      if (runs.some((run) => keyOf(run) === cell)) return cell;
       const last = runs.at(-1);
       return last ? keyOf(last) : null;
     };
 
-    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, async (job) => {
+    const work = new Work(lab.left, { en: "Train", ko: "학습 시작" }, settings, async (job) => {
+      const { steps, batch, depth, width, activation, order, side } = job.values;
       const digits = await job.wait(lab.digits());
       const engine = await job.wait(lab.engine());
-      const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), values.side);
+      const samples = samplesOf(digits, 0, Math.min(trainingCount(digits), 4000), side);
       runs = [];
+      job.shown();
+      update();
       const plan = inits().flatMap((init) =>
         rates().flatMap((rate) => [false, true].map((batchNorm) => ({ init, rate, batchNorm }))),
       );
       // A run that was chosen, or that a shared address names, is shown once it is there.
-      if (!plan.some((each) => keyOf(each) === values.cell)) settings.set({ cell: "" });
-      const { steps, batch, depth, width, activation, order } = values;
+      if (!plan.some((each) => keyOf(each) === looking.values.cell)) looking.set({ cell: "" });
       const every = Math.max(1, Math.floor(steps / 10));
       for (const [i, each] of plan.entries()) {
         const run: Run = { ...each, losses: [], accuracies: [], norms: [], finished: false };
@@ -189,8 +195,8 @@ export const training: View = {
           run.finished = true;
         } finally {
           network.dispose();
+          update();
         }
-        update();
       }
       const learned = (batchNorm: boolean): number =>
         runs.filter((run) => run.batchNorm === batchNorm && outcome(run) > 3 * CHANCE).length;
@@ -201,8 +207,12 @@ export const training: View = {
       };
     });
 
-    const heat = new Figure({
+    const heat: Figure = new Figure({
       title: { en: "Share that is read right at the end", ko: "마지막에 맞힌 비율" },
+      note: () => ({
+        en: "In %, of the batches that were trained on, over the last quarter of the steps. Choose a cell to see its run in full.",
+        ko: "학습에 쓴 배치에서 맞힌 비율(%)로, 마지막 4분의 1 단계의 평균입니다. 칸을 누르면 그 학습을 자세히 볼 수 있습니다.",
+      }),
       height: (width) => (width < 560 ? 2 : 1) * (inits().length * 46 + 74),
       draw: (width, height) => {
         const done = runs.filter(({ finished }) => finished);
@@ -220,9 +230,9 @@ export const training: View = {
         const chart = Plot.plot({
           width,
           height,
-          marginLeft: stacked ? 100 : 130,
+          marginLeft: stacked ? 132 : 130,
           marginBottom: 44,
-          marginTop: stacked ? 10 : 30,
+          marginTop: stacked ? 22 : 30,
           marginRight: stacked ? 26 : 6,
           style: { fontSize: "13px" },
           x: {
@@ -259,6 +269,7 @@ export const training: View = {
                 Number.isNaN(cell.value) ? "NaN" : `${Math.round(100 * cell.value)}`,
               fill: (cell: (typeof cells)[number]) =>
                 Number.isNaN(cell.value) ? "currentColor" : cell.value > 0.55 ? "#111" : "#fff",
+              pointerEvents: "none",
             }),
             ...(stacked
               ? [
@@ -267,12 +278,22 @@ export const training: View = {
                     text: "side",
                     frameAnchor: "top-left",
                     dy: -14,
-                    dx: -96,
+                    dx: -128,
                   }),
                 ]
               : []),
           ],
         });
+        // The first mark's cells, each bound to its place among them.
+        chart
+          .querySelector('[aria-label="cell"]')!
+          .querySelectorAll<SVGRectElement & { readonly __data__: number }>("rect")
+          .forEach((rect) => {
+            rect.style.cursor = "pointer";
+            rect.addEventListener("click", () => {
+              look(keyOf(cells[rect.__data__]!));
+            });
+          });
         return chart;
       },
       table: () => {
@@ -337,7 +358,7 @@ export const training: View = {
             style: { fontSize: "13px" },
             x: {
               label: t({ en: "step →", ko: "단계 →" }),
-              domain: [1, Math.max(2, values.steps)],
+              domain: [1, Math.max(2, work.values.steps)],
               tickFormat: "d",
               ticks: 5,
             },
@@ -397,9 +418,13 @@ export const training: View = {
         },
       });
 
-    const gradients = new Figure({
+    const gradients: Figure = new Figure({
       title: { en: "Gradient norms, layer by layer", ko: "층마다의 기울기 크기" },
-      height: (width) => (width < 560 ? 2 : 1) * Math.max(150, values.depth * 18 + 80) + 60,
+      note: () => ({
+        en: "Grey: exactly 0, or not a number.",
+        ko: "회색: 정확히 0이거나 숫자가 아닌 값.",
+      }),
+      height: (width) => (width < 560 ? 2 : 1) * Math.max(150, work.values.depth * 18 + 80) + 60,
       draw: (width, height) => {
         const cells = chosen().flatMap((run) =>
           run.norms.flatMap(({ step, values: norms }) =>
@@ -412,6 +437,7 @@ export const training: View = {
           ),
         );
         if (cells.length === 0) return null;
+        const domain = decades(cells.map(({ norm }) => norm).filter(Number.isFinite));
         const stacked = width < 560;
         const facet = stacked ? { fy: "side" } : { fx: "side" };
         return Plot.plot({
@@ -428,21 +454,22 @@ export const training: View = {
           },
           y: {
             label: t({ en: "layer", ko: "층" }),
-            domain: Array.from({ length: values.depth }, (_, i) => i + 1),
+            domain: Array.from({ length: work.values.depth }, (_, i) => i + 1),
             padding: 0,
           },
           ...(stacked
-            ? { fy: { domain: [t(OFF), t(ON)], label: null, axis: null } }
+            ? { fy: { domain: [t(OFF), t(ON)], label: null, axis: null, padding: 0.16 } }
             : { fx: { domain: [t(OFF), t(ON)], label: null } }),
           color: {
             scheme: "cividis",
+            domain,
             legend: true,
             label: t({
               en: "norm of the weights' gradient (logarithmic)",
               ko: "가중치 기울기의 크기 (로그 눈금)",
             }),
-            tickFormat: (power: number) => (Number.isInteger(power) ? `1e${power}` : ""),
-            ticks: 6,
+            tickFormat: (power: number) => scientific(10 ** power),
+            ticks: [domain[0], (domain[0] + domain[1]) / 2, domain[1]],
             unknown: "var(--grid)",
           },
           marks: [
@@ -480,7 +507,7 @@ export const training: View = {
               head: [
                 { en: "Batch Normalization", ko: "배치 정규화" },
                 { en: "Step", ko: "단계" },
-                ...Array.from({ length: values.depth }, (_, i) => String(i + 1)),
+                ...Array.from({ length: work.values.depth }, (_, i) => String(i + 1)),
               ],
               rows,
             };
@@ -506,6 +533,10 @@ export const training: View = {
       role: "group",
       "aria-label": { en: "run that is shown", ko: "보고 있는 학습" },
     });
+    const look = (cell: string): void => {
+      looking.set({ cell });
+      update();
+    };
     const update = (): void => {
       heat.update();
       for (const figure of curves) figure.update();
@@ -519,8 +550,7 @@ export const training: View = {
               type: "button",
               "aria-pressed": String(key === looked()),
               click: () => {
-                settings.set({ cell: key });
-                update();
+                look(key);
               },
             },
             {
@@ -539,8 +569,8 @@ export const training: View = {
         intro(
           { en: "Training, with and without", ko: "있을 때와 없을 때의 학습" },
           {
-            en: "Every cell is a network that is trained from the same weights on the same batches, once without and once with Batch Normalization. Look for the region that is dark on the left and bright on the right: rates and first weights from which only the network with Batch Normalization learns. Beneath, its gradients keep one size through the layers and over time.",
-            ko: "칸 하나가 신경망 하나입니다. 같은 가중치에서 같은 배치로, 한 번은 배치 정규화 없이, 한 번은 함께 학습합니다. 왼쪽은 어둡고 오른쪽은 밝은 곳을 찾아보세요. 배치 정규화가 있는 신경망만 배우는 학습률과 초기값입니다. 아래 그림에서는 기울기의 크기가 층을 지나도, 시간이 지나도 고르게 유지되는 것을 볼 수 있습니다.",
+            en: "Every cell is a network that is trained from the same weights on the same batches, once without and once with Batch Normalization. Look for cells that are dark without and bright with it: rates and first weights from which only the network with Batch Normalization learns. Beneath, its gradients stay of about one size through the layers and, after the first steps, over time.",
+            ko: "칸 하나가 신경망 하나입니다. 같은 가중치에서 같은 배치로, 한 번은 배치 정규화 없이, 한 번은 함께 학습합니다. 배치 정규화 없이는 어둡고 함께는 밝은 칸을 찾아보세요. 배치 정규화가 있는 신경망만 배우는 학습률과 초기값입니다. 아래 그림에서는 기울기의 크기가 층을 지나도, 또 처음 몇 단계 뒤로는 시간이 지나도 대체로 비슷하게 유지되는 것을 볼 수 있습니다.",
           },
           "<i>W</i> ← <i>W</i> − η ∂<i>L</i>/∂<i>W</i> &nbsp; (plain gradient descent), &nbsp; ∂<i>L</i>/∂<i>a</i> = γ/σ · (<i>g</i> − mean(<i>g</i>) − <i>â</i> · mean(<i>g</i> · <i>â</i>))",
           settings.element,
@@ -556,7 +586,15 @@ export const training: View = {
           gradients.element,
         ),
       ),
-      settings: [settings],
+      settings: [settings, looking],
     };
   },
 };
+
+/** Two decades at least, around logarithms: what differs little looks alike. */
+function decades(powers: readonly number[]): readonly [number, number] {
+  if (powers.length === 0) return [-1, 1];
+  const [low, high] = [Math.min(...powers), Math.max(...powers)];
+  const half = Math.max(1, (high - low) / 2);
+  return [(low + high) / 2 - half, (low + high) / 2 + half];
+}

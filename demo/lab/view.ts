@@ -38,7 +38,7 @@ export interface View {
 export function intro(
   title: Words,
   look: Words,
-  html: string,
+  line: string | HTMLElement,
   ...children: readonly Child[]
 ): HTMLElement {
   return h(
@@ -46,7 +46,7 @@ export function intro(
     { class: "card" },
     h("h2", {}, title),
     withClass(rich(look, "p"), "look"),
-    formula(html),
+    typeof line === "string" ? formula(line) : line,
     ...children,
   );
 }

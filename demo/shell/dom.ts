@@ -51,10 +51,13 @@ export function rich(text: Text, tag: "p" | "span" | "div" | "li" = "span"): HTM
   });
 }
 
-/** A formula, read as one piece. */
+/** A formula, read as one piece; its parts stand between spaces that do not break, and lines break between them first. */
 export function formula(html: string): HTMLElement {
   const element = h("p", { class: "formula", translate: "no" });
-  element.innerHTML = html;
+  element.innerHTML = html
+    .split(/\s*(?:&nbsp;)+\s*/)
+    .map((part) => `<span>${part}</span>`)
+    .join(" &nbsp; ");
   return element;
 }
 
@@ -62,6 +65,15 @@ export interface Table {
   readonly caption: Text;
   readonly head: readonly Text[];
   readonly rows: readonly (readonly Text[])[];
+}
+
+/** What is too wide or too long scrolls within itself, by keyboard too. */
+export function scrolled(...children: readonly Child[]): HTMLElement {
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": { en: "table", ko: "표" } },
+    ...children,
+  );
 }
 
 /** A table whose first column names its row. */

@@ -1,37 +1,39 @@
-import { append, h, table, type Table } from "./dom.js";
-import { localise, t, type Text } from "./language.js";
+import { append, h, scrolled, table, type Table } from "./dom.js";
+import { localise, t, type Text, type Words } from "./language.js";
 
 export interface FigureOptions {
   readonly title: Text;
+  /** Beneath the title: what it was made with, how to read it. */
+  note?(): Words;
   /** Kept free for the chart, in pixels, so that nothing jumps; a function of the width where that matters. */
   readonly height: number | ((width: number) => number);
   /** Draws at a width; null where there is nothing yet. */
   draw(width: number, height: number): Element | readonly Element[] | null;
-  /** The same in numbers. */
-  table(): Table | null;
+  /** The same in numbers, unless they stand beside it. */
+  table?(): Table | null;
 }
 
 /** A chart with its title, redrawn when width or language change, and its table folded away beneath. */
 export class Figure {
   readonly element: HTMLElement;
+  readonly #note: HTMLElement;
   readonly #chart: HTMLElement;
   readonly #cells: HTMLElement;
   #width = 0;
 
   constructor(private readonly options: FigureOptions) {
+    this.#note = h("p", { class: "note", hidden: !options.note });
     this.#chart = h("div", { class: "chart" });
-    this.#cells = h("div", {
-      class: "scroll",
-      tabindex: 0,
-      role: "region",
-      "aria-label": { en: "table", ko: "표" },
-    });
+    this.#cells = scrolled();
     this.element = h(
       "figure",
       {},
       h("figcaption", {}, options.title),
+      this.#note,
       this.#chart,
-      h("details", {}, h("summary", {}, { en: "As a table", ko: "표로 보기" }), this.#cells),
+      options.table
+        ? h("details", {}, h("summary", {}, { en: "As a table", ko: "표로 보기" }), this.#cells)
+        : null,
     );
     new ResizeObserver(() => {
       if (Math.abs(this.#chart.clientWidth - this.#width) > 1) this.#draw();
@@ -43,8 +45,10 @@ export class Figure {
 
   /** Draws anew what has changed. */
   update(): void {
+    const { options } = this;
+    this.#note.textContent = options.note ? t(options.note()) : "";
     this.#draw();
-    const cells = this.options.table();
+    const cells = options.table?.();
     this.#cells.replaceChildren(cells ? table(cells) : h("p", { class: "note" }, NOTHING));
   }
 

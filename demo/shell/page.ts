@@ -218,8 +218,8 @@ export async function openPage(
   if (!found.device) {
     notices.append(
       notice(found.reason, {
-        en: `${found.remedy.en} Meanwhile the float64 reference runs on the CPU: what you see is computed, only slower.`,
-        ko: `${found.remedy.ko} 그동안은 CPU에서 float64 참조 구현이 대신 계산합니다. 느릴 뿐, 보이는 값은 모두 실제로 계산한 것입니다.`,
+        en: `${found.remedy.en} Meanwhile the pages compute with the float64 reference on the CPU: right, only slower.`,
+        ko: `${found.remedy.ko} 그동안 각 페이지는 CPU에서 float64 참조 구현으로 계산합니다. 느릴 뿐 값은 맞습니다.`,
       }),
     );
   } else {

@@ -50,19 +50,44 @@ type ValueOf<F> = F extends { kind: "choice"; values: readonly (infer V)[] }
         : string;
 export type Values<S extends Fields> = { -readonly [K in keyof S]: ValueOf<S[K]> };
 
+/** Values that may change, and what there is against them as they stand. */
+export interface Live<V extends object> {
+  readonly values: V;
+  readonly objection: Text | null;
+  onChange(listener: () => void): unknown;
+}
+
+/** Two that are gone by as one. */
+export function together<A extends object, B extends object>(a: Live<A>, b: Live<B>): Live<A & B> {
+  return {
+    get values() {
+      return { ...a.values, ...b.values };
+    },
+    get objection() {
+      return a.objection ?? b.objection;
+    },
+    onChange(listener) {
+      a.onChange(listener);
+      b.onChange(listener);
+    },
+  };
+}
+
 /** Up to so many choices stand side by side; more go into a list. */
 const SEGMENTS = 4;
 
 interface Control {
   readonly element: HTMLElement;
   show(value: unknown): void;
+  /** What is wrong with what it holds, where it can hold what makes no sense. */
+  readonly objection?: () => Text | null;
 }
 
 /**
  * Controls and what they are set to. Each field's name is its parameter in the address, from which it starts; a value
  * there that makes no sense is passed over.
  */
-export class Settings<S extends Fields> {
+export class Settings<S extends Fields> implements Live<Values<S>> {
   readonly values: Values<S>;
   readonly element: HTMLFormElement;
   readonly #controls = new Map<string, Control>();
@@ -90,6 +115,15 @@ export class Settings<S extends Fields> {
     }
     this.values = values as Values<S>;
     this.#write();
+  }
+
+  /** What is wrong with a field that can be seen; its value is the last one that was right. */
+  get objection(): Text | null {
+    for (const { element, objection } of this.#controls.values()) {
+      const wrong = element.hidden ? null : (objection?.() ?? null);
+      if (wrong !== null) return wrong;
+    }
+    return null;
   }
 
   /** Tells of every change, by the user or by {@link set}. */
@@ -300,11 +334,12 @@ function controlOf(name: string, field: Field, change: (value: unknown) => void)
         "aria-describedby": `${id}-note`,
         input: () => {
           judge();
-          if (field.objection(input.value) === null) change(input.value);
+          if (objection() === null) change(input.value);
         },
       });
+      const objection = (): Text | null => field.objection(input.value);
       const judge = (): void => {
-        const wrong = field.objection(input.value);
+        const wrong = objection();
         input.setAttribute("aria-invalid", String(wrong !== null));
         note.textContent = wrong === null ? t(field.hint ?? "") : t(wrong);
       };
@@ -315,6 +350,7 @@ function controlOf(name: string, field: Field, change: (value: unknown) => void)
           if (document.activeElement !== input) input.value = String(value);
           judge();
         },
+        objection,
       };
     }
   }

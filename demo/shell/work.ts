@@ -1,10 +1,15 @@
 import { h } from "./dom.js";
-import { localise, t, type Text } from "./language.js";
+import { localise, t, type Text, type Words } from "./language.js";
+import type { Live } from "./settings.js";
 import { endedBy } from "./trouble.js";
 
 /** What a piece of long work is given. */
-export interface Job {
+export interface Job<V extends object = object> {
   readonly signal: AbortSignal;
+  /** The settings as they stood when it was started. */
+  readonly values: Readonly<V>;
+  /** From now on the results on show are this one's. */
+  shown(): void;
   /** Shows how far it is, 0 to 1, and what it does. */
   progress(share: number, text?: Text): void;
   /** Lets the page live; throws when cancelled. */
@@ -27,23 +32,38 @@ export function nextTask(): Promise<void> {
 
 export type State = "idle" | "running" | "done" | "cancelled" | "failed";
 
-/** A button that starts long work and cancels it, a bar and a line that tell how it goes. */
-export class Work {
+const CHANGED: Words = {
+  en: "The settings have changed since.",
+  ko: "그 뒤로 설정이 바뀌었습니다.",
+};
+
+/**
+ * A button that starts long work and cancels it, a bar and a line that tell how it goes. What it goes by may change while
+ * its results stay on show: the line says so.
+ */
+export class Work<V extends object = object> {
   readonly element: HTMLElement;
   readonly #button: HTMLButtonElement;
   readonly #bar: HTMLProgressElement;
   readonly #status: HTMLElement;
+  /** Read out: how it starts and ends, not each step on the way. */
+  readonly #heard: HTMLElement;
   #running: AbortController | null = null;
   #text: Text = "";
+  /** The settings of the one that runs, and of the one whose results are on show. */
+  #asked: Readonly<V> | null = null;
+  #shown: Readonly<V> | null = null;
 
   /**
    * @param end ends it for good: the device is lost, or its place is left.
+   * @param settings what it goes by, where that changes nothing before it is started anew.
    * @param run does the work; what it returns is said when it is done.
    */
   constructor(
     private readonly end: AbortSignal,
     private readonly name: Text,
-    private readonly run: (job: Job) => Promise<Text>,
+    private readonly settings: Live<V> | null,
+    private readonly run: (job: Job<V>) => Promise<Text>,
   ) {
     this.#button = h("button", {
       type: "button",
@@ -53,17 +73,31 @@ export class Work {
       },
     });
     this.#bar = h("progress", { max: 1, value: 0, "aria-label": { en: "progress", ko: "진행" } });
-    this.#status = h("p", { class: "status", role: "status" });
+    this.#status = h("p", { class: "status" });
+    this.#heard = h("p", { class: "heard", role: "status" });
     this.element = h(
       "div",
       { class: "work", "data-state": "idle" },
       this.#button,
       this.#bar,
       this.#status,
+      this.#heard,
     );
     localise(this.element, () => {
       this.#show();
     });
+    settings?.onChange(() => {
+      this.#show();
+    });
+  }
+
+  /** The settings that the results on show were made with; before there are any, as they stand. */
+  get values(): Readonly<V> {
+    return this.#shown ?? this.#now();
+  }
+
+  #now(): Readonly<V> {
+    return { ...this.settings?.values } as V;
   }
 
   get state(): State {
@@ -82,14 +116,25 @@ export class Work {
 
   /** Starts anew; what ran is cancelled first. Settles when the work has ended, however it did. */
   async start(): Promise<void> {
+    const objection = this.settings?.objection ?? null;
+    if (objection !== null) {
+      this.#enter("failed", objection, 0);
+      return;
+    }
     this.cancel();
     const controller = new AbortController();
     const signal = AbortSignal.any([this.end, controller.signal]);
+    const values = this.#now();
     this.#running = controller;
+    this.#asked = values;
     this.#enter("running", "", 0);
     let drawn = 0;
-    const job: Job = {
+    const job: Job<V> = {
       signal,
+      values,
+      shown: () => {
+        this.#shown = values;
+      },
       progress: (share, text) => {
         if (this.#running !== controller) return;
         this.#bar.value = share;
@@ -122,7 +167,7 @@ export class Work {
       if (this.#running === controller)
         this.#enter(
           "done",
-          { en: `${both("en")} (${seconds} s)`, ko: `${both("ko")} (${seconds}초)` },
+          { en: `${both("en")} (${seconds}\u00a0s)`, ko: `${both("ko")} (${seconds}초)` },
           1,
         );
     } catch (error) {
@@ -136,7 +181,10 @@ export class Work {
         this.#enter("failed", reason.message, 0);
       }
     } finally {
-      if (this.#running === controller) this.#running = null;
+      if (this.#running === controller) {
+        this.#running = null;
+        this.#asked = null;
+      }
       this.#show();
     }
   }
@@ -145,12 +193,18 @@ export class Work {
     this.element.dataset["state"] = state;
     this.#text = text;
     this.#bar.value = share;
+    this.#heard.textContent = t(
+      state === "running" ? { en: "Started.", ko: "시작했습니다." } : text,
+    );
     this.#show();
   }
 
   #show(): void {
+    const made = this.#asked ?? this.#shown;
+    const stale = made !== null && JSON.stringify(made) !== JSON.stringify(this.#now());
+    this.element.toggleAttribute("data-stale", stale);
     this.#button.textContent =
       this.#running && this.state === "running" ? t({ en: "Cancel", ko: "취소" }) : t(this.name);
-    this.#status.textContent = t(this.#text);
+    this.#status.textContent = [t(this.#text), stale ? t(CHANGED) : ""].join(" ").trim();
   }
 }

@@ -251,6 +251,9 @@ describe("every page", () => {
     await run(page, "#compare .work");
     const rows = await cells(page, "#results");
     expect(rows.map(([name]) => name)).toEqual(["CPU reference"]);
+    // Nothing was checked, and those who need a GPU are named.
+    expect(await page.locator("#compare .status").textContent()).toMatch(/^Done; nothing ran/);
+    expect(await page.locator("#left-out").textContent()).toMatch(/webgpu-batchnorm: needs WebGPU/);
     const lab = await open(
       "lab.html?view=depth&depth=2&width=32&samples=64&init=he&side=14",
       WITHOUT_GPU,
@@ -332,6 +335,9 @@ describe("every page", () => {
       await page.locator("#back").click();
       await page.waitForTimeout(200);
       await told(page);
+      // No answer stays beside a digit that it is not of.
+      expect(await page.locator("#answer").textContent()).toBe("The GPU was lost.");
+      expect(await page.locator(".reading").getAttribute("inert")).not.toBeNull();
     });
 
     test("stops a comparison", async () => {
@@ -430,6 +436,11 @@ describe("compare", () => {
     await page.locator("select[name=layer]").selectOption("own");
     await page.locator("input[name=shape]").fill("5x");
     expect(await page.locator("#set-shape-note").textContent()).toMatch(/Two to five/);
+    // Nothing is compared while it says what cannot be.
+    expect(await run(page, "#compare .work")).toMatch(/^Two to five/);
+    expect(await page.locator("#compare .work").getAttribute("data-state")).toBe("failed");
+    await page.locator("select[name=layer]").selectOption("256x512");
+    expect(await run(page, "#compare .work")).toMatch(/^Done/);
   });
 
   test("measures with the settings that stood when it was started", async () => {
@@ -442,7 +453,11 @@ describe("compare", () => {
     await page.locator("label:has(input[value='forward+backward'])").click();
     await page.locator("label:has(input[value=bf16])").click();
     await page.locator("label:has(input[value=tensorflow])").click();
-    await ended(page, "#sizes .work");
+    // What comes is not what is set by now, and says so.
+    expect(await ended(page, "#sizes .work")).toMatch(/The settings have changed since/);
+    expect(await page.locator("#sizes figure > .note").textContent()).toMatch(
+      /^inference, channels first, f32, on /,
+    );
     await page.locator("#compare .primary").click();
     await ended(page, "#compare .work");
     const [download] = await Promise.all([
@@ -473,9 +488,7 @@ describe("compare", () => {
     // A bar for each whose buffers could be counted, with what it says; our own needs x and y at least.
     const bars = await memory.locator("svg text").allTextContents();
     expect(bars).toContain("webgpu-batchnorm");
-    const own = (await cells(page, figure("Peak memory"))).find(
-      ([name]) => name === "webgpu-batchnorm",
-    )!;
+    const own = (await cells(page, "#results")).find(([name]) => name === "webgpu-batchnorm")!;
     expect(number(/\((.*)\)/.exec(own[6]!)![1])).toBeGreaterThanOrEqual(2);
     await page.locator("label:has(input[value=f16])").click();
     await run(page, "#compare .work");
@@ -490,7 +503,7 @@ describe("compare", () => {
 
 describe("lab", () => {
   test("activations through depth are those of float64, and the 3-D view turns", async () => {
-    const page = await open("lab.html?view=depth&depth=3&width=32&samples=64&init=small&side=14");
+    const page = await open("lab.html?view=depth&depth=10&width=32&samples=64&init=small&side=14");
     await ended(page);
     const samples = samplesOf(digits, 0, 64, 14);
     for (const [title, batchNorm] of [
@@ -498,10 +511,10 @@ describe("lab", () => {
       ["with Batch Normalization", true],
     ] as const) {
       const rows = await cells(page, figure(title));
-      expect(rows).toHaveLength(3);
+      expect(rows).toHaveLength(10);
       let h: ArrayLike<number> = samples.x;
       let inputs = samples.inputs;
-      for (let layer = 0; layer < 3; layer++) {
+      for (let layer = 0; layer < 10; layer++) {
         const weights = normals(inputs * 32, 1 + layer, 0, deviationOf("small", inputs));
         const linear = Float64Array.from({ length: 64 * 32 }, (_, i) => {
           let sum = 0;
@@ -519,12 +532,13 @@ describe("lab", () => {
         );
       }
     }
+    // However small it has become, it is not 0.
+    expect(await page.locator(".status").textContent()).toMatch(/deviation \d\.\de-1\d without/);
     const ridges = page.locator("figure.ridges").first();
     await page.waitForFunction(
       () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "28",
     );
-    await ridges.locator("canvas").focus();
-    await page.keyboard.press("ArrowLeft");
+    await page.locator("input[name=around]").fill("34");
     await page.waitForFunction(
       () => document.querySelector<HTMLElement>("figure.ridges")!.dataset["around"] === "34",
     );
@@ -540,6 +554,28 @@ describe("lab", () => {
       return data.filter((value, i) => i % 4 === 3 && value > 0).length;
     });
     expect(painted).toBeGreaterThan(1000);
+  });
+
+  test("normalised after the activation, a unit counts as saturated by what its activation gives", async () => {
+    const page = await open(
+      "lab.html?view=depth&depth=2&width=32&samples=64&init=large&side=14&order=after",
+    );
+    await ended(page);
+    const rows = await cells(page, figure("with Batch Normalization"));
+    const samples = samplesOf(digits, 0, 64, 14);
+    const weights = normals(samples.inputs * 32, 1, 0, 1);
+    const activated = Float64Array.from({ length: 64 * 32 }, (_, i) => {
+      let sum = 0;
+      for (let k = 0; k < samples.inputs; k++)
+        sum += samples.x[Math.floor(i / 32) * samples.inputs + k]! * weights[k * 32 + (i % 32)]!;
+      return Math.tanh(sum);
+    });
+    const share = 100 * saturatedShare("tanh", activated);
+    expect(share).toBeGreaterThan(50);
+    expect(Math.abs(number(rows[0]![3]) - share)).toBeLessThan(0.6);
+    // What the layer gives out is normalised, and drawn beyond what a tanh could give.
+    expect(number(rows[0]![2])).toBeCloseTo(1, 2);
+    expect(await page.locator(".formula").first().textContent()).toContain("BN(φ(a))");
   });
 
   test("gamma and beta: the identity comes back, gamma = variance does not", async () => {
@@ -615,6 +651,40 @@ describe("lab", () => {
     await page.waitForURL(/cell=0\.3/);
   });
 
+  test("results stay those of their own settings, and say when those have changed", async () => {
+    const page = await open(
+      "lab.html?view=training&depth=3&width=16&batch=16&steps=10&side=14&rates=0.1,0.3&inits=he",
+    );
+    await run(page);
+    const heat = page.locator(`${figure("Share that is read right at the end")} svg rect`);
+    const drawn = await heat.count();
+    const gradients = await cells(page, figure("Gradient norms, layer by layer"));
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
+    await page.locator("input[name=rates][value='0.1']").uncheck();
+    await page.locator("input[name=depth]").fill("1");
+    expect(await page.locator(".status").textContent()).toMatch(/The settings have changed since/);
+    // Whatever draws them anew.
+    await page.getByRole("button", { name: "한국어" }).click();
+    await page.getByRole("button", { name: "English" }).click();
+    await page.setViewportSize({ width: 700, height: 800 });
+    await page.waitForTimeout(300);
+    expect(await heat.count()).toBe(drawn);
+    expect(await cells(page, figure("Gradient norms, layer by layer"))).toEqual(gradients);
+    await page.locator("input[name=rates][value='0.1']").check();
+    await page.locator("input[name=depth]").fill("3");
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
+    // A cell of the heat map is its run.
+    await heat.first().click();
+    await page.waitForURL(/cell=0\.1,he/);
+    // Cancelled, nothing of the run before is left.
+    await page.locator("label:has(input[name=batch][value='128'])").click();
+    await page.locator(".work .primary").click();
+    await page.waitForFunction(() => document.querySelectorAll("#cells button").length < 2);
+    await page.locator(".work .primary").click();
+    expect(await ended(page)).toBe("Cancelled.");
+    expect(await page.locator("#cells button").count()).toBeLessThan(2);
+  });
+
   test("a shared link shows the run that it names", async () => {
     const page = await open(
       "lab.html?view=training&depth=1&width=16&batch=16&steps=10&side=14&rates=0.1,0.3&inits=he&cell=0.1,he",
@@ -683,44 +753,52 @@ describe("lab", () => {
         expect(Math.abs(row[2 + i]! - kept)).toBeLessThan(3e-4);
       }
     }
+    // Another unit of the same training.
+    await page.locator("input[name=unit]").fill("9");
+    const other = await cells(page, figure("The unit's mean: each batch (dots), and running"));
+    expect(other.map(([, batch]) => number(batch))).not.toEqual(rows.map(([, batch]) => batch));
+    expect(await page.locator(".work").getAttribute("data-stale")).toBeNull();
   });
 
   test("small batches: every remedy trains, and the gap is told", async () => {
     const page = await open(
-      "lab.html?view=batch-size&methods=plain,ghost,renormalised,accumulated&sizes=4&steps=5&width=16",
+      "lab.html?view=batch-size&methods=without,plain,ghost,renormalised,accumulated&sizes=16&seen=512&width=16",
     );
     await run(page);
     const rows = await cells(page, "figure");
-    expect(rows.map(([, method]) => method)).toEqual([
-      "plain",
-      "ghosts",
-      "renormalised",
-      "accumulated",
+    // All see as many digits.
+    expect(rows.map(([, method, steps]) => [method, steps])).toEqual([
+      ["no BN", "32"],
+      ["plain", "32"],
+      ["ghosts", "8"],
+      ["renormalised", "32"],
+      ["accumulated", "4"],
     ]);
     // The same trainings on the CPU, normalised by the float64 reference.
     const samples = samplesOf(digits, 0, 8000, 14);
     const held = samplesOf(digits, trainingCount(digits), digits.count, 14);
-    const part = 32 * 4;
-    const plans: readonly { batch: number; method?: Method; test: number }[] = [
-      { batch: 4, test: 4 },
-      { batch: 64, method: ghosts(4), test: 64 },
-      { batch: 4, method: renormalised(3, 5), test: 4 },
-      { batch: 8 * 4, test: 4 },
+    const part = 32 * 16;
+    const plans: readonly { batch: number; off?: true; method?: Method; test: number }[] = [
+      { batch: 16, off: true, test: 16 },
+      { batch: 16, test: 16 },
+      { batch: 64, method: ghosts(16), test: 64 },
+      { batch: 16, method: renormalised(3, 5), test: 16 },
+      { batch: 8 * 16, test: 16 },
     ];
-    for (const [i, { batch, method, test: size }] of plans.entries()) {
+    for (const [i, { batch, off, method, test: size }] of plans.entries()) {
       const network = new Network(cpu, {
         inputs: samples.inputs,
         depth: 2,
         width: 16,
         activation: "relu",
         initialisation: "he",
-        batchNorm: true,
+        batchNorm: !off,
         order: "before",
         seed: 7,
         ...(method && { method }),
       });
       const source = batches(samples, batch, seeded(8));
-      for (let step = 0; step < 5; step++) {
+      for (let step = 0; step < 512 / batch; step++) {
         const { x, labels } = source.next().value;
         await network.step(x, labels, { rate: 0.1, momentum: 0.1 });
       }
@@ -733,7 +811,7 @@ describe("lab", () => {
           { training: true, batch: size },
         ));
       network.dispose();
-      const [, name, evaluation, training, gap] = rows[i]!;
+      const [, name, , evaluation, training, gap] = rows[i]!;
       // Rounding may turn one digit in 200 whose two likeliest answers are as good as tied.
       expect(Math.abs(number(evaluation) - evaluated), name).toBeLessThan(0.6);
       expect(Math.abs(number(training) - trained), name).toBeLessThan(100 / part + 0.1);
@@ -834,12 +912,15 @@ describe("digits", () => {
   test("the next held-out digit is taken, spoilt as asked, and read", async () => {
     const page = await open("digits.html?sample=3");
     await settled(page);
+    await page.locator("#maps summary").first().click();
     await page.locator("#another").click();
     await page.waitForURL(/sample=4/);
     await page.waitForFunction(
       (label) => document.querySelector("#answer")!.getAttribute("data-answer") === label,
       String(digits.labels[trainingCount(digits) + 4]),
     );
+    // What was opened stays open.
+    expect(await page.locator("#maps details[open]").count()).toBe(1);
     /** What the network sees, 0 to 255. */
     const seen = (): Promise<number[]> =>
       page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
@@ -879,6 +960,13 @@ describe("digits", () => {
       );
     };
     await cleared();
+    // Nor does anything of the digit before stay.
+    expect(
+      await page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
+        const { data } = canvas.getContext("2d")!.getImageData(0, 0, 28, 28);
+        return data.some((value, i) => i % 4 < 3 && value > 0);
+      }),
+    ).toBe(false);
     const { x, y } = (await page.locator("#pad").boundingBox())!;
     const touch = await page.context().newCDPSession(page);
     const at = (type: "touchStart" | "touchMove" | "touchEnd", dx = 0, dy = 0): Promise<unknown> =>
@@ -946,14 +1034,14 @@ describe("digits", () => {
     expect(Math.abs(clean - logged)).toBeLessThan(0.25);
     expect(spoilt).toBeLessThan(30);
     expect(repaired).toBeGreaterThan(70);
-    // Three times, each of them positive, and the quickest no slower than the median.
+    // Three times, each of them positive, with a median within its spread.
     const times = (await cells(page, figure("Time of one inference"))).map(([name, ...rest]) => [
       name,
       ...rest.map(number),
     ]);
     expect(times.map(([name]) => name)).toEqual([
       "running statistics",
-      "batch statistics",
+      "batch statistics (32 digits)",
       "folded weights",
     ]);
     for (const [, middle, quickest, slowest] of times as [string, number, number, number][]) {
@@ -965,6 +1053,15 @@ describe("digits", () => {
     await page.waitForFunction(
       () =>
         document.querySelector("#spoil figure:last-of-type td:nth-of-type(2)")!.textContent === "–",
+    );
+    const names = (await cells(page, figure("Right on 1,000 held-out digits"))).map(
+      ([name]) => name,
+    );
+    expect(names.at(-1)).toBe("re-estimated, not in use");
+    await page.waitForFunction(
+      () =>
+        document.querySelector("#in-use")!.textContent ===
+        "Input: contrast 0.2, brightness 0.3. Statistics: learned.",
     );
   });
 });
