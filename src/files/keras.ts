@@ -43,7 +43,7 @@ export function fromKeras(
   requireKnown("fromKeras", options, KERAS_OPTIONS);
   const { scale = true, center = true } = options;
   const names = namesOf(scale, center);
-  if (Object(weights) !== weights || !("length" in weights)) {
+  if (kindOf(weights) !== "an Array") {
     refuse("fromKeras: weights", "a list of arrays", kindOf(weights), "pass layer.getWeights()");
   }
   if (weights.length !== names.length) {
