@@ -63,7 +63,7 @@ export function fromKeras(
     }
     requireFinite(subject, values);
   });
-  requireVariance("fromKeras: moving_variance", weights.at(-1), remedy);
+  requireVariance("fromKeras: moving_variance", weights.at(-1)!, remedy);
   const at = (name: KerasName): ArrayLike<number> | undefined => weights[names.indexOf(name)];
   return {
     ...(scale || center
