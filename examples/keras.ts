@@ -33,10 +33,13 @@ export async function fromLayer(
   return bn;
 }
 
-/** The module's weights, ready for `layer.setWeights`. */
+/**
+ * The module's weights in the layer's order: `layer.setWeights(weights.map((each) => tf.tensor1d(each)))` takes
+ * them.
+ */
 export async function weightsOf(
   bn: BatchNorm2d,
   { scale = true, center = true }: Partial<KerasConfig> = {},
-): Promise<ArrayLike<number>[]> {
-  return toKeras(await bn.stateDict(), { scale, center });
+): Promise<number[][]> {
+  return toKeras(await bn.stateDict(), { scale, center }).map((each) => Array.from(each));
 }

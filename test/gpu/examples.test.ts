@@ -5,7 +5,8 @@ import { findBatchNorms, readSafetensors } from "webgpu-batchnorm/files";
 import { backward, forward, inference } from "webgpu-batchnorm/reference";
 import { loadAll, saveAll } from "../../examples/files.js";
 import { foldBlock } from "../../examples/fold.js";
-import { fromLayer, weightsOf } from "../../examples/keras.js";
+import * as tf from "@tensorflow/tfjs";
+import { fromLayer, weightsOf, type KerasConfig } from "../../examples/keras.js";
 import { fromOnnx } from "../../examples/onnx.js";
 import { trainingStep } from "../../examples/raw-webgpu.js";
 import { normalize } from "../../examples/typegpu.js";
@@ -129,4 +130,15 @@ test("a layer of TensorFlow.js and back", async () => {
   expect((await weightsOf(bn)).map((each) => Float32Array.from(each))).toEqual(data);
   expect(Math.abs(bn.options.momentum! - 0.01)).toBeLessThan(1e-12);
   bn.destroy();
+
+  await tf.setBackend("cpu");
+  const real = tf.layers.batchNormalization({ epsilon: 1e-3 });
+  real.build([null, 3]);
+  real.setWeights(data.map((each) => tf.tensor1d(each)));
+  const own = await fromLayer(device, real, real.getConfig() as unknown as KerasConfig);
+  own.gamma!.write([7, 8, 9]);
+  real.setWeights((await weightsOf(own)).map((each) => tf.tensor1d(each)));
+  const after = await Promise.all(real.getWeights().map((each) => each.data()));
+  expect(after).toEqual([Float32Array.of(7, 8, 9), ...data.slice(1)]);
+  own.destroy();
 });
