@@ -65,7 +65,9 @@ const NAMINGS = [
  * });
  * ```
  */
-export function findBatchNorms(file: OnnxFile | Named<NamedTensor>): FoundBatchNorm[] {
+export function findBatchNorms(
+  file: OnnxFile | ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>,
+): FoundBatchNorm[] {
   const found = isOnnx(file) ? file.nodes.map(fromNode) : byName(file);
   if (found.length === 0) {
     const names = isOnnx(file) ? "BatchNormalization nodes" : "running_mean or moving_mean";
