@@ -1,5 +1,5 @@
 import { kindOf, requireKnown } from "../arguments.js";
-import { entriesOf } from "./entries.js";
+import { entriesOf, type Named } from "./entries.js";
 import { refuse } from "./error.js";
 import { requireFinite, requireVariance } from "./values.js";
 
@@ -81,6 +81,7 @@ export function fromKeras(
  * A state dictionary in the order that `setWeights` of a Keras or TensorFlow.js layer takes: gamma, beta, moving mean,
  * moving variance, each where the layer has it.
  *
+ * @param state of a module, awaited: a record or a `Map`.
  * @throws FileError where the dictionary lacks one of them, or holds a gamma or beta that the layer cannot: one that is
  * not all ones or all zeros.
  * @example
@@ -90,17 +91,19 @@ export function fromKeras(
  * ```
  */
 export function toKeras(
-  state: Partial<KerasState>,
+  state: Partial<KerasState> | ReadonlyMap<string, ArrayLike<number>>,
   options: KerasOptions = {},
 ): ArrayLike<number>[] {
   requireKnown("toKeras", options, KERAS_OPTIONS);
   const { scale = true, center = true } = options;
-  entriesOf<unknown>("toKeras", state);
+  const given: Partial<KerasState> = Object.fromEntries(
+    entriesOf("toKeras", state as Named<ArrayLike<number>>),
+  );
   for (const [kept, name, neutral, option] of [
     [scale, "weight", 1, "scale"],
     [center, "bias", 0, "center"],
   ] as const) {
-    if (kept || !state[name] || Array.prototype.every.call(state[name], (v) => v === neutral))
+    if (kept || !given[name] || Array.prototype.every.call(given[name], (v) => v === neutral))
       continue;
     refuse(
       `toKeras: ${name}`,
@@ -116,7 +119,7 @@ export function toKeras(
     moving_variance: "running_var",
   } as const;
   return namesOf(scale, center).map((name) => {
-    const values = state[own[name]];
+    const values = given[own[name]];
     return (
       values ??
       refuse(

@@ -288,7 +288,7 @@ function encodeNumbers(
  * @param tensors by name: a record or a `Map`; `prefixed` names a module's state dictionary as a model does.
  * @param metadata texts about the file; some of PyTorch's tools ask for `{ format: "pt" }`.
  * @returns the file, which the caller owns.
- * @throws FileError where shape and values disagree, a type is unknown, or metadata is no text.
+ * @throws FileError where shape and values disagree, a type is unknown, metadata is no text, or `tensors` is a promise.
  * @example
  * ```ts
  * import { prefixed, writeSafetensors } from "webgpu-batchnorm/files";
@@ -299,7 +299,7 @@ function encodeNumbers(
  */
 export function writeSafetensors(
   tensors: ReadonlyMap<string, WritableTensor> | Readonly<Record<string, WritableTensor>>,
-  metadata?: Readonly<Record<string, string>>,
+  metadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
   const encoded = entriesOf("writeSafetensors", tensors).map(([name, value]) => {
     if (name === METADATA) {
@@ -307,14 +307,15 @@ export function writeSafetensors(
     }
     return encode(name, value);
   });
-  for (const [name, text] of Object.entries(metadata ?? {})) {
+  const notes = metadata && entriesOf("writeSafetensors: metadata", metadata);
+  for (const [name, text] of notes ?? []) {
     if (typeof text === "string") continue;
     refuse(`writeSafetensors: metadata: ${name}`, "a string", kindOf(text), "write it as text");
   }
   const width = ({ dtype }: { dtype: FileDtype }): number => bytesOf(dtype, [8]);
   encoded.sort((a, b) => width(b) - width(a));
   let end = 0;
-  const header: [string, unknown][] = metadata ? [[METADATA, metadata]] : [];
+  const header: [string, unknown][] = notes ? [[METADATA, Object.fromEntries(notes)]] : [];
   for (const { name, dtype, shape, bytes } of encoded) {
     header.push([name, { dtype, shape, data_offsets: [end, (end += bytes.length)] }]);
   }

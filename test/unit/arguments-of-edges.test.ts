@@ -24,9 +24,21 @@ const later = Promise.resolve(state);
 test.each<[string, Call, unknown, new () => Error, RegExp]>([
   ["prefixed", (x) => prefixed("a.", x), later, FileError, /got a Promise; await it/],
   ["prefixed", (x) => prefixed("a.", x), null, FileError, /a record or a Map.* got nothing/],
+  ["prefixed", (x) => prefixed("a.", x), { then: () => 1 }, FileError, /got an Object; await it/],
+  ["prefixed", (x) => prefixed("a.", x), new Set(["a"]), FileError, /got a Set; pass one/],
+  ["prefixed", (x) => prefixed("a.", x), () => state, FileError, /got a function; pass one/],
   ["prefixed", (x) => prefixed(x, "a." as never), state, FileError, /pass the prefix first/],
   ["writeSafetensors", (x) => writeSafetensors(x), later, FileError, /got a Promise; await it/],
+  [
+    "writeSafetensors",
+    (x) => writeSafetensors(x),
+    new SharedArrayBuffer(8),
+    FileError,
+    /got a SharedArrayBuffer; pass readSafetensors\(bytes\)/,
+  ],
   ["metadata", (x) => writeSafetensors(state, x), { a: 1 }, FileError, /metadata: a: a string/],
+  ["metadata", (x) => writeSafetensors(state, x), "pt", FileError, /metadata: .* got a string;/],
+  ["metadata", (x) => writeSafetensors(state, x), later, FileError, /metadata: .* await it/],
   ["findBatchNorms", (x) => findBatchNorms(x), file, FileError, /readSafetensors\(bytes\)/],
   ["findBatchNorms", (x) => findBatchNorms(x), null, FileError, /got nothing/],
   ["fromKeras", (x) => fromKeras(x), null, FileError, /a list of arrays, got nothing/],
@@ -117,7 +129,28 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
   expect((error as Error).message).toMatch(message);
 });
 
-test("a Map is prefixed as a record is", () => {
+test("a Map is taken as a record is", () => {
   const names = Object.keys(prefixed("a.", readSafetensors(file)));
   expect(names.sort()).toEqual(["a.running_mean", "a.running_var", "a.weight"]);
+  const map = new Map(Object.entries(state));
+  expect(toKeras(map, { scale: false, center: false })).toEqual(Object.values(state));
+  const written = writeSafetensors(map, new Map([["format", "pt"]]));
+  expect(readSafetensors(written).metadata).toEqual({ format: "pt" });
+});
+
+test("a record may be empty, and without a prototype", () => {
+  expect(prefixed("a.", {})).toEqual({});
+  expect(prefixed("a.", Object.create(null) as object)).toEqual({});
+  expect(readSafetensors(writeSafetensors({})).size).toBe(0);
+});
+
+test("the types refuse a promise too", () => {
+  // @ts-expect-error -- not awaited
+  expect(() => prefixed("a.", later)).toThrow(FileError);
+  // @ts-expect-error -- not awaited
+  expect(() => writeSafetensors(later)).toThrow(FileError);
+  // @ts-expect-error -- not awaited
+  expect(() => toKeras(later)).toThrow(FileError);
+  // @ts-expect-error -- not awaited
+  expect(() => findBatchNorms(later)).toThrow(FileError);
 });
