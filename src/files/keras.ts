@@ -1,4 +1,5 @@
 import { kindOf, requireKnown } from "../arguments.js";
+import { remedyFor } from "../remedy.js";
 import { entriesOf, type Named } from "./entries.js";
 import { refuse } from "./error.js";
 import { requireFinite, requireVariance } from "./values.js";
@@ -27,6 +28,7 @@ export interface KerasState {
  * The layer's other conventions are options of the module: `{ eps: layer.epsilon, momentum: 1 - layer.momentum,
  * runningVariance: "population", singleValue: "zero", layout: "channels-last" }`.
  *
+ * @param weights read: `await Promise.all(layer.getWeights().map((each) => each.data()))` in TensorFlow.js.
  * @throws FileError where the number of weights or their lengths do not fit, a value is NaN or infinite, or a variance
  * negative.
  * @example
@@ -44,7 +46,8 @@ export function fromKeras(
   const { scale = true, center = true } = options;
   const names = namesOf(scale, center);
   if (kindOf(weights) !== "an Array") {
-    refuse("fromKeras: weights", "a list of arrays", kindOf(weights), "pass layer.getWeights()");
+    const asked = "a list of arrays";
+    refuse("fromKeras: weights", asked, kindOf(weights), remedyFor(weights, READ));
   }
   if (weights.length !== names.length) {
     refuse(
@@ -54,6 +57,10 @@ export function fromKeras(
       "say { scale: false } or { center: false } as the layer does",
     );
   }
+  weights.forEach((values, index) => {
+    if (typeof (values as ArrayLike<number> | undefined)?.length === "number") return;
+    refuse(`fromKeras: ${names[index]}`, "an array of numbers", kindOf(values), READ);
+  });
   const channels = weights.at(-1)!.length;
   const remedy = "pass the weights of one layer, in the order of its getWeights()";
   weights.forEach((values, index) => {
@@ -133,6 +140,7 @@ export function toKeras(
 }
 
 const KERAS_OPTIONS = ["scale", "center"];
+const READ = "pass await Promise.all(layer.getWeights().map((each) => each.data()))";
 
 type KerasName = "gamma" | "beta" | "moving_mean" | "moving_variance";
 

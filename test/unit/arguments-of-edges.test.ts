@@ -1,4 +1,5 @@
 /** First arguments of another kind, and options that there are not: refused with a message, not lost. */
+import { tensor1d } from "@tensorflow/tfjs";
 import { expect, test } from "vitest";
 import { AdapterError, OptionError } from "../../src/errors.js";
 import {
@@ -42,6 +43,21 @@ test.each<[string, Call, unknown, new () => Error, RegExp]>([
   ["findBatchNorms", (x) => findBatchNorms(x), file, FileError, /readSafetensors\(bytes\)/],
   ["findBatchNorms", (x) => findBatchNorms(x), null, FileError, /got nothing/],
   ["fromKeras", (x) => fromKeras(x), null, FileError, /a list of arrays, got nothing/],
+  ["fromKeras", (x) => fromKeras(x), later, FileError, /got a Promise; await it/],
+  [
+    "fromKeras",
+    (x) => fromKeras(x),
+    [[1], [0], [0], null],
+    FileError,
+    /moving_variance: .* got nothing/,
+  ],
+  [
+    "fromKeras",
+    (x) => fromKeras(x),
+    [1, 0, 0, 1].map((each) => tensor1d([each])),
+    FileError,
+    /gamma: an array of numbers, got a Tensor; pass await .*each\.data\(\)/,
+  ],
   ["fromKeras", (x) => fromKeras([[1], [1]], x), { centre: false }, OptionError, /center\?/],
   ["toKeras", (x) => toKeras(x), later, FileError, /got a Promise; await it/],
   ["toKeras", (x) => toKeras(x), undefined, FileError, /got nothing/],
