@@ -5,11 +5,18 @@ import { refuse } from "./error.js";
 /** What has values by name. */
 export type Named<V> = ReadonlyMap<string, V> | Readonly<Record<string, V>>;
 
-/** @throws FileError where something is no record and no `Map`: nothing, bytes, or a promise of one. */
-export function entriesOf<V>(subject: string, given: Named<V>): [string, V][] {
+/**
+ * @param ofBytes the remedy where bytes were passed.
+ * @throws FileError where something is no record and no `Map`: nothing, bytes, or a promise of one.
+ */
+export function entriesOf<V>(
+  subject: string,
+  given: Named<V>,
+  ofBytes = "pass readSafetensors(bytes)",
+): [string, V][] {
   if (given instanceof Map) return [...(given as ReadonlyMap<string, V>)];
   const bytes = ArrayBuffer.isView(given) || /ArrayBuffer$/.test(kindOf(given));
-  const remedy = remedyFor(given, bytes ? "pass readSafetensors(bytes)" : "pass one");
+  const remedy = remedyFor(given, bytes ? ofBytes : "pass one");
   const entries = Object.entries(Object(given) as Readonly<Record<string, V>>);
   // Sets and functions are objects too, without an entry.
   const named = Object(given) === given && (entries.length > 0 || isPlain(given));

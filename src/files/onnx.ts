@@ -1,7 +1,15 @@
+import { entriesOf } from "./entries.js";
 import { quote, refuse } from "./error.js";
 import { countVarints, fields, text, varints, type Field } from "./protobuf.js";
 import { viewOf } from "./safetensors.js";
-import { bytesOf, FileTensor, type FileDtype, type NonFinite, type ReadOptions } from "./tensor.js";
+import {
+  bytesOf,
+  FileTensor,
+  nonFiniteOf,
+  type FileDtype,
+  type NonFinite,
+  type ReadOptions,
+} from "./tensor.js";
 
 /** Options of {@link readOnnx}. */
 export interface OnnxOptions extends ReadOptions {
@@ -9,7 +17,9 @@ export interface OnnxOptions extends ReadOptions {
    * The files that a model keeps its tensors in beside itself, by the location that it names ("model.onnx.data").
    * Nothing is opened here.
    */
-  external?: Readonly<Record<string, ArrayBufferLike | ArrayBufferView>>;
+  external?:
+    | ReadonlyMap<string, ArrayBufferLike | ArrayBufferView>
+    | Readonly<Record<string, ArrayBufferLike | ArrayBufferView>>;
 }
 
 /** One BatchNormalization node of a model. */
@@ -88,7 +98,7 @@ class Scope {
  * file, every length is held against the message around it before it is used, graphs in graphs are followed 16 deep.
  *
  * @param bytes the whole file; it stays the caller's, and must not change while tensors of it are in use.
- * @throws FileError
+ * @throws FileError; OptionError on an unknown option.
  * @example
  * ```ts
  * import { findBatchNorms, readOnnx } from "webgpu-batchnorm/files";
@@ -99,8 +109,11 @@ class Scope {
  */
 export function readOnnx(
   bytes: ArrayBufferLike | ArrayBufferView,
-  { external = {}, nonFinite = "error" }: OnnxOptions = {},
+  options: OnnxOptions = {},
 ): OnnxFile {
+  const nonFinite = nonFiniteOf("readOnnx", options, ["external"]);
+  const remedy = 'pass { "model.onnx.data": bytes }, under the name that the model has for it';
+  const external = new Map(entriesOf("readOnnx: external", options.external ?? {}, remedy));
   const context: Context = { external, nonFinite, nodes: [] };
   const scope = new Scope();
   let graphs = 0;
@@ -116,7 +129,7 @@ export function readOnnx(
 }
 
 interface Context {
-  readonly external: NonNullable<OnnxOptions["external"]>;
+  readonly external: ReadonlyMap<string, ArrayBufferLike | ArrayBufferView>;
   readonly nonFinite: NonFinite;
   readonly nodes: OnnxNode[];
 }
@@ -332,7 +345,7 @@ function joined(tensor: Uint8Array, id: number | undefined, length: number): Uin
 /** A tensor's range of another file. */
 function outside(context: Context, name: string, location: Map<string, string>): Uint8Array {
   const place = location.get("location") ?? "";
-  const file = Object.hasOwn(context.external, place) ? context.external[place] : undefined;
+  const file = context.external.get(place);
   if (!file) {
     return refuse(
       quote(name),

@@ -1,4 +1,4 @@
-import { kindOf, requireKnown } from "../arguments.js";
+import { kindOf } from "../arguments.js";
 import { entriesOf } from "./entries.js";
 import { narrow } from "../half.js";
 import { quote, refuse } from "./error.js";
@@ -7,6 +7,7 @@ import {
   bytesOf,
   DTYPES,
   FileTensor,
+  nonFiniteOf,
   NUMERIC,
   type FileData,
   type FileDtype,
@@ -50,7 +51,7 @@ export function viewOf(bytes: ArrayBufferLike | ArrayBufferView, subject = "file
  * twice. A damaged or hostile file costs no more memory than its own header.
  *
  * @param bytes the whole file; it stays the caller's, and must not change while tensors of it are in use.
- * @throws FileError
+ * @throws FileError; OptionError on an unknown option.
  * @example
  * ```ts
  * import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
@@ -64,8 +65,7 @@ export function readSafetensors(
   options: ReadOptions = {},
 ): SafetensorsFile {
   const subject = "readSafetensors";
-  requireKnown(subject, options, ["nonFinite"]);
-  const { nonFinite = "error" } = options;
+  const nonFinite = nonFiniteOf(subject, options);
   const file = viewOf(bytes, subject);
   if (file.length < 8) {
     refuse(subject, "a header length of 8 bytes", `${file.length}`, "the file is truncated");

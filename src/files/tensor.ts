@@ -1,3 +1,5 @@
+import { requireKnown, shown } from "../arguments.js";
+import { complain, OptionError } from "../errors.js";
 import { widen } from "../half.js";
 import { quote, refuse } from "./error.js";
 import { requireFinite } from "./values.js";
@@ -22,6 +24,20 @@ export type NonFinite = "error" | "keep";
 export interface ReadOptions {
   /** What the `data` of a tensor does about NaN and ±Infinity. Default "error". */
   nonFinite?: NonFinite;
+}
+
+/** @throws OptionError on options that a reader does not have, or a value that `nonFinite` does not take. */
+export function nonFiniteOf(
+  subject: string,
+  options: ReadOptions,
+  others: readonly string[] = [],
+): NonFinite {
+  requireKnown(subject, options, ["nonFinite", ...others]);
+  const { nonFinite = "error" } = options;
+  if (nonFinite === "error" || nonFinite === "keep") return nonFinite;
+  throw new OptionError(
+    complain(`${subject}: nonFinite`, '"error" or "keep"', shown(nonFinite), "pass one of these"),
+  );
 }
 
 /** Types by safetensors' names. Those of 4, 6 and 8-bit floats and `C64` are told, and kept as bytes. */
