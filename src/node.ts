@@ -12,8 +12,8 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
-import { requireKnown } from "./arguments.js";
-import { AdapterError, complain } from "./errors.js";
+import { kindOf, requireKnown, shown } from "./arguments.js";
+import { AdapterError, complain, OptionError } from "./errors.js";
 
 export { shareDevice } from "./share.js";
 
@@ -24,7 +24,7 @@ export interface RequestDeviceOptions {
   /** As `GPUDeviceDescriptor.requiredFeatures`; features that the adapter lacks make the request fail. */
   requiredFeatures?: Iterable<GPUFeatureName>;
   /** As `GPUDeviceDescriptor.requiredLimits`. */
-  requiredLimits?: Record<string, number>;
+  requiredLimits?: Record<string, number | undefined>;
   /** As `GPURequestAdapterOptions.powerPreference`. */
   powerPreference?: GPUPowerPreference;
   label?: string;
@@ -256,7 +256,8 @@ async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdap
  * system. SwiftShader is unpacked once, into the user's cache folder or `WEBGPU_BATCHNORM_CACHE`.
  *
  * @returns a device that the caller owns.
- * @throws AdapterError where there is no adapter of that kind, it lacks a feature or a limit, or a package is missing.
+ * @throws AdapterError where there is no adapter of that kind, it lacks a feature or a limit, or a package is missing;
+ * OptionError where an option is none, or of another kind.
  * @example
  * ```ts
  * const device = await requestDevice();
@@ -264,19 +265,15 @@ async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdap
  */
 export async function requestDevice(options: RequestDeviceOptions = {}): Promise<GPUDevice> {
   requireKnown("requestDevice", options, DEVICE_OPTIONS);
-  const { adapter: kind = "auto" } = options;
-  if (!["auto", "hardware", "software"].includes(kind)) {
-    throw new AdapterError(
-      complain(
-        "requestDevice: adapter",
-        '"auto", "hardware" or "software"',
-        JSON.stringify(kind),
-        "pass one of these",
-      ),
-    );
+  const { adapter: kind = "auto", powerPreference: power, requiredLimits = {} } = options;
+  requireChoice("adapter", kind, ["auto", "hardware", "software"]);
+  if (power !== undefined) {
+    requireChoice("powerPreference", power, ["low-power", "high-performance"]);
   }
+  const requiredFeatures = namesOf(options.requiredFeatures ?? []);
+  requireLimits(requiredLimits);
   const probe = kind === "hardware" || (kind === "auto" && (await mayHaveGpu()));
-  let found = probe ? await hardware(options.powerPreference) : null;
+  let found = probe ? await hardware(power) : null;
   if (!found) {
     if (kind === "hardware") {
       throw new AdapterError(
@@ -298,27 +295,94 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
     }
   }
   installGlobals(found.dawn);
-  const { features, limits } = found.adapter;
-  const missing = [...(options.requiredFeatures ?? [])].find((each) => !features.has(each));
+  requireOffered(found.adapter, requiredFeatures, requiredLimits);
+  try {
+    return await found.adapter.requestDevice({
+      ...(options.label ? { label: options.label } : {}),
+      requiredFeatures,
+      requiredLimits,
+    });
+  } catch (error) {
+    const [reason] = (error as Error).message.split("\n");
+    const remedy = "see requiredFeatures and requiredLimits";
+    throw new AdapterError(
+      complain("requestDevice", "what the adapter can give", `"${reason}"`, remedy),
+      { cause: error },
+    );
+  }
+}
+
+/** @throws OptionError where a value is none of those that an option takes. */
+function requireChoice(name: string, given: unknown, choices: readonly string[]): void {
+  if (choices.includes(given as string)) return;
+  const [last, ...others] = choices.map(shown).reverse();
+  const expected = `${others.reverse().join(", ")} or ${last}`;
+  throw new OptionError(
+    complain(`requestDevice: ${name}`, expected, shown(given), "pass one of these"),
+  );
+}
+
+/** Features in a list: what is iterable may give its names only once. */
+function namesOf(features: Iterable<GPUFeatureName>): GPUFeatureName[] {
+  if (typeof features === "object" && Symbol.iterator in features) return [...features];
+  const received = typeof features === "string" ? shown(features) : kindOf(features);
+  const asked = "a list of names";
+  const remedy = 'pass ["shader-f16"]';
+  throw new OptionError(complain("requestDevice: requiredFeatures", asked, received, remedy));
+}
+
+/** @throws OptionError where there is anything but numbers by name; undefined asks for nothing. */
+function requireLimits(given: Readonly<Record<string, number | undefined>>): void {
+  const subject = "requestDevice: requiredLimits";
+  if (Object(given) !== given) {
+    throw new OptionError(complain(subject, "numbers by name", kindOf(given), "pass an object"));
+  }
+  for (const [name, asked] of Object.entries(given)) {
+    if (asked === undefined || (typeof asked === "number" && asked >= 0)) continue;
+    throw new OptionError(
+      complain(
+        `${subject}: ${name}`,
+        "a number >= 0",
+        shown(asked),
+        "leave it out, or count again",
+      ),
+    );
+  }
+}
+
+/**
+ * @throws AdapterError naming a feature that the adapter lacks, or a limit beyond its own; OptionError naming a limit that
+ * WebGPU does not have.
+ */
+function requireOffered(
+  { features, limits }: GPUAdapter,
+  requiredFeatures: readonly GPUFeatureName[],
+  requiredLimits: Readonly<Record<string, number | undefined>>,
+): void {
+  const missing = requiredFeatures.find((each) => !features.has(each));
   if (missing !== undefined) {
     const has = `an adapter with the feature ${missing}`;
     const remedy = "ask only for what adapter.features has";
     throw new AdapterError(complain("requestDevice: requiredFeatures", has, "one without", remedy));
   }
-  for (const [name, asked] of Object.entries(options.requiredLimits ?? {})) {
-    const most = limits[name as keyof GPUSupportedLimits] as number | undefined;
-    if (most !== undefined && (/^min/.test(name) ? asked >= most : asked <= most)) continue;
+  for (const [name, asked] of Object.entries(requiredLimits)) {
+    if (asked === undefined) continue;
     const subject = `requestDevice: requiredLimits: ${name}`;
-    const expected = most === undefined ? "a limit of WebGPU" : `${most}, as the adapter offers`;
+    const most = limits[name as keyof GPUSupportedLimits] as unknown;
+    if (typeof most !== "number") {
+      const remedy = "see adapter.limits for their names";
+      throw new OptionError(complain(subject, "a limit of WebGPU", `"${name}"`, remedy));
+    }
+    if (/^min/.test(name) ? asked >= most : asked <= most) continue;
     throw new AdapterError(
-      complain(subject, expected, `${asked}`, "ask for what adapter.limits says"),
+      complain(
+        subject,
+        `${most}, as the adapter offers`,
+        `${asked}`,
+        "ask for what adapter.limits says",
+      ),
     );
   }
-  return found.adapter.requestDevice({
-    ...(options.label ? { label: options.label } : {}),
-    ...(options.requiredFeatures ? { requiredFeatures: [...options.requiredFeatures] } : {}),
-    ...(options.requiredLimits ? { requiredLimits: options.requiredLimits } : {}),
-  });
 }
 
 /**

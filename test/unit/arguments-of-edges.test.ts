@@ -141,8 +141,48 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
   [
     "an adapter of another kind",
     () => requestDevice({ adapter: "gpu" as never }),
+    OptionError,
+    /adapter: "auto", "hardware" or "software", got "gpu"/,
+  ],
+  [
+    "a preference of another kind",
+    () => requestDevice({ adapter: "software", powerPreference: "fast" as never }),
+    OptionError,
+    /powerPreference: .* got "fast"/,
+  ],
+  [
+    "a feature that stands in no list",
+    () => requestDevice({ adapter: "software", requiredFeatures: "shader-f16" as never }),
+    OptionError,
+    /requiredFeatures: a list of names, got "shader-f16"/,
+  ],
+  [
+    "a limit that there is not",
+    () => requestDevice({ adapter: "software", requiredLimits: { constructor: 1 } }),
+    OptionError,
+    /constructor: a limit of WebGPU, got "constructor"/,
+  ],
+  [
+    "a limit that is no number",
+    () => requestDevice({ adapter: "software", requiredLimits: { maxBufferSize: -1 } }),
+    OptionError,
+    /maxBufferSize: a number >= 0, got -1/,
+  ],
+  [
+    "limits that are none",
+    () => requestDevice({ adapter: "software", requiredLimits: 5 as never }),
+    OptionError,
+    /requiredLimits: numbers by name, got a number/,
+  ],
+  [
+    "a limit that Dawn itself refuses",
+    () =>
+      requestDevice({
+        adapter: "software",
+        requiredLimits: { minStorageBufferOffsetAlignment: 1000 },
+      }),
     AdapterError,
-    /adapter/,
+    /what the adapter can give, got ".*1000.*power of two/,
   ],
   [
     "a feature that is not there",
@@ -160,6 +200,15 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
   const error: unknown = await call().catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(Class);
   expect((error as Error).message).toMatch(message);
+});
+
+test("what gives features only once asks for them, and an undefined limit for nothing", async () => {
+  const device = await requestDevice({
+    adapter: "software",
+    requiredFeatures: (["depth-clip-control"] as const).values(),
+    requiredLimits: { maxBufferSize: undefined },
+  });
+  expect(device.features.has("depth-clip-control")).toBe(true);
 });
 
 test("a Map is taken as a record is", () => {

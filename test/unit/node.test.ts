@@ -96,10 +96,10 @@ try { await ${call}; say({ name: "no error" }); } catch (error) {
   say({ name: error.name, ours: error instanceof BatchNormError, message: error.message });
 }`;
 
-function expectAdapterError(ended: Ended, message: RegExp): void {
+function expectError(ended: Ended, message: RegExp, name = "AdapterError"): void {
   expect(ended, ended.err).toMatchObject({ code: 0, signal: null });
   const said = JSON.parse(ended.out) as { name: string; ours: boolean; message: string };
-  expect(said.name, said.message).toBe("AdapterError");
+  expect(said.name, said.message).toBe(name);
   expect(said.ours).toBe(true);
   expect(said.message).toMatch(message);
   expect(said.message).toMatch(/^requestDevice[^,]*: .+, got .+; .+$/s);
@@ -147,9 +147,10 @@ try {
   });
 
   test("another kind is refused", async () => {
-    expectAdapterError(
+    expectError(
       await run(CAUGHT('requestDevice({ adapter: "gpu" })')),
       /^requestDevice: adapter: "auto", "hardware" or "software", got "gpu"; pass one of these$/,
+      "OptionError",
     );
   });
 
@@ -303,7 +304,7 @@ describe.runIf(hasSoftware)("the cache folder", () => {
       ...env,
       TMPDIR: join(file, "three"),
     });
-    expectAdapterError(
+    expectError(
       ended,
       /a folder to unpack SwiftShader into, got .*one.*two.*three.*; set WEBGPU_BATCHNORM_CACHE/s,
     );
