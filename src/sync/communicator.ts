@@ -24,7 +24,8 @@ export interface Communicator {
    * same order, so all hold the same bits.
    *
    * A call that rejects ends the communicator: later ones reject with the same error, and the other ranks get
-   * an error of their own. Only a `signal` that is aborted beforehand changes nothing.
+   * an error of their own. Only one that is refused beforehand changes nothing: by an aborted `signal`, or with
+   * OptionError, where arguments are of another kind or 256 calls are pending.
    *
    * @param part this rank's numbers, copied at once; as many as on every other rank. A promise of them takes its
    * place in the order of calls now, and the time limit counts from when it resolves.

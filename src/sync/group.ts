@@ -1,3 +1,4 @@
+import { kindOf, requireKnown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
 import type { AllReduceOptions, Communicator, Merge } from "./communicator.js";
 import {
@@ -131,10 +132,21 @@ export class Group implements Communicator {
   async allReduce(
     part: Float32Array | Promise<Float32Array>,
     merge: Merge,
-    { tag = "", signal }: AllReduceOptions = {},
+    options: AllReduceOptions = {},
   ): Promise<Float32Array<ArrayBuffer>> {
+    const late = part instanceof Float32Array ? null : promiseOf(part);
     // A call that is refused here never looks at its part, which may still fail.
-    if (!(part instanceof Float32Array)) part.catch(() => undefined);
+    late?.catch(() => undefined);
+    if (typeof merge !== "function") {
+      const remedy = "pass sum, gather or one of yours";
+      throw new OptionError(complain("allReduce: merge", "a function", kindOf(merge), remedy));
+    }
+    requireKnown("allReduce", options, ["tag", "signal"]);
+    const { tag = "", signal } = options;
+    if (typeof tag !== "string") {
+      const remedy = "say what is reduced";
+      throw new OptionError(complain("allReduce: tag", "a string", kindOf(tag), remedy));
+    }
     if (this.#failure) throw this.#failure;
     signal?.throwIfAborted();
     if (this.#calls.size >= MOST_PENDING) {
@@ -155,12 +167,13 @@ export class Group implements Communicator {
     const abort = (): void => this.#abandon(round, signal!.reason, "an abort");
     signal?.addEventListener("abort", abort, { once: true });
     if (part instanceof Float32Array) this.#contribute(round, part);
-    else {
-      part.then(
-        (values) => this.#contribute(round, values),
-        (reason) => this.#abandon(round, reason, "a part that failed"),
-      );
-    }
+    late?.then(
+      (values) => {
+        if (values instanceof Float32Array) return this.#contribute(round, values);
+        this.#abandon(round, partError(values), "a part of another kind");
+      },
+      (reason) => this.#abandon(round, reason, "a part that failed"),
+    );
     try {
       return await result;
     } finally {
@@ -590,6 +603,21 @@ export class Group implements Communicator {
     const [timeout, interrupted] = [this.#timeout, this.#interrupted];
     this.#fail(reasons.overdue(what, missing, { now, timeout, interrupted }));
   }
+}
+
+/** @throws OptionError where there is nothing to wait for. */
+function promiseOf<T>(part: PromiseLike<T>): Promise<T> {
+  if (typeof (part as Partial<PromiseLike<T>> | undefined)?.then !== "function") {
+    throw partError(part);
+  }
+  return Promise.resolve(part);
+}
+
+function partError(received: unknown): OptionError {
+  const expected = "a Float32Array, or a promise of one";
+  return new OptionError(
+    complain("allReduce: part", expected, kindOf(received), "pass Float32Array.from(values)"),
+  );
 }
 
 /**

@@ -537,6 +537,57 @@ describe("parts that are promised", () => {
   });
 });
 
+describe("a call", () => {
+  const part = Float32Array.of(1, 2);
+  test.each<[string, unknown[], RegExp]>([
+    [
+      "an array",
+      [[1, 2], sum],
+      /^allReduce: part: a Float32Array, or a promise of one, got an Array;/,
+    ],
+    ["float64", [new Float64Array(2), sum], /part: .* got a Float64Array;/],
+    ["nothing", [undefined, sum], /part: .* got nothing;/],
+    ["swapped arguments", [sum, part], /part: .* got a function;/],
+    ["no merge", [part], /^allReduce: merge: a function, got nothing; pass sum, gather/],
+    ["options as merge", [part, { tag: "a" }], /merge: a function, got an Object;/],
+    ["an unknown option", [part, sum, { tags: "a" }], /tags: .* did you mean tag\?/],
+    ["no options", [part, sum, null], /an object of options, got nothing;/],
+    ["a tag that is no text", [part, sum, { tag: 5 }], /tag: a string, got a number;/],
+  ])("with %s is refused, and changes nothing", async (_, given, message) => {
+    const network = new Network(40);
+    const members = network.group(2);
+    await meet(network, members);
+    const { group } = members[0]!;
+    const call = (group.allReduce as (...of: unknown[]) => Promise<unknown>).apply(group, given);
+    await expect(call).rejects.toThrow(OptionError);
+    await expect(call).rejects.toThrow(message);
+    expect(group.failure).toBe(null);
+    for (const each of await network.until(callAll(members, 0)))
+      expect(each).toMatchObject({ status: "fulfilled" });
+  });
+
+  test("with a promise of something else ends the group", async () => {
+    const network = new Network(41);
+    const members = network.group(2);
+    await meet(network, members);
+    const failing = members[0]!.group.allReduce(Promise.resolve([1, 2] as never), join);
+    const waiting = callAll([members[1]!], 0);
+    await expect(network.until(failing)).rejects.toThrow(/part: .* got an Array;/);
+    const [other] = reasons(await network.until(waiting));
+    expect(other).toBeInstanceOf(PeerLostError);
+    expect(String(other)).toMatch(/a part of another kind in round 0/);
+  });
+
+  test("takes whatever can be awaited", async () => {
+    const network = new Network(42);
+    const members = network.group(1);
+    await meet(network, members);
+    const part = { then: (give: (values: Float32Array) => void) => give(partOf(0, 0, 3)) };
+    const got = await network.until(members[0]!.group.allReduce(part as never, join));
+    expect([...got]).toEqual(expected(1, 0, 3));
+  });
+});
+
 describe("ends", () => {
   test("close rejects what is pending, is idempotent, and later calls reject with the same error", async () => {
     const network = new Network(22);
