@@ -7,7 +7,7 @@ import { median } from "../../scripts/support/median.js";
 import type { Measured, Task } from "./task.js";
 
 const task = JSON.parse(process.argv[2]!) as Task;
-const { shape, steps } = task;
+const { shape, steps, ...options } = task;
 const channels = shape[1];
 
 /** Adds up the milliseconds from a rank's part to the merged result. */
@@ -37,7 +37,7 @@ class Stopwatch implements Communicator {
   }
 }
 
-const communicator = await createNatsCommunicator({ ...task, timeout: 120_000 });
+const communicator = await createNatsCommunicator({ ...options, timeout: 120_000 });
 const stopwatch = new Stopwatch(communicator);
 const device = await requestDevice({ quiet: true });
 const module = new BatchNorm2d(device, channels);

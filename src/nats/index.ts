@@ -4,11 +4,13 @@
  * @packageDocumentation
  */
 import type { ConnectionOptions, NatsConnection, Status } from "@nats-io/nats-core";
+import { kindOf, requireKnown, shown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
+import { remedyFor } from "../remedy.js";
 import type { Communicator } from "../sync/communicator.js";
 import { TransportError } from "../sync/errors.js";
-import { createCommunicator } from "../sync/group.js";
-import type { GroupOptions } from "../sync/options.js";
+import { meet } from "../sync/group.js";
+import { GROUP_OPTIONS, requireGroup, type GroupOptions } from "../sync/options.js";
 import type { Transport } from "../sync/transport.js";
 
 /** Options of {@link createNatsCommunicator}. */
@@ -39,21 +41,37 @@ export interface NatsOptions extends GroupOptions {
  * ```
  */
 export async function createNatsCommunicator(options: NatsOptions): Promise<Communicator> {
-  const { group, connection, signal } = options;
-  if (!/^[\w-]+$/.test(group)) {
+  const subject = "createNatsCommunicator";
+  requireKnown(subject, options, [
+    ...["group", "connection", "servers", "connect"],
+    ...GROUP_OPTIONS,
+  ]);
+  const { group, connection, servers, rank, size, timeout, signal } = options;
+  if (typeof group !== "string" || !/^[\w-]+$/.test(group)) {
+    const received = typeof group === "string" ? shown(group) : kindOf(group);
+    const remedy = "pass the same name on all ranks";
     throw new OptionError(
-      complain(
-        "createNatsCommunicator: group",
-        "letters, digits, - and _",
-        `"${group}"`,
-        "rename it",
-      ),
+      complain(`${subject}: group`, "letters, digits, - and _", received, remedy),
     );
   }
+  if (connection && typeof (connection as Partial<NatsConnection>).subscribe !== "function") {
+    const remedy = remedyFor(connection, "pass what connect() gave");
+    throw new OptionError(
+      complain(`${subject}: connection`, "a NatsConnection", kindOf(connection), remedy),
+    );
+  }
+  if (![servers ?? []].flat().every((each) => typeof each === "string")) {
+    const remedy = 'pass "nats://host:4222"';
+    throw new OptionError(
+      complain(`${subject}: servers`, "an address, or a list of them", kindOf(servers), remedy),
+    );
+  }
+  // Before a connection is made.
+  requireGroup(rank, size, timeout);
   signal?.throwIfAborted();
   const own = connection ? null : await connect(options);
   try {
-    return await createCommunicator(overNats(connection ?? own!, options, own !== null), options);
+    return await meet(overNats(connection ?? own!, options, own !== null), options);
   } catch (error) {
     await own?.close();
     throw error;

@@ -1,8 +1,8 @@
-import { kindOf } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
 import type { Communicator } from "./communicator.js";
-import { createCommunicator } from "./group.js";
-import type { GroupOptions } from "./options.js";
+import { meet } from "./group.js";
+import { GROUP_OPTIONS, type GroupOptions } from "./options.js";
 import type { Transport } from "./transport.js";
 
 /** Options of {@link createBroadcastCommunicator}. */
@@ -15,7 +15,7 @@ export interface BroadcastOptions extends GroupOptions {
  * A group whose ranks are tabs, frames and workers of one browser and one origin, or worker threads of one
  * Node process, over a `BroadcastChannel`. Browsers slow the timers of hidden tabs: raise `timeout` for them.
  *
- * @returns once all ranks have met. Rejects as `createCommunicator`.
+ * @returns once all ranks have met. Rejects as `createCommunicator`, with OptionError where an option is unknown or wrong.
  * @example
  * ```ts
  * const communicator = await createBroadcastCommunicator({ channel: "training", rank: 0, size: 2 });
@@ -25,6 +25,7 @@ export async function createBroadcastCommunicator(
   options: BroadcastOptions,
 ): Promise<Communicator> {
   const subject = "createBroadcastCommunicator";
+  requireKnown(subject, options, ["channel", ...GROUP_OPTIONS]);
   if (typeof options.channel !== "string") {
     throw new OptionError(
       complain(
@@ -35,7 +36,7 @@ export async function createBroadcastCommunicator(
       ),
     );
   }
-  return await createCommunicator(overChannel(options.channel), options);
+  return await meet(overChannel(options.channel), options);
 }
 
 function overChannel(name: string): Transport {

@@ -11,7 +11,7 @@ import {
   randomId,
   type Message,
 } from "./message.js";
-import { requireGroup, type GroupOptions } from "./options.js";
+import { GROUP_OPTIONS, requireGroup, type GroupOptions } from "./options.js";
 import * as reasons from "./reasons.js";
 import { Roster, type Peer } from "./roster.js";
 import { MOST_BYTES, Round } from "./round.js";
@@ -625,12 +625,26 @@ function partError(received: unknown): OptionError {
  * if it loses, repeats and reorders them.
  *
  * Rejects with PeerTimeoutError where a rank does not come within `timeout`; GroupError where two processes
- * claim one rank or sizes differ; TransportError; and with the signal's reason.
+ * claim one rank or sizes differ; TransportError; OptionError; and with the signal's reason.
  */
 export async function createCommunicator(
   transport: Transport,
   options: GroupOptions,
 ): Promise<Communicator> {
+  const subject = "createCommunicator";
+  const given = Object(transport) as Partial<Transport>;
+  const functions = [given.open, given.send, given.close];
+  if (typeof given.maxBytes !== "number" || functions.some((each) => typeof each !== "function")) {
+    const expected = "{ maxBytes, open, send, close }";
+    const remedy = "pass the transport first, then the options";
+    throw new OptionError(complain(`${subject}: transport`, expected, kindOf(transport), remedy));
+  }
+  requireKnown(subject, options, GROUP_OPTIONS);
+  return await meet(transport, options);
+}
+
+/** {@link createCommunicator} with more options than its own, all of them known. */
+export async function meet(transport: Transport, options: GroupOptions): Promise<Communicator> {
   const group = new Group(transport, options);
   await group.met;
   return group;

@@ -12,6 +12,9 @@ export interface GroupOptions {
   signal?: AbortSignal;
 }
 
+/** The names of {@link GroupOptions}. */
+export const GROUP_OPTIONS = ["rank", "size", "timeout", "signal"];
+
 /** @throws OptionError where these are no numbers of a group. */
 export function requireGroup(rank: number, size: number, timeout = 1): void {
   const whole = (value: number, least: number): boolean =>

@@ -25,9 +25,9 @@ describe("BroadcastChannel", () => {
   };
 
   test("a page and two workers get one another's parts in rank order", async () => {
-    const task = { channel: "page", size: 3, rounds: 5, length: 1000, timeout: 30_000 };
-    const workers = [1, 2].map((rank) => start({ ...task, rank }));
-    const communicator = await createBroadcastCommunicator({ ...task, rank: 0 });
+    const options = { channel: "page", size: 3, timeout: 30_000 };
+    const workers = [1, 2].map((rank) => start({ ...options, rank, rounds: 5, length: 1000 }));
+    const communicator = await createBroadcastCommunicator({ ...options, rank: 0 });
     const expected = Array.from({ length: 5 }, (_, round) => joined(3, round, 1000));
     for (const [round, values] of expected.entries()) {
       expect([...(await communicator.allReduce(partOf(0, round, 1000), join))]).toEqual(values);
@@ -38,9 +38,9 @@ describe("BroadcastChannel", () => {
   });
 
   test("a worker that is terminated is named within the limit", async () => {
-    const task = { channel: "terminated", size: 2, rounds: 1000, length: 3, timeout: 1500 };
-    const { worker } = start({ ...task, rank: 1, timeout: 30_000 });
-    const communicator = await createBroadcastCommunicator({ ...task, rank: 0 });
+    const options = { channel: "terminated", size: 2, timeout: 1500 };
+    const { worker } = start({ ...options, rank: 1, rounds: 1000, length: 3, timeout: 30_000 });
+    const communicator = await createBroadcastCommunicator({ ...options, rank: 0 });
     await communicator.allReduce(partOf(0, 0, 3), join);
     worker.terminate();
     const failed = await (async () => {
@@ -60,12 +60,9 @@ describe.skipIf(url === null)("NATS over WebSocket", () => {
     const request: PartnerRequest = { group: "page", rank: 1, size: 2, rounds: 4, length: 3000 };
     const connection = await wsconnect({ servers: url! });
     connection.publish("partner", JSON.stringify(request));
-    const communicator = await createNatsCommunicator({
-      ...request,
-      servers: url!,
-      rank: 0,
-      timeout: 30_000,
-    });
+    const { group, size } = request;
+    const options = { servers: url!, group, rank: 0, size, timeout: 30_000 };
+    const communicator = await createNatsCommunicator(options);
     for (let round = 0; round < request.rounds; round += 1) {
       const got = await communicator.allReduce(partOf(0, round, request.length), join);
       expect([...got]).toEqual(joined(2, round, request.length));

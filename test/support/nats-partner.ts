@@ -32,13 +32,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   connection.subscribe("partner", {
     callback: (_, message) => {
       const request = message.json<PartnerRequest>();
-      const { rank, rounds, length } = request;
+      const { group, rank, size, rounds, length } = request;
       void (async () => {
-        const communicator = await createNatsCommunicator({
-          ...request,
-          connection,
-          timeout: 20_000,
-        });
+        const options = { connection, group, rank, size, timeout: 20_000 };
+        const communicator = await createNatsCommunicator(options);
         for (let round = 0; round < rounds; round += 1) {
           await communicator.allReduce(partOf(rank, round, length), join);
         }

@@ -33,13 +33,17 @@ let communicator: Communicator | null = null;
 let device: GPUDevice | null = null;
 let me = 0;
 
+function meet({ do: _, ...options }: Order & { do: "meet" }): Promise<Communicator> {
+  return "channel" in options
+    ? createBroadcastCommunicator(options)
+    : createNatsCommunicator(options);
+}
+
 async function obey(order: Order): Promise<number[] | null> {
   switch (order.do) {
     case "meet":
       me = order.rank;
-      communicator = await ("channel" in order
-        ? createBroadcastCommunicator(order)
-        : createNatsCommunicator(order));
+      communicator = await meet(order);
       return null;
     case "reduce": {
       const { round, length, tag = "" } = order;

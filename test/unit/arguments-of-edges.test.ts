@@ -12,16 +12,23 @@ import {
   toKeras,
   writeSafetensors,
 } from "../../src/files/index.js";
+import { createNatsCommunicator } from "../../src/nats/index.js";
 import { requestDevice, shareDevice } from "../../src/node.js";
 import { fromOrt, toOrt } from "../../src/ort/index.js";
 import { reestimate } from "../../src/statistics/index.js";
-import { createBroadcastCommunicator, createLocalCommunicators } from "../../src/sync/index.js";
+import {
+  createBroadcastCommunicator,
+  createCommunicator,
+  createLocalCommunicators,
+} from "../../src/sync/index.js";
 
 type Call = (of: never) => unknown;
 const two = (value: number): Float32Array => new Float32Array([value, value]);
 const state = { running_mean: two(0), running_var: two(1) };
 const file = writeSafetensors({ ...state, weight: two(1) });
 const later = Promise.resolve(state);
+const transport = { maxBytes: 9, open: () => {}, send: () => {}, close: () => Promise.resolve() };
+const overNats = { group: "a", rank: 0, size: 2, servers: "nats://127.0.0.1:1" };
 
 test.each<[string, Call, unknown, new () => Error, RegExp]>([
   ["prefixed", (x) => prefixed("a.", x), later, FileError, /got a Promise; await it/],
@@ -117,7 +124,67 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
     "a misspelt channel",
     () => createBroadcastCommunicator({ chanel: "a", rank: 0, size: 2 } as never),
     OptionError,
-    /channel: the group's name, got nothing/,
+    /^createBroadcastCommunicator: chanel: .*did you mean channel\?/,
+  ],
+  [
+    "a misspelt timeout",
+    () => createBroadcastCommunicator({ channel: "a", rank: 0, size: 2, timout: 9 } as never),
+    OptionError,
+    /^createBroadcastCommunicator: timout: .*did you mean timeout\?/,
+  ],
+  [
+    "no options of a group",
+    () => (createBroadcastCommunicator as () => Promise<unknown>)(),
+    OptionError,
+    /^createBroadcastCommunicator: an object of options, got nothing/,
+  ],
+  [
+    "a misspelt option over a transport",
+    () => createCommunicator(transport, { rank: 0, size: 2, timout: 9 } as never),
+    OptionError,
+    /^createCommunicator: timout: .*did you mean timeout\?/,
+  ],
+  [
+    "no transport",
+    () => createCommunicator({ rank: 0, size: 2 } as never, transport as never),
+    OptionError,
+    /^createCommunicator: transport: \{ maxBytes, .*, got an Object; pass the transport first/,
+  ],
+  [
+    "no options over a transport",
+    () => createCommunicator(transport, undefined as never),
+    OptionError,
+    /^createCommunicator: an object of options, got nothing/,
+  ],
+  [
+    "a misspelt option over NATS",
+    () => createNatsCommunicator({ ...overNats, timout: 9 } as never),
+    OptionError,
+    /^createNatsCommunicator: timout: .*did you mean timeout\?/,
+  ],
+  [
+    "no group over NATS",
+    () => createNatsCommunicator({ ...overNats, group: undefined as never }),
+    OptionError,
+    /^createNatsCommunicator: group: letters, digits, - and _, got nothing/,
+  ],
+  [
+    "no rank over NATS",
+    () => createNatsCommunicator({ ...overNats, rank: 2 }),
+    OptionError,
+    /^communicator: .*, got rank 2 of 2/,
+  ],
+  [
+    "a connection to NATS that was not awaited",
+    () => createNatsCommunicator({ ...overNats, connection: later as never }),
+    OptionError,
+    /^createNatsCommunicator: connection: .*, got a Promise; await it/,
+  ],
+  [
+    "no address of NATS",
+    () => createNatsCommunicator({ ...overNats, servers: 4222 as never }),
+    OptionError,
+    /^createNatsCommunicator: servers: .*, got a number/,
   ],
   [
     "no channel",

@@ -13,12 +13,11 @@ export interface Task {
 
 self.onmessage = ({ data: task }: MessageEvent<Task>) => {
   void (async () => {
-    const communicator = await createBroadcastCommunicator(task);
+    const { rounds, length, ...options } = task;
+    const communicator = await createBroadcastCommunicator(options);
     const results: number[][] = [];
-    for (let round = 0; round < task.rounds; round += 1) {
-      results.push([
-        ...(await communicator.allReduce(partOf(task.rank, round, task.length), join)),
-      ]);
+    for (let round = 0; round < rounds; round += 1) {
+      results.push([...(await communicator.allReduce(partOf(task.rank, round, length), join))]);
     }
     self.postMessage(results);
     await communicator.close();
