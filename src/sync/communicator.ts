@@ -19,6 +19,8 @@ export interface Communicator {
   readonly size: number;
   /** Why no call succeeds any more; null while all is well. */
   readonly failure: Error | null;
+  /** Calls that may be made before one that is pending comes back. Absent: any number. */
+  readonly room?: number;
   /**
    * Gives every rank `merge` of all ranks' parts. Each rank calls the same function on the same parts in the
    * same order, so all hold the same bits.

@@ -129,6 +129,10 @@ export class Group implements Communicator {
     return this.#failure;
   }
 
+  get room(): number {
+    return MOST_PENDING - this.#calls.size;
+  }
+
   async allReduce(
     part: Float32Array | Promise<Float32Array>,
     merge: Merge,
@@ -149,7 +153,7 @@ export class Group implements Communicator {
     }
     if (this.#failure) throw this.#failure;
     signal?.throwIfAborted();
-    if (this.#calls.size >= MOST_PENDING) {
+    if (this.room <= 0) {
       throw new OptionError(
         complain(
           "allReduce",

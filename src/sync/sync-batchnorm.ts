@@ -206,7 +206,7 @@ export class SyncBatchNorm {
     if (context.owner !== this)
       throw contextError(subject, "another layer's", "make one with context()");
     requireKept(subject, context);
-    this.#requireOpen(signal);
+    this.#requireOpen(subject, signal);
     const variation = { shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
     const inputs = [{ tensor: x, name: "x", version: x.version }];
     if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
@@ -306,7 +306,7 @@ export class SyncBatchNorm {
       ...(activation === "none" ? {} : { residual: rest?.tensor }),
       ...(wants.x ? { dx: out } : {}),
     });
-    if (wants.x) this.#requireOpen(signal);
+    if (wants.x) this.#requireOpen(subject, signal);
     context!.variation = null;
     const all = [...inputs, { tensor: dy, name: "dy", version: dy.version }];
     const { sums } = this.#local;
@@ -402,9 +402,15 @@ export class SyncBatchNorm {
   }
 
   /** Refuses what the communicator would: before anything has been begun for the round. */
-  #requireOpen(signal: AbortSignal | undefined): void {
-    if (this.communicator.failure) throw this.communicator.failure;
+  #requireOpen(subject: string, signal: AbortSignal | undefined): void {
+    const { failure, room = 1 } = this.communicator;
+    if (failure) throw failure;
     signal?.throwIfAborted();
+    if (room > 0) return;
+    const remedy = "await calls before the next";
+    throw new OptionError(
+      complain(subject, "a communicator with room for a round", "a full one", remedy),
+    );
   }
 
   /** Reads a local buffer as it is after what has been submitted so far: later calls may use it again at once. */

@@ -24,6 +24,7 @@ import {
   SyncBatchNorm,
   type Communicator,
 } from "../../src/sync/index.js";
+import { MOST_PENDING } from "../../src/sync/group.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import { pytorchFixtures } from "../support/fixtures.js";
@@ -420,6 +421,24 @@ describe("what is refused before its round changes nothing", () => {
     await device.queue.onSubmittedWorkDone();
     expect(reduce).not.toHaveBeenCalled();
     expect([...(await a.module.betaGrad!.read())]).toEqual([0]);
+    await goesOn(ranks);
+  });
+
+  test("too many rounds at a time", async () => {
+    const ranks = await forwarded();
+    const { a, b, context, reduce } = ranks;
+    const fill = ({ communicator }: SyncBatchNorm): Promise<unknown>[] =>
+      Array.from({ length: MOST_PENDING }, () => communicator.allReduce(new Float32Array(1), sum));
+    const pending = fill(a);
+    const dy = put(dyA, [2, 1]);
+    const refused = a.backward(dy, { context, accumulate: true });
+    await expect(refused).rejects.toThrow(OptionError);
+    await expect(refused).rejects.toThrow(/^backward: .*room for a round, got a full one;/);
+    await expect(a.forward(dy)).rejects.toThrow(/^forward: .*room for a round, got a full one;/);
+    await device.queue.onSubmittedWorkDone();
+    expect(reduce).toHaveBeenCalledTimes(MOST_PENDING);
+    expect([...(await a.module.betaGrad!.read())]).toEqual([0]);
+    await Promise.all([...pending, ...fill(b)]);
     await goesOn(ranks);
   });
 
