@@ -1,6 +1,7 @@
 import { kindOf, requireKnown } from "../arguments.js";
 import { BatchNorm, type StateDict } from "../batchnorm.js";
 import { complain, OptionError } from "../errors.js";
+import { remedyFor } from "../remedy.js";
 import type { Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
 import { readStatistics } from "./read.js";
@@ -35,15 +36,15 @@ interface Watch {
  * A frozen module keeps using its running statistics meanwhile. One under a `SyncBatchNorm` is run by itself: `run` calls
  * `layer.module.forward`, and each rank learns the statistics of the batches that it runs.
  *
- * A batch of one value per channel, such as the last one of a data set, is a SingleValueError as in training: leave it
- * out, or make the modules with `singleValue: "zero"`.
+ * A batch of one value per channel, such as the last one of a data set, is a SingleValueError as in training, and
+ * `eval()` is no remedy here: leave that batch out, or make the modules with `singleValue: "zero"`.
  *
  * @param modules whose `forward` `run` calls.
  * @param batches anything to iterate over, asynchronous too.
  * @param run the network's forward over one batch; what it returns is awaited.
  * @returns the number of values per channel that each module has seen.
- * Rejects with OptionError where there is no batch, a module has no running statistics or saw no value, with what `run` rejects with, and
- * with the signal's reason.
+ * Rejects with OptionError where there is no batch, an argument is of another kind, a module has no running statistics or
+ * saw no value; with what `run` rejects with; and with the signal's reason.
  * @see Wu and Johnson 2021, https://arxiv.org/abs/2105.07576, section 3; Li et al. 2016, https://arxiv.org/abs/1603.04779.
  * @example
  * ```ts
@@ -58,17 +59,23 @@ export async function reestimate<B>(
 ): Promise<number[]> {
   const subject = "reestimate";
   requireKnown(subject, options, ["onProgress", "signal"]);
+  const order = "pass modules, batches, then the forward over one";
+  const requireKind = (fits: boolean, name: string, expected: string, given: unknown): void => {
+    if (fits) return;
+    const remedy = remedyFor(given, order);
+    throw new OptionError(complain(`${subject}: ${name}`, expected, kindOf(given), remedy));
+  };
   const list = modules instanceof BatchNorm ? [modules] : modules;
-  if (!Array.isArray(list) || !list.every((each) => each instanceof BatchNorm)) {
-    throw new OptionError(
-      complain(`${subject}: modules`, "a BatchNorm or a list of them", kindOf(modules), "pass one"),
-    );
+  requireKind(Array.isArray(list), "modules", "a BatchNorm or a list of them", modules);
+  for (const [i, each] of list.entries()) {
+    requireKind(each instanceof BatchNorm, `modules[${i}]`, "a BatchNorm", each);
   }
-  if (typeof run !== "function") {
-    throw new OptionError(
-      complain(`${subject}: run`, "a function of a batch", kindOf(run), "pass the forward"),
-    );
-  }
+  const iterable = [Symbol.asyncIterator, Symbol.iterator].some((way) => way in Object(batches));
+  requireKind(iterable, "batches", "an iterable of batches", batches);
+  requireKind(typeof run === "function", "run", "a function of a batch", run);
+  const { onProgress } = options;
+  const callable = onProgress === undefined || typeof onProgress === "function";
+  requireKind(callable, "onProgress", "a function", onProgress);
   for (const module of list) {
     if (!module.options.trackRunningStats) {
       throw new OptionError(

@@ -5,6 +5,7 @@ import {
   BatchNorm2d,
   type Context,
   OptionError,
+  SingleValueError,
   tensor,
   Tensor,
 } from "../../src/index.js";
@@ -569,6 +570,21 @@ describe("re-estimation", () => {
     await expect(reestimate(untracked, [1], run)).rejects.toThrow(OptionError);
     bn.destroy();
     untracked.destroy();
+  });
+
+  test("a last batch of one value per channel is an error, unless it may be single", async () => {
+    const batches = [[1, 3], [8]].map((x) => put(Float32Array.from(x), [x.length, 1]));
+    const bn = new BatchNorm1d(device, 1).eval();
+    const before = await bn.stateDict();
+    const run = (of: BatchNorm1d) => (x: Tensor) => of.forward(x).destroy();
+    await expect(reestimate(bn, batches, run(bn))).rejects.toThrow(SingleValueError);
+    expect(await bn.stateDict()).toEqual(before);
+    expect(await reestimate(bn, batches.slice(0, 1), run(bn))).toEqual([2]);
+    const single = new BatchNorm1d(device, 1, { singleValue: "zero" });
+    expect(await reestimate(single, batches, run(single))).toEqual([3]);
+    expect([...(await single.runningMean!.read())]).toEqual([4]);
+    bn.destroy();
+    single.destroy();
   });
 
   test("a module that cannot be read leaves the others alone", async () => {

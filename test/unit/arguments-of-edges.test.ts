@@ -202,7 +202,31 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
     "a module of another kind",
     () => reestimate([{}] as never, [1], () => 1),
     OptionError,
-    /modules/,
+    /modules\[0\]: a BatchNorm, got an Object; pass modules, batches/,
+  ],
+  [
+    "no batches",
+    () => reestimate([], null as never, () => 1),
+    OptionError,
+    /batches: an iterable of batches, got nothing/,
+  ],
+  [
+    "batches that were not awaited",
+    () => reestimate([], Promise.resolve([1]) as never, () => 1),
+    OptionError,
+    /batches: .* got a Promise; await it/,
+  ],
+  [
+    "batches that are given by a function",
+    () => reestimate([], (() => [1]) as never, () => 1),
+    OptionError,
+    /batches: .* got a function/,
+  ],
+  [
+    "progress that nobody hears of",
+    () => reestimate([], [1], () => 1, { onProgress: 5 as never }),
+    OptionError,
+    /onProgress: a function, got a number/,
   ],
   ["no forward", () => reestimate([], [1], undefined as never), OptionError, /run: .* got nothing/],
   [
