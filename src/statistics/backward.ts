@@ -5,7 +5,7 @@ import { gridOf } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
-import { requireCount } from "./count.js";
+import { requireCount, requirePart } from "./count.js";
 import {
   ALONE,
   Draft,
@@ -57,11 +57,9 @@ export interface SumsPlan {
 
 function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   const subject = "sums";
-  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
-  requireCount(`${subject}: parts - part`, parts - part, 1);
   const also = { parts: null, part: null, residual: SWITCH, residualGrad: SWITCH };
   const draft = new Draft(device, subject, descriptor, "reduce", also, { kinds: 2 });
+  const part = requirePart(subject, descriptor);
   const { resolved, mapping } = draft;
   const { activation } = resolved.options;
   const residual = (descriptor.residual ?? false) && activation !== "none";

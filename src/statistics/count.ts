@@ -9,3 +9,14 @@ export function requireCount(subject: string, value: number, least: number): num
   }
   return value;
 }
+
+/** @throws OptionError where `parts` is no number of parts, or `part` none of them; returns `part`. */
+export function requirePart(
+  subject: string,
+  { parts = 1, part = 0 }: { readonly parts?: number; readonly part?: number },
+): number {
+  requireCount(`${subject}: parts`, parts, 1);
+  if (Number.isSafeInteger(part) && part >= 0 && part < parts) return part;
+  const expected = `a whole number from 0 to ${parts - 1} (parts is ${parts})`;
+  throw new OptionError(complain(`${subject}: part`, expected, String(part), "count from 0"));
+}

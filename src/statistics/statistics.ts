@@ -1,6 +1,6 @@
 import type { Resource } from "../bindings.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
-import { requireCount } from "./count.js";
+import { requirePart } from "./count.js";
 import { Draft, type StatisticsPlanDescriptor } from "./outline.js";
 
 /** What {@link createStatistics} takes: of the options only `layout` matters. */
@@ -37,12 +37,10 @@ export interface StatisticsPlan {
 
 function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor): Outline {
   const subject = "statistics";
-  const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
-  const part = requireCount(`${subject}: part`, descriptor.part ?? 0, 0);
   const mask = descriptor.mask ?? false;
   const draft = new Draft(device, subject, descriptor, "reduce", { parts: null, part: null });
   const { resolved, mapping } = draft;
-  requireCount(`${subject}: parts - part`, parts - part, 1);
+  const part = requirePart(subject, descriptor);
   const merge = draft.channels({ kernel: "merge_statistics" }, {}, { extra: part });
   const steps: Step[] = [];
   if (resolved.extent.size === 0) {

@@ -301,7 +301,14 @@ test("mergeStatistics merges buffers in the order given", async () => {
 });
 
 test("errors name what is wrong", () => {
-  expect(() => createStatisticsSync(device, { shape: [2, 4], parts: 2, part: 2 })).toThrow(/part/);
+  for (const create of [createStatisticsSync, createSumsSync]) {
+    for (const part of [2, -1, 0.5]) {
+      expect(() => create(device, { shape: [2, 4], parts: 2, part })).toThrow(
+        `: part: a whole number from 0 to 1 (parts is 2), got ${part}; count from 0`,
+      );
+    }
+    expect(() => create(device, { shape: [2, 4], parts: 0 })).toThrow(/parts: a whole number >= 1/);
+  }
   expect(() => createMergeStatisticsSync(device, { channels: 0, parts: 1 })).toThrow(/channels/);
   const plan = createStatisticsSync(device, { shape: [2, 4], parts: 2 });
   const x = tensor(device, new Float32Array(8), [2, 4]);
