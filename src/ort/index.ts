@@ -6,6 +6,7 @@
 import { kindOf } from "../arguments.js";
 import { BufferError, complain, OptionError, ShapeError } from "../errors.js";
 import type { Dtype } from "../descriptor.js";
+import { remedyFor } from "../remedy.js";
 import { requireTensor, Tensor } from "../tensor.js";
 
 /** What is used of a tensor of ONNX Runtime. Its own `Tensor` is one. */
@@ -44,7 +45,7 @@ const DTYPES: Readonly<Record<string, Dtype>> = { float32: "f32", float16: "f16"
  *
  * @param device ONNX Runtime's own: `await ort.env.webgpu.device` once a session exists, or the one that was passed to it.
  * @param shape the tensor's own unless given: another of as many values, such as `[N, C, L]` for a `[N, C]` module.
- * @throws BufferError where the tensor is not on the GPU; ShapeError where its type is not float32 or float16, or a shape
+ * @throws OptionError where it is no such tensor; BufferError where the tensor is not on the GPU; ShapeError where its type is not float32 or float16, or a shape
  * has another number of values.
  * @example
  * ```ts
@@ -66,10 +67,12 @@ export function fromOrt(
   shape: readonly number[] = (tensor as OrtTensor | undefined)?.dims ?? [],
 ): Tensor {
   const subject = "fromOrt";
-  if (Object(tensor) !== tensor) {
-    const remedy = "pass what session.run() gave";
+  const { location, dims } = Object(tensor) as Partial<OrtTensor>;
+  if (typeof location !== "string" || !Array.isArray(dims)) {
+    const remedy = remedyFor(tensor, "pass the device, then an output of session.run()");
     throw new OptionError(complain(subject, "a tensor of ONNX Runtime", kindOf(tensor), remedy));
   }
+  requireSizes(`${subject}: shape`, shape);
   if (tensor.location !== "gpu-buffer") {
     throw new BufferError(
       complain(
@@ -109,7 +112,7 @@ export function fromOrt(
  *
  * @param Class `ort.Tensor` of the build that the session is of.
  * @param dims the tensor's shape unless given: another of as many values.
- * @throws ShapeError where the tensor is bf16 (ONNX Runtime has no such GPU tensors) or `dims` has another number of values;
+ * @throws OptionError where arguments are of another kind; ShapeError where the tensor is bf16 (ONNX Runtime has no such GPU tensors) or `dims` has another number of values;
  * BufferError where it does not begin at its buffer's start, which ONNX Runtime always does; DestroyedError.
  * @example
  * ```ts
@@ -128,9 +131,11 @@ export function toOrt<T>(
 ): T {
   const subject = "toOrt";
   if (typeof (Class as Partial<OrtTensorClass<T>> | undefined)?.fromGpuBuffer !== "function") {
-    throw new OptionError(complain(subject, "ort.Tensor", kindOf(Class), "pass the class first"));
+    const remedy = "pass the class ort.Tensor, then the tensor";
+    throw new OptionError(complain(subject, "ort.Tensor", kindOf(Class), remedy));
   }
   requireTensor(subject, tensor);
+  requireSizes(`${subject}: dims`, dims);
   if (tensor.dtype === "bf16") {
     throw new ShapeError(
       complain(`${subject}: dtype`, "f32 or f16", "bf16", "store it as f16 or f32"),
@@ -162,6 +167,12 @@ export function toOrt<T>(
     dims,
     download: () => download(tensor),
   });
+}
+
+/** @throws OptionError where a shape is no list. */
+function requireSizes(subject: string, shape: readonly number[]): void {
+  if (Array.isArray(shape)) return;
+  throw new OptionError(complain(subject, "a list of sizes", kindOf(shape), "pass [n, c, h, w]"));
 }
 
 /** The values in the array that ONNX Runtime takes for a type. */

@@ -15,6 +15,7 @@ import {
 import { createNatsCommunicator } from "../../src/nats/index.js";
 import { requestDevice, shareDevice } from "../../src/node.js";
 import { fromOrt, toOrt } from "../../src/ort/index.js";
+import { Tensor } from "../../src/tensor.js";
 import { reestimate } from "../../src/statistics/index.js";
 import {
   createBroadcastCommunicator,
@@ -27,6 +28,8 @@ const two = (value: number): Float32Array => new Float32Array([value, value]);
 const state = { running_mean: two(0), running_var: two(1) };
 const file = writeSafetensors({ ...state, weight: two(1) });
 const later = Promise.resolve(state);
+const onnx = { location: "gpu-buffer", type: "float32", dims: [2], gpuBuffer: {} };
+const Class = { fromGpuBuffer: () => 1 };
 const transport = { maxBytes: 9, open: () => {}, send: () => {}, close: () => Promise.resolve() };
 const overNats = { group: "a", rank: 0, size: 2, servers: "nats://127.0.0.1:1" };
 
@@ -107,7 +110,23 @@ test.each<[string, Call, unknown, new () => Error, RegExp]>([
     OptionError,
     /a tensor of ONNX Runtime, got nothing/,
   ],
-  ["toOrt", (x) => toOrt(x, {} as never), {}, OptionError, /pass the class first/],
+  ["fromOrt", (x) => fromOrt({} as never, x), later, OptionError, /got a Promise; await it/],
+  [
+    "fromOrt",
+    (x) => fromOrt(onnx as never, x),
+    { queue: {}, lost: later },
+    OptionError,
+    /a tensor of ONNX Runtime, got an Object; pass the device, then/,
+  ],
+  ["fromOrt", (x) => fromOrt({} as never, onnx, x), 4, OptionError, /shape: .* got a number/],
+  ["toOrt", (x) => toOrt(x, {} as never), {}, OptionError, /pass the class ort\.Tensor, then/],
+  [
+    "toOrt",
+    (x) => toOrt(x, Class as never),
+    Tensor.prototype,
+    OptionError,
+    /ort\.Tensor, got a Tensor; pass the class ort\.Tensor, then/,
+  ],
 ])("%s of what it does not take", (_, call, given, Class, message) => {
   let error: unknown = null;
   try {
