@@ -6,6 +6,7 @@
 import { kindOf, requireKnown } from "../arguments.js";
 import type { ActivationName } from "../descriptor.js";
 import { complain, DestroyedError, OptionError, ShapeError } from "../errors.js";
+import { remedyFor } from "../remedy.js";
 import { overrideInference } from "./inference.js";
 import { patchLayer } from "./layer.js";
 import { currentBackend, missing, type Layers, type Tensor, type TensorFlow } from "./peer.js";
@@ -97,6 +98,14 @@ export interface BatchNormTrainingOptions {
   axis?: number;
 }
 
+/** @throws OptionError where something is no tensor of TensorFlow.js, of whichever of its copies. */
+function requireTensor(subject: string, given: unknown): void {
+  const { dataId, shape } = Object(given) as Partial<Tensor>;
+  if (dataId !== undefined && Array.isArray(shape)) return;
+  const remedy = remedyFor(given, "make one with tf.tensor(values, shape)");
+  throw new OptionError(complain(subject, "a tensor of TensorFlow.js", kindOf(given), remedy));
+}
+
 /** What {@link batchNormTraining} returns; the caller disposes of it, or a `tf.tidy` does. */
 // A type, so that it fits into TensorFlow.js's containers (tf.dispose, tf.tidy).
 export type BatchNormTrainingResult = {
@@ -136,6 +145,7 @@ export function batchNormTraining(
   requireKnown(subject, options, ["eps", "activation", "slope", "residual", "axis"]);
   const operands = { x, gamma, beta, residual: options.residual };
   for (const [name, tensor] of Object.entries(operands)) {
+    if (tensor || name === "x") requireTensor(`${subject}: ${name}`, tensor);
     if (!tensor?.isDisposed) continue;
     throw new DestroyedError(
       complain(`${subject}: ${name}`, "a live tensor", "a disposed one", "dispose of it later"),

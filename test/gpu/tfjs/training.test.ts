@@ -240,6 +240,24 @@ test("an empty batch gives an empty y and gradients of zero", async () => {
   expect(await dGamma!.data()).toBeAllclose([0, 0, 0]);
 });
 
+test.each<[string, unknown, RegExp]>([
+  ["x", null, /^batchNormTraining: x: a tensor of TensorFlow.js, got nothing;/],
+  ["x", [[1]], /x: .* got an Array; make one with tf\.tensor/],
+  ["x", Promise.resolve(), /x: .* got a Promise; await it/],
+  ["gamma", new Float32Array(3), /gamma: .* got a Float32Array;/],
+  ["beta", [1, 2, 3], /beta: .* got an Array;/],
+  ["residual", 1, /residual: .* got a number;/],
+])("%s that is no tensor is an error: %o", (name, given, message) => {
+  const pick = (each: string, otherwise: Tensor | null): never =>
+    (each === name ? given : otherwise) as never;
+  const call = () =>
+    batchNormTraining(pick("x", tf.ones([4, 3])), pick("gamma", null), pick("beta", null), {
+      residual: pick("residual", null),
+    });
+  expect(call).toThrow(OptionError);
+  expect(call).toThrow(message);
+});
+
 test("shapes and axes that do not fit are errors", () => {
   const x = tf.ones([4, 3]);
   expect(() => batchNormTraining(x, tf.ones([4]), null)).toThrow(ShapeError);
