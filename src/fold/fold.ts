@@ -1,5 +1,6 @@
 import { kindOf, requireKnown } from "../arguments.js";
 import { complain, OptionError, ShapeError } from "../errors.js";
+import { remedyFor } from "../remedy.js";
 import { indexing, type ConvLayout, type Indexing, type LinearLayout } from "./indexing.js";
 
 export type { ConvLayout, LinearLayout };
@@ -171,6 +172,12 @@ function affineOf(
   bn: FoldState,
   channels: number,
 ): { scale: Float64Array; shift: Float64Array } {
+  if (Object(bn) !== bn || remedyFor(bn, "") !== "") {
+    const remedy = remedyFor(bn, "pass { ...state, eps: 1e-5 } after the layer");
+    throw new OptionError(
+      complain(`${subject}: bn`, "a state dictionary and its eps", kindOf(bn), remedy),
+    );
+  }
   const { eps } = bn;
   if (!(eps >= 0 && eps < Infinity)) {
     throw new OptionError(
@@ -224,15 +231,15 @@ function requireWeight(subject: string, layer: LayerWeights): void {
 function requireLength(
   subject: string,
   name: string,
-  values: { readonly length: number },
+  values: { readonly length: number } | undefined,
   length: number,
 ): void {
-  if (values.length === length) return;
+  if (values?.length === length) return;
   throw new ShapeError(
     complain(
       `${subject}: ${name}`,
       `${length} values`,
-      `${values.length}`,
+      `${values?.length ?? kindOf(values)}`,
       "check the layout and the groups, and that the layers belong together",
     ),
   );

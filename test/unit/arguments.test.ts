@@ -135,6 +135,7 @@ describe("unknown options without a device", () => {
 describe("arguments of another kind without a device", () => {
   const wrong = (value: unknown): never => value as never;
   const bn = { running_mean: [1], running_var: [1], eps: 0 };
+  const layer = { weight: { data: [1], shape: [1, 1] }, layout: "OI" } as const;
   test.each<[string, () => unknown, RegExp]>([
     [
       "foldIntoLinear",
@@ -145,6 +146,21 @@ describe("arguments of another kind without a device", () => {
       "foldIntoConv",
       () => foldIntoConv(wrong({ layout: "OIHW" }), bn),
       /^foldIntoConv: weight: \{ data, shape \}, got nothing; /,
+    ],
+    [
+      "foldIntoLinear, no data",
+      () => foldIntoLinear(wrong({ weight: { data: undefined, shape: [1, 1] }, layout: "OI" }), bn),
+      /^foldIntoLinear: weight: 1 values, got nothing; /,
+    ],
+    [
+      "foldIntoLinear, no state",
+      () => foldIntoLinear(layer, wrong(undefined)),
+      /^foldIntoLinear: bn: a state dictionary and its eps, got nothing; pass \{ \.\.\.state, eps/,
+    ],
+    [
+      "foldIntoLinear, a promise of the state",
+      () => foldIntoLinear(layer, wrong(Promise.resolve(bn))),
+      /^foldIntoLinear: bn: .*, got a Promise; await it/,
     ],
     [
       "writeSafetensors, an array",
