@@ -95,7 +95,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
   /** x and residual of the last forward in evaluation, until its backward. */
   #evaluated: readonly [Tensor, Tensor | null] | null = null;
 
-  /** @throws OptionError; DeviceLostError. */
+  /** @throws OptionError; DeviceLostError where the loss is known by then. */
   constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
     const kind = "AccumulatedBatchNorm";
     if (options.inPlace) {

@@ -31,7 +31,7 @@ export class StatisticsAccumulator {
   #used = 0;
   #destroyed = false;
 
-  /** @throws OptionError; DeviceLostError. */
+  /** @throws OptionError; DeviceLostError where the loss is known by then. */
   constructor(
     readonly device: GPUDevice,
     readonly channels: number,

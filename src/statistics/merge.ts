@@ -132,7 +132,7 @@ export function createMergeSumsSync(device: GPUDevice, descriptor: MergeDescript
  * @param parts any number, of none comes an empty part: one part each ({@link statisticsBytes}), in buffers with usage COPY_SRC.
  * @returns one part, as a tensor `[4, C]` of 32-bit words that the caller destroys (`out` where it is given);
  * {@link readStatistics} reads it.
- * @throws BufferError, ShapeError, DestroyedError, DeviceLostError.
+ * @throws BufferError, ShapeError, DestroyedError; DeviceLostError where the loss is known by then.
  * @example
  * ```ts
  * const whole = mergeStatistics(device, 64, [first, second]);

@@ -123,7 +123,7 @@ export class SyncBatchNorm {
   /**
    * @param module stays the caller's, who destroys it.
    * @throws OptionError where the module works in place, or is one of `webgpu-batchnorm/statistics` that is not frozen;
-   * DestroyedError, DeviceLostError.
+   * DestroyedError; DeviceLostError where the loss is known by then.
    */
   constructor(
     readonly module: BatchNorm,
