@@ -1,5 +1,6 @@
 import { kindOf } from "./arguments.js";
 import { complain, OptionError } from "./errors.js";
+import { remedyFor } from "./remedy.js";
 
 /** What a library finds out about a GPU before it asks for a device: that of the device which there is. */
 function adapterOf(device: GPUDevice): GPUAdapter {
@@ -30,10 +31,9 @@ function adapterOf(device: GPUDevice): GPUAdapter {
  * ```
  */
 export function shareDevice(device: GPUDevice): void {
-  const given = device as Partial<GPUDevice & PromiseLike<GPUDevice>> | undefined;
-  if (!given?.queue) {
-    const remedy = given?.then ? "await it" : "pass the one that requestDevice() gave";
-    throw new OptionError(complain("shareDevice", "a GPUDevice", kindOf(given), remedy));
+  if (!(device as GPUDevice | undefined)?.queue) {
+    const remedy = remedyFor(device, "pass the one that requestDevice() gave");
+    throw new OptionError(complain("shareDevice", "a GPUDevice", kindOf(device), remedy));
   }
   const scope = globalThis as unknown as { navigator?: { gpu?: object } };
   if (scope.navigator === undefined) {
