@@ -17,14 +17,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   // Sums around the lane's first Value give its mean, a second look its squared deviations.
   var sum = Value();
   for (var i = 1u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) { sum += fence(held[i] - held[0]); }
+    if (task.first + i * TEAM < task.end) { sum += minus(held[i], held[0]); }
   }
   let count = select(0u, (task.end - task.first + TEAM - 1u) / TEAM, task.first < task.end);
   let mean = sum / max(f32(count), 1.0);
   var m2 = Value();
   for (var i = 0u; i < HELD; i++) {
     if (task.first + i * TEAM < task.end) {
-      let rest = fence(held[i] - held[0]) - mean;
+      let rest = minus(held[i], held[0]) - mean;
       m2 += rest * rest;
     }
   }

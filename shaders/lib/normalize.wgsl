@@ -11,6 +11,6 @@ fn normalOf(group: u32, shift: Channel, delta: Channel, invStd: Channel) -> Norm
 }
 
 fn normalized(x: Value, index: u32, by: Normal) -> Value {
-  let centred = fence(x - by.shift) - by.delta;
+  let centred = minus(x, by.shift) - by.delta;
   return activate(addResidual(centred * by.scale + by.offset, index));
 }

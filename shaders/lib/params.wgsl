@@ -21,7 +21,7 @@ struct Params {
   learns: u32,       // 1: this region writes what there is once a channel
   varianceAt: u32,   // where running variance and the batch counter stand in state, in Channels
   counterAt: u32,
-  zero: u32,         // 0, which no compiler can know
+  one: f32,          // 1, which no compiler can know
   accumulate: u32,   // 1: gradients are added to what dGamma and dBeta hold
   end: u32,          // 16-bit numbers whose row ends are odd: one past the tensor's last, as base counts
   perCount: f32,     // 1 / M

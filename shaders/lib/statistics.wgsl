@@ -19,9 +19,9 @@ struct Lane {
 }
 
 fn anchored(count: f32, shift: Channel, delta: Channel, m2: Channel) -> Statistics {
-  let mean = fenceChannel(shift + delta);
-  let part = fenceChannel(mean - shift);
-  let lost = fenceChannel(shift - fenceChannel(mean - part)) + fenceChannel(delta - part);
+  let mean = plusChannel(shift, delta);
+  let part = minusChannel(mean, shift);
+  let lost = minusChannel(shift, minusChannel(mean, part)) + minusChannel(delta, part);
   return Statistics(count, mean, lost, m2);
 }
 
@@ -30,7 +30,7 @@ fn merge(a: Statistics, b: Statistics) -> Statistics {
   if (a.count == 0.0) { return b; }
   let count = a.count + b.count;
   let weight = b.count / count;
-  let distance = fenceChannel(b.shift - a.shift) + fenceChannel(b.delta - a.delta);
+  let distance = minusChannel(b.shift, a.shift) + minusChannel(b.delta, a.delta);
   let m2 = (a.m2 + b.m2) + distance * distance * (a.count * weight);
   return anchored(count, a.shift, a.delta + distance * weight, m2);
 }

@@ -14,7 +14,8 @@ beforeAll(async () => {
   device = await openDevice();
 });
 
-const WHOLE = { ...SOFTWARE_TUNING, wholePerLane: 2 ** 24, maxChunks: 1 };
+const { fence: _, ...SOFTWARE } = SOFTWARE_TUNING;
+const WHOLE = { ...SOFTWARE, wholePerLane: 2 ** 24, maxChunks: 1 };
 const SPLIT = { ...WHOLE, wholePerLane: 0, targetInvocations: 1 };
 
 test.each([

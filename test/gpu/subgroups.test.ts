@@ -19,7 +19,7 @@ const CASES: readonly {
   shape: readonly number[];
   options: BatchNormOptions;
   dtype?: Dtype;
-  tuning: Tuning;
+  tuning: Partial<Tuning>;
 }[] = [
   { shape: [8, 3, 16, 16], options: {}, tuning: TUNINGS.gpu }, // held
   { shape: [6, 2, 36, 36], options: { activation: "silu" }, tuning: TUNINGS.whole },

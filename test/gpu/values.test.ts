@@ -136,7 +136,7 @@ test("the cases take every path, with teams and without", () => {
         extent,
         "f32",
         "reduce",
-        TUNINGS[name],
+        { ...TUNINGS[name], fence: true },
         limits,
       );
       seen.add(`${path} ${value} ${team > 1 ? "team" : "lane"}${chunks > 1 ? " chunks" : ""}`);

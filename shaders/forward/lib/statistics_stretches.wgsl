@@ -26,17 +26,18 @@ fn laneStatistics(task: Task) -> Statistics {
   return done;
 }
 
-fn fenceOne(value: f32) -> f32 { return fenceChannel(Channel(value)).x; }
+fn plusOne(a: f32, b: f32) -> f32 { return plusChannel(Channel(a), Channel(b)).x; }
+fn minusOne(a: f32, b: f32) -> f32 { return minusChannel(Channel(a), Channel(b)).x; }
 
 // Statistics of one channel: count, shift, delta, M2.
 fn mergeOnes(a: vec4f, b: vec4f) -> vec4f {
   if (a.x == 0.0) { return b; }
   let count = a.x + b.x;
   let weight = b.x / count;
-  let distance = fenceOne(b.y - a.y) + fenceOne(b.z - a.z);
+  let distance = minusOne(b.y, a.y) + minusOne(b.z, a.z);
   let m2 = (a.w + b.w) + distance * distance * (a.x * weight);
   let delta = a.z + distance * weight;
-  let mean = fenceOne(a.y + delta);
-  let part = fenceOne(mean - a.y);
-  return vec4f(count, mean, fenceOne(a.y - fenceOne(mean - part)) + fenceOne(delta - part), m2);
+  let mean = plusOne(a.y, delta);
+  let part = minusOne(mean, a.y);
+  return vec4f(count, mean, minusOne(a.y, minusOne(mean, part)) + minusOne(delta, part), m2);
 }

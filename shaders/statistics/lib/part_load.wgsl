@@ -17,9 +17,9 @@ fn laneParts(group: u32, lane: u32) -> Part {
     // The squares between the two means and within the next part, then both to M2 by two-sum.
     let before = merged.m2;
     let added = mergePair(Part(merged.count, merged.shift, merged.delta, Channel()), next);
-    let sum = fenceChannel(before + added.m2);
-    let part = fenceChannel(sum - before);
-    lost += fenceChannel(before - fenceChannel(sum - part)) + fenceChannel(added.m2 - part);
+    let sum = plusChannel(before, added.m2);
+    let part = minusChannel(sum, before);
+    lost += minusChannel(before, minusChannel(sum, part)) + minusChannel(added.m2, part);
     merged = Part(added.count, added.shift, added.delta, sum);
   }
   merged.m2 += lost;

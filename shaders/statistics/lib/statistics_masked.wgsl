@@ -18,17 +18,17 @@ fn laneStatistics(task: Task) -> Statistics {
     let x = select(lane.shift + lane.delta, loadX(cursor.index), counts > Value());
     let shift = select(lane.shift, x, lane.count == Value());
     let weight = counts / max(total, Value(1.0));
-    let distance = fence(x - shift) - lane.delta;
+    let distance = minus(x, shift) - lane.delta;
     let delta = lane.delta + distance * weight;
 
     let added = distance * distance * (lane.count * weight);
-    let sum = fence(lane.m2 + added);
-    let sumPart = fence(sum - lane.m2);
-    lost += fence(lane.m2 - fence(sum - sumPart)) + fence(added - sumPart);
+    let sum = plus(lane.m2, added);
+    let sumPart = minus(sum, lane.m2);
+    lost += minus(lane.m2, minus(sum, sumPart)) + minus(added, sumPart);
 
-    let mean = fence(shift + delta);
-    let part = fence(mean - shift);
-    lane = MaskedLane(total, mean, fence(shift - fence(mean - part)) + fence(delta - part), sum);
+    let mean = plus(shift, delta);
+    let part = minus(mean, shift);
+    lane = MaskedLane(total, mean, minus(shift, minus(mean, part)) + minus(delta, part), sum);
     cursor = next(cursor, walk);
   }
   lane.m2 += lost;
