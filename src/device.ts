@@ -9,7 +9,15 @@ import {
   OutOfMemoryError,
 } from "./errors.js";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch.js";
-import { isWritable, labelOf, sourceOf, type BindingSpec, type Variant } from "./kernels.js";
+import {
+  HALF_PROBE,
+  isWritable,
+  labelOf,
+  PARAM_WORDS,
+  sourceOf,
+  type BindingSpec,
+  type Variant,
+} from "./kernels.js";
 
 // WebGPU's numbers (the specification fixes them), so that nothing here needs its globals.
 export const USAGE = {
@@ -46,6 +54,7 @@ function tuningFor({ adapterInfo, limits }: GPUDevice): Tuning {
     ...table,
     workgroupSize,
     maxTeam: Math.min(table.maxTeam, workgroupSize),
+    maxHeldTeam: Math.min(table.maxHeldTeam, 2 ** Math.floor(Math.log2(most))),
     fence: !keepsOrder,
   };
 }
@@ -61,6 +70,9 @@ export class DeviceState {
   #layouts = new Map<string, GPUBindGroupLayout>();
   #failure: BatchNormError | null = null;
   #pending = new Set<Promise<void>>();
+  /** Whether the device's conversions of binary16 are known to be IEEE's. */
+  #native = false;
+  #probing: Promise<void> | null = null;
 
   constructor(readonly device: GPUDevice) {
     this.tuning = tuningFor(device);
@@ -144,8 +156,28 @@ export class DeviceState {
     if (failure) throw failure;
   }
 
+  /**
+   * Finds out, once, whether the device's own conversions of binary16 are IEEE's. Kernels made before that is known do
+   * with integers what they cannot be sure of; the results are the same.
+   */
+  #probe(): Promise<void> {
+    return (this.#probing ??= probeHalves(this).then(
+      (found) => {
+        this.#native = found;
+      },
+      // It stays unknown.
+      () => undefined,
+    ));
+  }
+
+  #withConversion(variant: Variant): Variant {
+    return this.#native && convertsHalves(variant) ? { ...variant, native: true } : variant;
+  }
+
   /** The kernel of a variant, compiled now where it is not there yet. */
-  kernelSync(variant: Variant): Kernel {
+  kernelSync(asked: Variant): Kernel {
+    if (convertsHalves(asked)) void this.#probe();
+    const variant = this.#withConversion(asked);
     const key = JSON.stringify(variant);
     const ready = this.#kernels.get(key);
     if (ready && !(ready instanceof Promise)) return ready;
@@ -171,7 +203,9 @@ export class DeviceState {
   }
 
   /** The kernel of a variant, compiled in the background. */
-  async kernel(variant: Variant): Promise<Kernel> {
+  async kernel(asked: Variant): Promise<Kernel> {
+    if (convertsHalves(asked)) await this.#probe();
+    const variant = this.#withConversion(asked);
     const key = JSON.stringify(variant);
     const ready = this.#kernels.get(key);
     if (ready) return ready;
@@ -238,6 +272,43 @@ export class DeviceState {
       compute: { module, entryPoint: "main" },
     };
     return { module, layout, descriptor, bindings };
+  }
+}
+
+/** Whether a variant would make use of a device's own conversions. */
+function convertsHalves({ dtype }: Variant): boolean {
+  return dtype === "f16";
+}
+
+/** Lets a device try its conversions, see `shaders/lib/half_probe.wgsl`. */
+async function probeHalves(state: DeviceState): Promise<boolean> {
+  const { device } = state;
+  const { pipeline, layout } = await state.kernel(HALF_PROBE);
+  const buffer = (size: number, usage: number): GPUBuffer =>
+    device.createBuffer({ label: "bn.half_probe", size, usage });
+  const params = buffer(4 * PARAM_WORDS, USAGE.UNIFORM);
+  const found = buffer(16, USAGE.STORAGE | USAGE.COPY_SRC);
+  const staging = buffer(16, USAGE.MAP_READ | USAGE.COPY_DST);
+  try {
+    const encoder = device.createCommandEncoder({ label: "bn.half_probe" });
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(
+      0,
+      device.createBindGroup({
+        layout,
+        entries: [params, found].map((each, binding) => ({ binding, resource: { buffer: each } })),
+      }),
+    );
+    pass.dispatchWorkgroups(256);
+    pass.end();
+    encoder.copyBufferToBuffer(found, 0, staging, 0, 16);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(MAP_MODE_READ);
+    const [differs, ran] = new Uint32Array(staging.getMappedRange());
+    return differs === 0 && ran === 1;
+  } finally {
+    for (const each of [params, found, staging]) each.destroy();
   }
 }
 

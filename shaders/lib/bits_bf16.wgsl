@@ -1,8 +1,8 @@
 // bfloat16 in pairs, by integers alone: nearest even, +-Inf on overflow, NaN stays NaN. Multiplications stand for
 // shifts to the left, and one shift to the right serves two numbers: software adapters shift a number at a time.
-fn widen(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word * 0x10000u, word & 0xffff0000u)); }
+fn widenBits(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word * 0x10000u, word & 0xffff0000u)); }
 
-fn narrow(pair: vec2f) -> u32 {
+fn narrowBits(pair: vec2f) -> u32 {
   let bits = bitcast<vec2u>(pair);
   let odd = min(bits & vec2u(0x10000u), vec2u(1u));
   let rounded = bits + vec2u(0x7fffu) + odd;

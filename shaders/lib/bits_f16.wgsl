@@ -1,7 +1,7 @@
 // IEEE binary16 in pairs, by 32-bit arithmetic alone: nearest even, subnormals kept, +-Inf on overflow, NaN stays NaN.
 // Multiplications stand for shifts to the left, and one shift to the right serves two numbers: software adapters
 // shift a number at a time.
-fn widen(word: u32) -> vec2f {
+fn widenBits(word: u32) -> vec2f {
   let half = vec2u(word, word >> 16u);
   let magnitude = (half & vec2u(0x7fffu)) * vec2u(0x2000u);
   // A subnormal's bits are the fraction of a number from 2^-14 on.
@@ -11,7 +11,7 @@ fn widen(word: u32) -> vec2f {
   return bitcast<vec2f>(((half & vec2u(0x8000u)) * vec2u(0x10000u)) | all);
 }
 
-fn narrow(pair: vec2f) -> u32 {
+fn narrowBits(pair: vec2f) -> u32 {
   let bits = bitcast<vec2u>(pair);
   let magnitude = bits & vec2u(0x7fffffffu);
   // Each stands 13 bits up, over what rounding left.

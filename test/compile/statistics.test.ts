@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { ValueKind, Variant } from "../../src/kernels.js";
-import { PLAIN } from "../../src/plan.js";
+import { PLAIN } from "../../src/kernels.js";
 import type { Dtype } from "../../src/descriptor.js";
 import { statisticsKernel, type Choice } from "../../src/statistics/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";

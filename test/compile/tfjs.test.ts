@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import type { ValueKind, Variant } from "../../src/kernels.js";
-import { PLAIN } from "../../src/plan.js";
+import { PLAIN } from "../../src/kernels.js";
 import { bridgeKernel, type BridgeKernel } from "../../src/tfjs/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
 import { sharing } from "../support/variants.js";

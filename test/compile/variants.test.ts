@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { sourceOf } from "../../src/kernels.js";
+import { HALF_PROBE, sourceOf } from "../../src/kernels.js";
 import { faultOf, openNullDevice } from "../support/null-device.js";
 import { KERNELS, variantsOf } from "../support/variants.js";
 
@@ -23,6 +23,10 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
       expect(failures.slice(0, 3)).toEqual([]);
     },
   );
+});
+
+test("what tries the device's conversions compiles", async () => {
+  expect(await faultOf(device, HALF_PROBE)).toBeNull();
 });
 
 test("a compile error names the fragment and its line", () => {

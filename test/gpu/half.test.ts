@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { createInference, stateLayout, tensor, Tensor } from "../../src/index.js";
 import { extentOf } from "../../src/descriptor.js";
 import { narrow, widen } from "../../src/half.js";
+import { HALF_PROBE, sourceOf } from "../../src/kernels.js";
 import { openDevice } from "../support/device.js";
 import { TUNINGS } from "../support/tolerance.js";
 
@@ -159,5 +160,62 @@ describe.each(["f16", "bf16"] as const)("%s", (dtype) => {
         }
       }
     }
+  });
+});
+
+describe("the device's own conversions are tried", () => {
+  /** What the probe leaves: whether anything differs, and whether it ran. */
+  async function probed(edit: (code: string) => string): Promise<number[]> {
+    const buffer = (size: number, usage: number): GPUBuffer => device.createBuffer({ size, usage });
+    const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    const found = buffer(16, STORAGE | COPY_SRC);
+    const staging = buffer(16, MAP_READ | COPY_DST);
+    const layout = device.createBindGroupLayout({
+      entries: (["uniform", "storage"] as const).map((type, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type },
+      })),
+    });
+    const pipeline = await device.createComputePipelineAsync({
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: device.createShaderModule({ code: edit(sourceOf(HALF_PROBE).code) }) },
+    });
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    const resources = [{ buffer: buffer(128, UNIFORM) }, { buffer: found }];
+    const entries = resources.map((resource, binding) => ({ binding, resource }));
+    pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
+    pass.dispatchWorkgroups(256);
+    pass.end();
+    encoder.copyBufferToBuffer(found, 0, staging, 0, 16);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    return [...new Uint32Array(staging.getMappedRange())].slice(0, 2);
+  }
+
+  /** The code with conversions of its own in place of the device's. */
+  const converting =
+    (widening: string, narrowing: string) =>
+    (code: string): string =>
+      code
+        .replace("unpack2x16float(half)", `(${widening})`)
+        .replace("pack2x16float(pair)", `(${narrowing})`);
+
+  test("exact ones pass", async () => {
+    expect(await probed(converting("widenBits(half)", "narrowBits(pair)"))).toEqual([0, 1]);
+  });
+
+  test.each([
+    ["flush subnormals", "select(widenBits(half), vec2f(), (half & 0x7c00u) == 0u)", ""],
+    ["lose infinity", "min(widenBits(half), vec2f(65504.0))", ""],
+    ["flush what they narrow", "", "narrowBits(select(pair, vec2f(), abs(pair) < vec2f(6e-5)))"],
+    ["cut off", "", "narrowBits(bitcast<vec2f>(bitcast<vec2u>(pair) & vec2u(0xffffe000u)))"],
+    ["round half up", "", "narrowBits(bitcast<vec2f>(bitcast<vec2u>(pair) + vec2u(1u)))"],
+    ["stop at the largest", "", "narrowBits(clamp(pair, vec2f(-65504.0), vec2f(65504.0)))"],
+  ])("those that %s do not", async (_, widening, narrowing) => {
+    const edit = converting(widening || "widenBits(half)", narrowing || "narrowBits(pair)");
+    expect(await probed(edit)).toEqual([1, 1]);
   });
 });
