@@ -8,15 +8,15 @@ import {
   type Choices,
 } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import { gridOf, type Dispatch } from "./dispatch.js";
+import type { Dispatch } from "./dispatch.js";
 import { complain, OptionError } from "./errors.js";
-import type { BindingName, Variant } from "./kernels.js";
+import { PLAIN, type BindingName, type Variant } from "./kernels.js";
 import { backwardKernel } from "./kernels/backward.js";
 import {
   mapOnto,
+  mergingStep,
   partialBytes,
   Plan,
-  PLAIN,
   resolveDescriptor,
   stepsOf,
   variantOf,
@@ -86,8 +86,8 @@ export interface BackwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records at most two dispatches into an encoder or an open compute pass; three where dx is written over dy in
-   * evaluation, in 16-bit types, with channels that share a word.
+   * Records at most two dispatches into an encoder or an open compute pass; three for large tensors, and where dx is
+   * written over dy in evaluation, in 16-bit types, with channels that share a word.
    *
    * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
    */
@@ -124,28 +124,30 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   const purpose = onlyScale ? "map" : "reduce";
   const mapping = mapOnto(device, resolved, purpose, tuning, descriptor.limits, {
     forbidWhole: evaluation || !dx,
+    // Without dx in training there is one dispatch that merges in any case.
+    apart: evaluation || !dx ? "always" : true,
     kinds: 2,
   });
+  const { apart } = mapping;
+  // Once a dispatch has merged the chunks, those of the last need not be the same.
+  const last =
+    apart && dx && !evaluation
+      ? mapOnto(device, resolved, "map", tuning, descriptor.limits)
+      : mapping;
   const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
   const shaping: Pick<Variant, "activation" | "residual" | "recovers"> = {
     recovers,
     activation: options.activation,
     residual,
   };
-  const { dispatch, groups, limits } = mapping;
+  const { dispatch } = mapping;
   const { path } = dispatch;
-  const merge: Step = {
-    variant: {
-      ...base(dispatch),
-      even: false,
-      kernel: backwardKernel("parameters"),
-      dGamma,
-      dBeta,
-    },
-    mapped: mapping.regions[0]!,
-    grid: gridOf(Math.ceil(groups / (dispatch.workgroupSize / dispatch.team)), limits),
-    merges: true,
-  };
+  const merge = mergingStep(mapping, tuning, (each) => ({
+    ...base(each),
+    kernel: backwardKernel("parameters"),
+    dGamma,
+    dBeta,
+  }));
   const steps: Step[] = [];
   if (extent.size === 0) {
     if (parameters) steps.push({ ...merge, slots: 0 });
@@ -187,16 +189,20 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
         { rename: { ...fromY, ...overDy } },
       );
     // Where channels share words, one writes over what another has yet to sum up: first the sums, then dx.
-    const apart = inPlace && evaluation && parameters && dispatch.value === "half";
-    steps.push(...sums(evaluation && dx && !apart, dResidual));
-    if (apart) steps.push(merge, ...sums(true, false));
+    const twice = inPlace && evaluation && parameters && dispatch.value === "half";
+    steps.push(...sums(evaluation && dx && !twice, dResidual));
+    if (twice) steps.push(merge, ...sums(true, false));
     if (dx && !evaluation) {
       // Where dz is at hand as dResidual, it stands for dy, the residual and the activation; not so where xHat is
       // recovered from y, through the activation.
       const hasGradient = dResidual && !recovers;
+      if (apart) {
+        const kernel = backwardKernel("merge");
+        steps.push(mergingStep(mapping, tuning, (each) => ({ ...base(each), kernel })));
+      }
       steps.push(
         ...stepsOf(
-          mapping,
+          last,
           (each) => ({
             ...base(each),
             kernel: backwardKernel("input"),
@@ -205,10 +211,13 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
             dGamma,
             dBeta,
           }),
-          { rename: { ...fromY, ...overDy, ...(hasGradient ? { dy: "dResidual" as const } : {}) } },
+          {
+            rename: { ...fromY, ...overDy, ...(hasGradient ? { dy: "dResidual" as const } : {}) },
+            ...(apart ? { slots: 1 } : {}),
+          },
         ),
       );
-    } else if (parameters && !apart) {
+    } else if (parameters && !twice) {
       steps.push(merge);
     }
   }

@@ -10,22 +10,34 @@ export interface Tuning {
   readonly workgroupSize: number;
   /** Lanes that share a chunk at most, a power of two <= workgroupSize. 1: no barrier anywhere. */
   readonly maxTeam: number;
-  /** Bytes of neighbouring channels that a workgroup reads together where rows are short, a power of two. */
+  /** Bytes of neighbouring channels that a workgroup reads together where rows are short, a power of two; at most. */
   readonly columnBytes: number;
-  /** Values that a lane should have at least before a channel is cut further. */
+  /** Values of four numbers that a lane should have at least before a channel is cut further. */
   readonly minPerLane: number;
   /** Invocations to aim for: enough to fill the device. */
   readonly targetInvocations: number;
+  /** The same where nothing is merged. */
+  readonly targetMapped: number;
   /** Chunks of one channel at most: every team merges them all. */
   readonly maxChunks: number;
   /** Bytes for each element that all teams together may read to merge chunks; x and y take 12. */
   readonly mergedBytes: number;
+  /**
+   * Bytes that a cache keeps between two dispatches: above, it pays to hold a channel with larger teams, and to merge
+   * chunks by a dispatch of its own where teams would read a sixteenth of `mergedBytes`.
+   */
+  readonly cacheBytes: number;
   /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
   readonly wholePerLane: number;
   /** Values of a lane at most before a channel is cut further. */
   readonly mostPerLane: number;
   /** Values that a lane may hold in registers, so that one dispatch reads each once. 0: none. */
   readonly maxHeld: number;
+  /**
+   * Lanes of a team at most where only so many can hold a channel: a power of two. The device must allow workgroups of
+   * as many (`maxComputeInvocationsPerWorkgroup`, 256 unless more was asked for).
+   */
+  readonly maxHeldTeam: number;
   /**
    * Lanes whose merges are shuffles, a power of two and at most the adapter's `subgroupMinSize`; 0: none. The device
    * needs the feature `subgroups`. The results are the same to the bit.
@@ -39,14 +51,17 @@ export interface Tuning {
 export const GPU_TUNING: Tuning = Object.freeze({
   workgroupSize: 256,
   maxTeam: 256,
-  columnBytes: 64, // a memory burst; wider columns have fewer lanes each, so more chunks that every team merges
-  minPerLane: 8, // two blocks of four loads in flight
-  targetInvocations: 131072, // 64 multiprocessors of 2048
-  maxChunks: 512,
+  columnBytes: 256, // what half a subgroup of 32 reads
+  minPerLane: 16, // four blocks of four loads in flight
+  targetInvocations: 1048576, // 128 multiprocessors of 2048, four times
+  targetMapped: 2 ** 40, // four Values a lane, and the scheduler does the rest
+  maxChunks: 4096,
   mergedBytes: 1, // a twelfth of the rest, and mostly from a cache
+  cacheBytes: 2 ** 25,
   wholePerLane: 8,
   mostPerLane: 4096,
   maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
+  maxHeldTeam: 1024, // where a lane may hold 8, or the backward 4: a multiprocessor has 64 registers for each of 1024
   subgroup: 0, // saves log2(32) of 9 barriers; to be measured on a GPU before it is the default
   fence: true,
 });
@@ -58,11 +73,14 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   columnBytes: 128, // the two cache lines that a CPU fetches together
   minPerLane: 64,
   targetInvocations: 64,
+  targetMapped: 64,
   maxChunks: 64,
   mergedBytes: 1, // few chunks, so it seldom matters
+  cacheBytes: 2 ** 40, // a dispatch more costs more than it gains
   wholePerLane: 256,
   mostPerLane: 8192,
   maxHeld: 0, // its registers are memory
+  maxHeldTeam: 1,
   subgroup: 0, // its lanes are alone
   fence: false, // SwiftShader was measured to keep the order; any other adapter gets the fence
 });
@@ -90,6 +108,8 @@ export interface Dispatch {
   readonly perGroup: number;
   readonly chunk: number;
   readonly chunks: number;
+  /** Whether there are so many chunks that a dispatch of its own has to merge them. */
+  readonly apart: boolean;
   /** Whether every lane's Values of a chunk (`quad`: of a stretch) come in blocks of four, with none left over. */
   readonly even: boolean;
   readonly grid: readonly [number, number, number];
@@ -128,9 +148,17 @@ function valueOf(
   return "half";
 }
 
+/** A memory burst: columns are not narrower, but where there are no more channels. */
+const NARROW_BYTES = 64;
+
 /** Smallest power of two >= n. */
 function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
+}
+
+/** Values of each of `kinds` that a lane of a team may hold: those of 512 lanes fill half of the registers. */
+function mostHeld(team: number, kinds: 1 | 2, { maxHeld }: Tuning): number {
+  return Math.floor((maxHeld * Math.min(1, 512 / team)) / kinds);
 }
 
 /** A grid of at least `workgroups`, in as many dimensions as it takes. */
@@ -148,6 +176,8 @@ export function gridOf(
 export interface DispatchOptions {
   /** No dispatch alone. */
   forbidWhole?: boolean;
+  /** Whether chunks may be merged by a dispatch of their own; `always`: they are in any case. */
+  apart?: boolean | "always";
   /** Values that a lane would hold per element it reads: x; or dz and xHat. */
   kinds?: 1 | 2;
   /** Keeps a part of a tensor to the Values of the whole. */
@@ -170,6 +200,7 @@ export function chooseDispatch(
   options: DispatchOptions = {},
 ): Dispatch {
   const { forbidWhole = false, kinds = 1, mixed = true } = options;
+  const reduces = purpose === "reduce";
   const single = extent.channels === 1;
   const columns = extent.inner === 1 && !single;
   const innerElements = single ? extent.count : extent.inner;
@@ -188,41 +219,80 @@ export function chooseDispatch(
   const neighbours = value === "rows4" ? 1 : elements;
   const inner = columns || value === "quad" ? innerElements : innerElements / neighbours;
   const perGroup = extent.size / groups / elements;
-  const { workgroupSize } = tuning;
 
   const lanesAdjacent = !columns && inner >= 8;
-  const most = Math.min(tuning.maxTeam, workgroupSize);
-  const columnSlots = tuning.columnBytes / (neighbours * (dtype === "f32" ? 4 : 2));
-  const slotsWanted = lanesAdjacent ? 1 : Math.min(columnSlots, powerOfTwo(groups));
-  const team = Math.max(
-    1,
-    Math.min(most, workgroupSize / Math.min(workgroupSize, slotsWanted), powerOfTwo(perGroup / 4)),
-  );
+  const most = Math.min(tuning.maxTeam, tuning.workgroupSize);
+  const numberBytes = dtype === "f32" ? 4 : 2;
+  const bytes = extent.size * numberBytes;
+  const lanesWanted = powerOfTwo(perGroup / 4);
+  const teamOf = (slots: number): number =>
+    Math.max(1, Math.min(most, tuning.workgroupSize / slots, lanesWanted));
+  // Where channels share a word, a team needs the statistics of the next channel too.
+  const mayBeWhole = reduces && !forbidWhole && value !== "half";
+  const holds = (team: number): boolean =>
+    mayBeWhole &&
+    // 16-bit numbers would take as many registers as f32, for half of the bytes.
+    dtype === "f32" &&
+    value !== "quad" &&
+    perGroup <= team * mostHeld(team, kinds, tuning);
+  // Every chunk's team reads what all chunks left, 16 bytes each, unless a dispatch of its own does it for all.
+  const mergeable = Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
+  // Where nothing is merged, a chunk more costs little.
+  const least = (tuning.minPerLane * 4) / elements / (reduces ? 1 : dtype === "f32" ? 4 : 2);
+  const usefulOf = (team: number): number => Math.ceil(perGroup / (team * Math.max(1, least)));
+
+  const mayCrowd = options.apart === true && bytes >= tuning.cacheBytes;
+
+  let team: number;
+  if (lanesAdjacent) {
+    team = teamOf(1);
+    // A larger one where, and only where, it can hold a channel that does not stay in the cache.
+    let larger = team;
+    while (larger <= tuning.maxHeldTeam && !holds(larger)) larger *= 2;
+    if (larger <= tuning.maxHeldTeam && kinds * bytes >= tuning.cacheBytes) team = larger;
+  } else {
+    // Columns as wide as allowed, unless narrower ones, of more lanes each, hold a channel or give work to more.
+    let slots = Math.min(tuning.columnBytes / (neighbours * numberBytes), powerOfTwo(groups));
+    slots = Math.min(slots, tuning.workgroupSize);
+    const narrow = Math.min(slots, NARROW_BYTES / (neighbours * numberBytes));
+    const wide = slots;
+    while (reduces && slots > narrow && !holds(teamOf(slots))) slots /= 2;
+    if (!holds(teamOf(slots))) {
+      slots = wide;
+      const narrower = reduces && !mayCrowd;
+      const busy = (): number =>
+        groups * teamOf(slots) * Math.min(mergeable, usefulOf(teamOf(slots)));
+      while (narrower && slots > narrow && 16 * busy() < tuning.targetInvocations) slots /= 2;
+    }
+    team = teamOf(slots);
+  }
+  const workgroupSize = Math.max(tuning.workgroupSize, team);
   const slots = workgroupSize / team;
 
+  const target = reduces ? tuning.targetInvocations : tuning.targetMapped;
+  const lanes = Math.max(1, groups * team);
   const wanted = Math.max(
-    Math.ceil(tuning.targetInvocations / Math.max(1, groups * team)),
+    // What keeps much of the device busy as it is, is not cut.
+    8 * lanes >= target ? 1 : Math.ceil(target / (columns ? 2 * lanes : lanes)),
     Math.ceil(perGroup / (team * tuning.mostPerLane)),
   );
-  // Where nothing is merged, a chunk more costs little.
-  const least = purpose === "reduce" ? tuning.minPerLane : Math.max(1, tuning.minPerLane / 4);
-  const useful = Math.ceil(perGroup / (team * least));
-  // Every chunk's team reads what all chunks left, 16 bytes each.
-  const mergeable = Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
-  const merged = Math.min(tuning.maxChunks, mergeable);
-  const allowed = purpose === "reduce" ? merged : 65536;
+  const useful = Math.min(
+    usefulOf(team),
+    reduces ? tuning.maxChunks : Math.floor(2 ** 32 / Math.max(1, groups)),
+  );
+  const crowded = mayCrowd && 4 * Math.min(wanted, useful) > mergeable;
+  const mayBeApart = reduces && (options.apart === "always" || crowded);
+  const allowed = reduces && !mayBeApart ? mergeable : Infinity;
   const held = powerOfTwo(Math.ceil(perGroup / team));
-  const mayBeHeld = value !== "quad" && held <= (kinds === 1 ? tuning.maxHeld : tuning.maxHeld / 2);
+  const mayBeHeld = holds(team);
   const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;
-  // Where channels share a word, a team needs the statistics of the next channel too.
-  const mayBeWhole = purpose === "reduce" && !forbidWhole && value !== "half";
   const parts = Math.max(1, Math.min(wanted, useful, allowed));
   const whole = mayBeWhole && (small || parts === 1);
   const cut = whole ? 1 : parts;
   // A chunk is a whole number of what a team takes at once, or of rows that channels share: of four where all come so.
   const step = value === "quad" ? inner : team;
   const even = perGroup % (4 * step) === 0;
-  const quantum = cut === 1 ? 1 : even ? 4 * step : step;
+  const quantum = cut === 1 ? 1 : even || !reduces ? 4 * step : step;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {
@@ -237,6 +307,7 @@ export function chooseDispatch(
     perGroup,
     chunk,
     chunks,
+    apart: mayBeApart && !whole && chunks > 1,
     even,
     grid: gridOf(Math.ceil((groups * chunks) / slots), limits),
   };

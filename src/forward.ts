@@ -2,13 +2,13 @@ import type { PlanDescriptor, Resource } from "./bindings.js";
 import { GAMMA_FLOOR, requireInvertible, requireTrainable, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
 import type { Dispatch } from "./dispatch.js";
-import type { BindingName, Variant } from "./kernels.js";
+import { PLAIN, type BindingName, type Variant } from "./kernels.js";
 import { forwardKernel } from "./kernels/forward.js";
 import {
   mapOnto,
+  mergingStep,
   partialBytes,
   Plan,
-  PLAIN,
   resolveDescriptor,
   stepsOf,
   variantOf,
@@ -48,8 +48,8 @@ export interface ForwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records into an encoder or an open compute pass: at most two dispatches. Running statistics are
-   * updated on the device each time the recorded commands run.
+   * Records into an encoder or an open compute pass: at most two dispatches, three for large tensors. Running
+   * statistics are updated on the device each time the recorded commands run.
    *
    * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
    */
@@ -72,6 +72,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
   const mapping = mapOnto(device, resolved, "reduce", tuning, descriptor.limits, {
     forbidWhole: running && options.momentum === null,
+    apart: true,
   });
   const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
   const finish: Pick<
@@ -87,6 +88,33 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   };
   const rename = inPlace ? { rename: { y: "x" as const } } : {};
   const { path } = mapping.dispatch;
+  const normalize = (): Step[] =>
+    stepsOf(
+      mapping,
+      (dispatch) => ({ ...base(dispatch), kernel: forwardKernel("normalize"), ...finish }),
+      rename,
+    );
+  // Once a dispatch has merged the chunks, those of the last need not be the same.
+  const apart = (): Step[] => [
+    mergingStep(mapping, tuning, (dispatch) => ({
+      ...base(dispatch),
+      kernel: forwardKernel("finish"),
+      affine: options.affine,
+      floored: invertible,
+      running,
+    })),
+    ...stepsOf(
+      mapOnto(device, resolved, "map", tuning, descriptor.limits),
+      (dispatch) => ({
+        ...base(dispatch),
+        kernel: forwardKernel("apply"),
+        inPlace,
+        residual,
+        activation: options.activation,
+      }),
+      rename,
+    ),
+  ];
   const steps: Step[] =
     extent.size === 0
       ? []
@@ -107,15 +135,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
               kernel: forwardKernel("statistics"),
               running,
             })),
-            ...stepsOf(
-              mapping,
-              (dispatch) => ({
-                ...base(dispatch),
-                kernel: forwardKernel("normalize"),
-                ...finish,
-              }),
-              rename,
-            ),
+            ...(mapping.apart ? apart() : normalize()),
           ];
   const inputs: BindingName[] = inPlace ? [] : ["x"];
   if (options.affine) inputs.push("gamma", "beta");

@@ -1,12 +1,11 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { GAMMA_FLOOR, requireInvertible, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import type { BindingName } from "./kernels.js";
+import { PLAIN, type BindingName } from "./kernels.js";
 import { INFERENCE } from "./kernels/inference.js";
 import {
   mapOnto,
   Plan,
-  PLAIN,
   resolveDescriptor,
   stepsOf,
   variantOf,

@@ -31,6 +31,8 @@ export interface Variant {
   readonly held: number;
   /** Keeps the order of additions by force. */
   readonly fence: boolean;
+  /** The device's conversions of binary16 are known to be IEEE's: see {@link HALF_PROBE}. */
+  readonly native?: boolean;
   /** Every lane's Values come in blocks of four, with none left over. */
   readonly even: boolean;
   readonly activation: ActivationName;
@@ -53,6 +55,26 @@ export interface Variant {
   /** Inputs bound as read_write, since they lie in the buffer of an output. */
   readonly shared: readonly BindingName[];
 }
+
+/** Variant fields that most kernels leave alone. */
+export const PLAIN = {
+  activation: "none",
+  affine: false,
+  residual: false,
+  running: false,
+  save: false,
+  evaluation: false,
+  dGamma: false,
+  dBeta: false,
+  dResidual: false,
+  inPlace: false,
+  floored: false,
+  recovers: false,
+  shared: [],
+} as const;
+
+/** Words of the uniform that every kernel has, see `shaders/lib/params.wgsl`. */
+export const PARAM_WORDS = 32;
 
 /** A compute kernel: how it is put together. A program carries those that it imports. */
 export interface KernelSource {
@@ -119,11 +141,12 @@ export const only = <T>(condition: boolean, ...items: T[]): T[] => (condition ? 
 const SHAPED: Readonly<Partial<Record<ValueKind, ValueKind>>> = { half: "scalar", rows4: "row4" };
 
 /** Fragments that turn what is stored into Values and back. */
-function packing({ dtype, value }: Variant): string[] {
+function packing({ dtype, value, native = false }: Variant): string[] {
   if (dtype === "f32") return [value === "rows4" ? "lib/pack_rows" : "lib/pack_f32"];
   const words =
     value === "half" ? "half" : value === "row2" || value === "channels2" ? "word1" : "word2";
-  return [`lib/bits_${dtype}`, `lib/pack_${words}`];
+  const convert = native ? ["lib/convert_native"] : [`lib/bits_${dtype}`, "lib/convert_bits"];
+  return [...convert, `lib/pack_${words}`];
 }
 
 /** What every kernel is made of: values, chunks, the arithmetic of statistics. */
@@ -135,7 +158,7 @@ export function baseOf(v: Variant): string[] {
     `lib/value_${SHAPED[v.value] ?? v.value}`,
     `lib/words_${v.value === "half" ? "pair" : "value"}`,
     ...packing(v),
-    v.fence ? "lib/fence_integer" : "lib/fence_none",
+    v.fence ? "lib/order_fused" : "lib/order_kept",
     "lib/statistics",
   ];
 }
@@ -279,6 +302,28 @@ export function sourceOf(variant: Variant): Composed {
   });
   return compose(head.join("\n"), fragments, variant.kernel.fragments());
 }
+
+/** Writes whether the device converts binary16 as IEEE 754 says. */
+export const HALF_PROBE: Variant = {
+  ...PLAIN,
+  kernel: {
+    name: "half_probe",
+    specOf: () => ({
+      fragments: ["lib/params", "lib/bits_f16", "lib/half_probe"],
+      bindings: [{ name: "partials", write: true, element: "u32" }],
+    }),
+    fragments: () => ({}),
+  },
+  dtype: "f32",
+  value: "scalar",
+  workgroupSize: 256,
+  team: 1,
+  lanesAdjacent: false,
+  subgroup: 0,
+  held: 0,
+  fence: true,
+  even: false,
+};
 
 /** A short readable name: `forward/normalize[f32 row4 team 256]`. */
 export function labelOf(variant: Variant): string {

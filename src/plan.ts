@@ -26,6 +26,7 @@ import {
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
 import {
   chooseDispatch,
+  gridOf,
   GPU_TUNING,
   type Dispatch,
   type DispatchLimits,
@@ -39,6 +40,7 @@ import {
   channelsPerValue,
   elementsPerValue,
   labelOf,
+  PARAM_WORDS,
   type BindingName,
   type Variant,
 } from "./kernels.js";
@@ -98,6 +100,8 @@ export interface Mapping {
   readonly slots: number;
   /** Channel groups of the whole tensor. */
   readonly groups: number;
+  /** Whether a dispatch of its own merges the chunks. */
+  readonly apart: boolean;
   readonly limits: DispatchLimits;
 }
 
@@ -177,6 +181,7 @@ export function mapOnto(
     dispatch: dispatches[0]!,
     slots,
     groups: channels / channelsPerValue(value),
+    apart: dispatches.some(({ apart }) => apart),
     limits,
   };
 }
@@ -200,7 +205,7 @@ export interface Step {
 export function stepsOf(
   mapping: Mapping,
   make: (dispatch: Dispatch) => Variant,
-  rest: Pick<Step, "rename"> = {},
+  rest: Pick<Step, "rename" | "slots"> = {},
 ): Step[] {
   return mapping.regions.map((mapped) => ({
     variant: make(mapped.dispatch),
@@ -210,22 +215,24 @@ export function stepsOf(
   }));
 }
 
-/** Variant fields that most kernels leave alone. */
-export const PLAIN = {
-  activation: "none",
-  affine: false,
-  residual: false,
-  running: false,
-  save: false,
-  evaluation: false,
-  dGamma: false,
-  dBeta: false,
-  dResidual: false,
-  inPlace: false,
-  floored: false,
-  recovers: false,
-  shared: [],
-} as const;
+/** A step that merges all partials of a channel group, by a team each. */
+export function mergingStep(
+  mapping: Mapping,
+  tuning: Tuning,
+  make: (dispatch: Dispatch) => Variant,
+): Step {
+  const { dispatch, groups, slots, limits } = mapping;
+  const { workgroupSize } = dispatch;
+  const most = Math.min(tuning.maxTeam, workgroupSize);
+  // A lane merges a few one after another; adding up in a tree takes as long for each doubling of the team.
+  const team = Math.max(1, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, slots / 4)))));
+  return {
+    variant: { ...make({ ...dispatch, team, lanesAdjacent: true }), even: false },
+    mapped: mapping.regions[0]!,
+    grid: gridOf(Math.ceil(groups / (workgroupSize / team)), limits),
+    merges: true,
+  };
+}
 
 /** The part of a variant that the dispatch decides. */
 export function variantOf(
@@ -258,8 +265,6 @@ export function variantOf(
     even: dispatch.even,
   };
 }
-
-const PARAM_WORDS = 32;
 
 /** Where a region begins in its binding: at the aligned offset below, and a remainder in elements. */
 function alignedStart(region: Region, dtype: Dtype): { offset: number; remainder: number } {
@@ -310,9 +315,11 @@ function paramsOf(outline: Outline, step: Step): Uint32Array {
     outline.accumulate ? 1 : 0,
     Math.min(remainder + extent.size - region.start, 0xffffffff),
   ]);
+  const numbers = new Float32Array(words.buffer);
+  numbers[20] = 1;
   const count = extent.count;
   const unbiased = options.runningVariance === "unbiased" && count > 1 ? count / (count - 1) : 1;
-  new Float32Array(words.buffer).set(
+  numbers.set(
     [
       count > 0 ? 1 / count : 0,
       unbiased,

@@ -14,6 +14,9 @@ const CASES: readonly (readonly [shape: readonly number[], layout: Layout, dtype
   [[256, 512], "channels-first", "f32"],
   [[4096, 1024], "channels-first", "f32"],
   [[4, 32, 16, 32, 32], "channels-first", "f32"],
+  [[64, 64, 112, 112], "channels-first", "f32"],
+  [[64, 112, 112, 64], "channels-last", "f32"],
+  [[64, 1024, 14, 14], "channels-first", "f32"],
   [[1, 1, 16384, 16384], "channels-first", "f32"],
   [[2, 1048576], "channels-first", "f32"],
 ];
@@ -25,11 +28,19 @@ function choiceOf(
 ): string {
   const extent = extentOf("table", shape, layout);
   const limits = { maxComputeWorkgroupsPerDimension: 65535 };
-  const { path, team, chunks, grid } = chooseDispatch(extent, dtype, "reduce", tuning, limits, {
-    kinds,
-  });
+  const { path, apart, team, chunks, grid } = chooseDispatch(
+    extent,
+    dtype,
+    "reduce",
+    tuning,
+    limits,
+    {
+      kinds,
+      apart: true,
+    },
+  );
   const [width, height, depth] = grid;
-  return `${path}, ${team}, ${chunks}, ${width * height * depth}`;
+  return `${apart ? "split in three" : path}, ${team}, ${chunks}, ${width * height * depth}`;
 }
 
 /** What is chosen for some layers: path, lanes of a team, chunks of a channel group, workgroups. */

@@ -7,8 +7,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let task = taskOf(workgroup, local);
   let merged = sumTeam(laneSums(task, savedOf(task.channel), savedOf(followingOf(task.channel))), task.lane, local);
   if (task.valid && task.lane == 0u) {
-    let at = 2u * (params.firstSlot + task.chunk) * params.allGroups + task.channel;
-    partials[at] = merged.dz;
-    partials[at + params.allGroups] = merged.dzXHat;
+    storePartialSums(params.firstSlot + task.chunk, task.channel, merged);
   }
 }

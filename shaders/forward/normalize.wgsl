@@ -1,24 +1,14 @@
 // Training forward, second of two dispatches: every team merges its channel's chunks, in chunk order,
 // and normalises one chunk. Passes: x read once, y written once (8 bytes an f32).
-fn partialsOf(group: u32, lane: u32) -> Statistics {
-  var merged = Statistics();
-  for (var chunk = lane; chunk < params.slots; chunk += TEAM) {
-    let at = 4u * chunk * params.allGroups + group;
-    merged = merge(merged, Statistics(countOf(partials[at]), partials[at + params.allGroups],
-                                      partials[at + 2u * params.allGroups], partials[at + 3u * params.allGroups]));
-  }
-  return merged;
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: vec3u,
         @builtin(local_invocation_index) local: u32) {
   let task = taskOf(grid - workgroup - 1u, local);
-  let own = mergeTeam(partialsOf(task.channel, task.lane), task.lane, local);
+  let own = channelStatistics(task.channel, task.lane, local);
   var following = own;
   if (PAIRS) {
     workgroupBarrier();
-    following = mergeTeam(partialsOf(followingOf(task.channel), task.lane), task.lane, local);
+    following = channelStatistics(followingOf(task.channel), task.lane, local);
   }
   let group = followingOf(task.channel);
   mapChunk(task, learn(task, own),

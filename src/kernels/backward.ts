@@ -16,7 +16,7 @@ import {
 } from "../kernels.js";
 
 /** A file of the same name in `shaders/backward/`. */
-export type BackwardKernel = "sums" | "input" | "parameters" | "whole" | "held" | "scale";
+export type BackwardKernel = "sums" | "merge" | "input" | "parameters" | "whole" | "held" | "scale";
 
 /** The fragments of the backward. */
 export const backwardFragments = /* @__PURE__ */ fragmentsOf(
@@ -78,7 +78,14 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
   switch (kernel) {
     case "sums":
       return {
-        fragments: [...base, ...sums, ...gatheringSums(v), ...gradientOf(v), ...visitOf(v)],
+        fragments: [
+          ...base,
+          ...sums,
+          ...own("store_partial_sums"),
+          ...gatheringSums(v),
+          ...gradientOf(v),
+          ...visitOf(v),
+        ],
         bindings: [
           read("x"),
           ...dy,
@@ -88,6 +95,11 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
           ...only(v.evaluation, write("dx")),
           ...dResidual,
         ],
+      };
+    case "merge":
+      return {
+        fragments: [...base, ...sums, ...own("partial_sums", "store_partial_sums")],
+        bindings: [write("partials")],
       };
     case "input":
       return {

@@ -16,7 +16,7 @@ import {
 } from "../kernels.js";
 
 /** A file of the same name in `shaders/forward/`. */
-export type ForwardKernel = "statistics" | "normalize" | "whole" | "held";
+export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "whole" | "held";
 
 /** The fragments of training's forward. */
 export const forwardFragments = /* @__PURE__ */ fragmentsOf(
@@ -55,24 +55,39 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
       bindings: [read("x"), write("partials"), ...state],
     };
   }
+  if (kernel === "apply") return applying(v);
   const learning = [...running, ...normalizingOf(v), "lib/saved", "forward/lib/finish"];
   const mapNormalized = mapOf(v, "lib/normalize");
   const walks = {
-    normalize: mapNormalized,
+    normalize: ["forward/lib/partials", ...mapNormalized],
+    finish: ["forward/lib/partials"],
     whole: [...gatheringStatistics(v), ...mapNormalized],
     held: [],
   };
   return {
     fragments: [...base, ...learning, ...walks[kernel]],
     bindings: [
-      ...only(!v.inPlace, read("x")),
-      ...only(kernel === "normalize", read("partials")),
+      ...only(kernel !== "finish" && !v.inPlace, read("x")),
+      ...only(kernel === "normalize" || kernel === "finish", read("partials")),
       ...affineOf(v),
       ...residualOf(v),
-      write("y"),
+      ...only(kernel !== "finish", write("y")),
       write("saved"),
       ...state,
     ],
+  };
+}
+
+/** y from what is saved, gamma and beta included. */
+export function applying(v: Variant): KernelSpec {
+  return {
+    fragments: [
+      ...baseOf(v),
+      "forward/apply",
+      ...normalizingOf({ ...v, affine: false }),
+      ...mapOf(v, "lib/normalize"),
+    ],
+    bindings: [...only(!v.inPlace, read("x")), read("saved"), ...residualOf(v), write("y")],
   };
 }
 

@@ -2,7 +2,6 @@ import { fragmentsOf } from "../compose.js";
 import {
   baseOf,
   channelsPerValue,
-  mapOf,
   only,
   read as readAs,
   residualOf,
@@ -24,6 +23,7 @@ import {
 import {
   counterOf,
   forwardFragments,
+  applying,
   gatheringStatistics,
   mergingStatistics,
 } from "../kernels/forward.js";
@@ -174,16 +174,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         constants,
       };
     case "apply":
-      return {
-        fragments: [
-          ...base,
-          "lib/normalize",
-          ...mapOf(v, "lib/normalize"),
-          ...own("gamma_one", "beta_zero"),
-          ...shapingOf(v),
-        ],
-        bindings: [read("x"), read("saved"), ...residualOf(v), write("y")],
-      };
+      return applying(v);
     case "learn":
       return {
         fragments: [

@@ -3,10 +3,9 @@ import { SWITCH, type Choices, type Dtype, type Extent } from "../descriptor.js"
 import { stateOf } from "../device.js";
 import { chooseDispatch, gridOf, type Dispatch, type Tuning } from "../dispatch.js";
 import { complain, OptionError } from "../errors.js";
-import { channelsPerValue, elementsPerValue, type Variant } from "../kernels.js";
+import { PLAIN, channelsPerValue, elementsPerValue, type Variant } from "../kernels.js";
 import {
   mapOnto,
-  PLAIN,
   resolveDescriptor,
   variantOf,
   type Mapped,
@@ -218,6 +217,7 @@ function mapGhosts(
     dispatch: own,
     slots: dispatch.chunks,
     groups: dispatch.groups,
+    apart: false,
     limits: whole.limits,
   };
 }

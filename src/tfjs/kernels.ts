@@ -54,6 +54,7 @@ function specOf(kernel: BridgeKernel, v: Variant): KernelSpec {
         fragments: [
           ...base,
           "backward/sums",
+          "backward/lib/store_partial_sums",
           ...sums,
           ...gatheringSums(v),
           "lib/inverse_std",

@@ -1,11 +1,10 @@
 import { stateOf } from "../device.js";
 import { gridOf } from "../dispatch.js";
-import type { BindingName, Variant } from "../kernels.js";
+import { PLAIN, type BindingName, type Variant } from "../kernels.js";
 import {
   mapOnto,
   partialBytes,
   Plan,
-  PLAIN,
   resolveDescriptor,
   variantOf,
   type Mapping,

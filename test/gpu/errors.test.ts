@@ -36,7 +36,7 @@ import {
   StatisticsAccumulator,
 } from "../../src/statistics/index.js";
 import { baseOf, type Variant } from "../../src/kernels.js";
-import { PLAIN } from "../../src/plan.js";
+import { PLAIN } from "../../src/kernels.js";
 import { backward, forward } from "../../src/reference.js";
 import { SyncBatchNorm } from "../../src/sync/index.js";
 import { openDevice, takeUncaught } from "../support/device.js";

@@ -30,6 +30,8 @@ const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[]
     forwardKernel("normalize"),
     ["inPlace", "floored", "running", "affine", "residual", "activation"],
   ],
+  [forwardKernel("finish"), ["floored", "running", "affine"]],
+  [forwardKernel("apply"), ["inPlace", "residual", "activation"]],
   [forwardKernel("whole"), ["inPlace", "floored", "running", "affine", "residual", "activation"]],
   [forwardKernel("held"), ["inPlace", "floored", "running", "affine", "residual", "activation"]],
   [INFERENCE, ["inPlace", "floored", "affine", "residual", "activation", "save"]],
@@ -38,6 +40,7 @@ const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[]
     ["inPlace", "recovers", "residual", "activation", "evaluation", "dResidual"],
   ],
   [backwardKernel("input"), ["inPlace", "recovers", "residual", "activation", "dGamma", "dBeta"]],
+  [backwardKernel("merge"), []],
   [backwardKernel("parameters"), ["dGamma", "dBeta"]],
   [
     backwardKernel("whole"),
@@ -135,6 +138,7 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     shared: [],
                                   };
                                   yield shared ? sharing(made) : made;
+                                  if (plain && dtype === "f16") yield { ...made, native: true };
                                   if (
                                     plain &&
                                     team > 1 &&

@@ -4,7 +4,7 @@ import { stateOf } from "../../src/device.js";
 import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch.js";
 import { CompileError } from "../../src/errors.js";
 import { INFERENCE } from "../../src/kernels/inference.js";
-import { PLAIN } from "../../src/plan.js";
+import { PLAIN } from "../../src/kernels.js";
 
 function device(
   info: Partial<GPUAdapterInfo> | undefined,
@@ -26,8 +26,8 @@ function device(
 
 describe("the tuning table", () => {
   test.each<[string, Partial<GPUAdapterInfo> | undefined, object]>([
-    ["a GPU", { architecture: "ampere", vendor: "nvidia" }, GPU_TUNING],
-    ["an adapter that says nothing", undefined, GPU_TUNING],
+    ["a GPU", { architecture: "ampere", vendor: "nvidia" }, { ...GPU_TUNING, maxHeldTeam: 256 }],
+    ["an adapter that says nothing", undefined, { ...GPU_TUNING, maxHeldTeam: 256 }],
     ["SwiftShader", { architecture: "swiftshader" }, SOFTWARE_TUNING],
     // Their compilers reassociate: without the fence y is off by 64,400 times its bound at an offset of 1e6.
     ["lavapipe", { description: "llvmpipe (LLVM 15)" }, { ...SOFTWARE_TUNING, fence: true }],
@@ -39,8 +39,13 @@ describe("the tuning table", () => {
 
   test("stays within small limits", () => {
     const limits = { maxComputeInvocationsPerWorkgroup: 128, maxComputeWorkgroupSizeX: 100 };
-    const { workgroupSize, maxTeam } = stateOf(device({}, limits)).tuning;
-    expect([workgroupSize, maxTeam]).toEqual([64, 64]);
+    const { workgroupSize, maxTeam, maxHeldTeam } = stateOf(device({}, limits)).tuning;
+    expect([workgroupSize, maxTeam, maxHeldTeam]).toEqual([64, 64, 64]);
+  });
+
+  test("uses large workgroups where the device allows them", () => {
+    const limits = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupSizeX: 1024 };
+    expect(stateOf(device({}, limits)).tuning).toEqual(GPU_TUNING);
   });
 });
 

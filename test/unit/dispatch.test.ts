@@ -23,12 +23,15 @@ interface Purpose {
   readonly purpose: "reduce" | "map";
   readonly forbidWhole: boolean;
   readonly kinds: 1 | 2;
+  readonly apart?: boolean | "always";
 }
 const PURPOSES: readonly Purpose[] = [
   { purpose: "map", forbidWhole: false, kinds: 1 },
   { purpose: "reduce", forbidWhole: false, kinds: 1 },
   { purpose: "reduce", forbidWhole: false, kinds: 2 },
   { purpose: "reduce", forbidWhole: true, kinds: 1 },
+  { purpose: "reduce", forbidWhole: false, kinds: 1, apart: true },
+  { purpose: "reduce", forbidWhole: true, kinds: 2, apart: "always" },
 ];
 
 const TUNINGS: Readonly<Record<string, Tuning>> = { gpu: GPU_TUNING, software: SOFTWARE_TUNING };
@@ -77,8 +80,8 @@ function choose(
   given: Purpose,
   limits = LIMITS,
 ): Dispatch {
-  const { purpose, forbidWhole, kinds } = given;
-  return chooseDispatch(extent, dtype, purpose, tuning, limits, { forbidWhole, kinds });
+  const { purpose, ...options } = given;
+  return chooseDispatch(extent, dtype, purpose, tuning, limits, options);
 }
 
 /** What must hold for any shape; the name of what does not, or null. */
@@ -99,10 +102,17 @@ function fault(
       "counts are whole",
       [d.groups, d.inner, d.perGroup, d.chunk, d.chunks, d.team, slots].every(Number.isSafeInteger),
     ],
-    ["the workgroup is the tuning's", d.workgroupSize === tuning.workgroupSize],
+    [
+      "the workgroup is the tuning's, or a larger team that holds a channel",
+      d.workgroupSize === tuning.workgroupSize ||
+        (d.path === "held" && d.workgroupSize === d.team && d.team <= tuning.maxHeldTeam),
+    ],
     ["team and slots are powers of two", power(d.team) && power(slots)],
     ["team * slots = workgroup", d.team * slots === d.workgroupSize],
-    ["the team keeps its limit", d.team <= tuning.maxTeam],
+    [
+      "the team keeps its limit",
+      d.team <= (d.path === "held" ? Math.max(tuning.maxTeam, tuning.maxHeldTeam) : tuning.maxTeam),
+    ],
     ["Values cover the tensor", d.groups * d.perGroup * perValue === extent.size],
     ["a Value spans whole channels", d.groups * channelsPerValue(d.value) === extent.channels],
     ["at least one chunk of at least one Value", d.chunk >= 1 && d.chunks >= 1],
@@ -113,6 +123,7 @@ function fault(
       "merging reads no more bytes than the tuning allows",
       given.purpose === "map" ||
         d.chunks === 1 ||
+        d.apart ||
         16 * d.chunks ** 2 <= extent.count * tuning.mergedBytes,
     ],
     ["the grid keeps the limits", d.grid.every((n) => Number.isInteger(n) && n >= 1 && n <= most)],
@@ -132,6 +143,9 @@ function fault(
       d.path !== "held" || (power(d.held) && d.held * d.team >= d.perGroup),
     ],
     ["a lane holds what its registers take", d.held * given.kinds <= tuning.maxHeld],
+    ["a team holds what the registers take", d.held * given.kinds * d.team <= 512 * tuning.maxHeld],
+    ["16-bit numbers are not held", d.path !== "held" || dtype === "f32"],
+    ["chunks are merged apart only where that is offered", !d.apart || Boolean(given.apart)],
     [
       "split where one dispatch is not offered",
       (given.purpose === "reduce" && !given.forbidWhole) || d.path === "split",
@@ -450,9 +464,12 @@ describe("the device is filled", () => {
               d.path === "split"
                 ? tuning.minPerLane
                 : Math.max(tuning.wholePerLane, tuning.maxHeld);
-            const allowed = given.purpose === "reduce" ? tuning.maxChunks : 65536;
+            const merged = Math.floor(Math.sqrt((each.count * tuning.mergedBytes) / 16));
+            const allowed =
+              given.purpose === "map" ? 65536 : Math.max(1, Math.min(merged, tuning.maxChunks));
+            // A channel is not cut for more where an eighth is busy.
             const possible = Math.min(
-              tuning.targetInvocations,
+              tuning.targetInvocations / 2,
               values / lane,
               d.groups * d.team * allowed,
             );
@@ -507,6 +524,34 @@ describe("the device is filled", () => {
           ),
         );
       }
+  });
+});
+
+describe("a GPU", () => {
+  const options = { kinds: 1, apart: true } as const;
+  const pick = (each: Extent, given: object = options, dtype: Dtype = "f32"): Dispatch =>
+    chooseDispatch(each, dtype, "reduce", GPU_TUNING, LIMITS, given);
+
+  test("merges chunks apart in large tensors alone", () => {
+    expect(pick(extent(64 * 112 * 112, 64, 1)).apart).toBe(true);
+    expect(pick(extent(16 * 56 * 56, 64, 1)).apart).toBe(false);
+    // With teams of 256 few chunks fill the device.
+    expect(pick(extent(64, 64, 112 * 112)).apart).toBe(false);
+    expect(pick(extent(64 * 112 * 112, 64, 1), {}).apart).toBe(false);
+  });
+
+  test("holds with larger teams what does not stay in the cache", () => {
+    const { path, team, held } = pick(extent(64, 1024, 196), { kinds: 2 });
+    expect({ path, team, held }).toEqual({ path: "held", team: 512, held: 8 });
+    expect(pick(extent(64, 256, 196), { kinds: 2 })).toMatchObject({ path: "whole", team: 256 });
+    expect(pick(extent(64, 1024, 196), { kinds: 2 }, "f16")).toMatchObject({ path: "whole" });
+  });
+
+  test("takes wide columns where there are many, narrow ones where those hold a channel or give more work", () => {
+    const slots = ({ workgroupSize, team }: Dispatch): number => workgroupSize / team;
+    expect(slots(pick(extent(64 * 28 * 28, 512, 1)))).toBe(16);
+    expect(slots(pick(extent(16 * 56 * 56, 64, 1)))).toBe(4);
+    expect(pick(extent(16 * 49, 2048, 1))).toMatchObject({ path: "held", team: 64 });
   });
 });
 

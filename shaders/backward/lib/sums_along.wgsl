@@ -11,9 +11,9 @@ struct LaneSums {
 }
 
 fn added(to: LaneSum, value: Value) -> LaneSum {
-  let sum = fence(to.sum + value);
-  let part = fence(sum - to.sum);
-  let lost = fence(to.sum - fence(sum - part)) + fence(value - part);
+  let sum = plus(to.sum, value);
+  let part = minus(sum, to.sum);
+  let lost = minus(to.sum, minus(sum, part)) + minus(value, part);
   return LaneSum(sum, to.lost + lost);
 }
 
@@ -38,12 +38,19 @@ fn sumsAlong(begin: Cursor, walk: Walk, first: u32, end: u32, known: Saved, foll
     dzXHat = added(dzXHat, (a.dz * a.xHat + b.dz * b.xHat) + (c.dz * c.xHat + d.dz * d.xHat));
     cursor = next(atD, walk);
   }
-  for (; !EVEN && at < end; at += TEAM) {
-    let each = gradientAt(cursor.index, known);
-    visit(cursor, each, known, following);
-    dz = added(dz, each.dz);
-    dzXHat = added(dzXHat, each.dz * each.xHat);
-    cursor = next(cursor, walk);
+  if (!EVEN && at < end) {
+    // One to three are left, a block of their own.
+    var blockDz = Value();
+    var blockDzXHat = Value();
+    for (; at < end; at += TEAM) {
+      let each = gradientAt(cursor.index, known);
+      visit(cursor, each, known, following);
+      blockDz += each.dz;
+      blockDzXHat += each.dz * each.xHat;
+      cursor = next(cursor, walk);
+    }
+    dz = added(dz, blockDz);
+    dzXHat = added(dzXHat, blockDzXHat);
   }
   return LaneSums(dz.sum + dz.lost, dzXHat.sum + dzXHat.lost);
 }

@@ -12,18 +12,30 @@ fn statisticsAlong(begin: Cursor, walk: Walk, first: u32, end: u32) -> Lane {
     cursor = next(cursor, walk);
     let d = loadX(cursor.index);
     cursor = next(cursor, walk);
-    let fromB = fence(b - a);
-    let fromC = fence(c - a);
-    let fromD = fence(d - a);
+    let fromB = minus(b, a);
+    let fromC = minus(c, a);
+    let fromD = minus(d, a);
     let mean = (fromB + (fromC + fromD)) * 0.25;
     let restB = fromB - mean;
     let restC = fromC - mean;
     let restD = fromD - mean;
     absorbBlock(&lane, 4.0, a, mean, (mean * mean + restB * restB) + (restC * restC + restD * restD));
   }
-  for (; !EVEN && at < end; at += TEAM) {
-    absorbBlock(&lane, 1.0, loadX(cursor.index), Value(), Value());
+  if (!EVEN && at < end) {
+    // One to three are left, a block of their own.
+    let a = loadX(cursor.index);
+    var fromB = Value();
+    var fromC = Value();
     cursor = next(cursor, walk);
+    if (at + TEAM < end) { fromB = minus(loadX(cursor.index), a); }
+    cursor = next(cursor, walk);
+    if (at + 2u * TEAM < end) { fromC = minus(loadX(cursor.index), a); }
+    let count = f32((end - at + TEAM - 1u) / TEAM);
+    let mean = (fromB + fromC) / count;
+    var m2 = mean * mean;
+    if (count > 1.0) { m2 += (fromB - mean) * (fromB - mean); }
+    if (count > 2.0) { m2 += (fromC - mean) * (fromC - mean); }
+    absorbBlock(&lane, count, a, mean, m2);
   }
   lane.m2 += lane.m2Lost;
   return lane;
@@ -37,18 +49,18 @@ fn absorbBlock(lane: ptr<function, Lane>, count: f32, shift: Value, mean: Value,
   }
   let total = (*lane).count + count;
   let weight = count / total;
-  let distance = fence(shift - (*lane).shift) + fence(mean - (*lane).delta);
+  let distance = minus(shift, (*lane).shift) + minus(mean, (*lane).delta);
   let delta = (*lane).delta + distance * weight;
   let added = m2 + distance * distance * ((*lane).count * weight);
 
-  let sum = fence((*lane).m2 + added);
-  let sumPart = fence(sum - (*lane).m2);
-  (*lane).m2Lost += fence((*lane).m2 - fence(sum - sumPart)) + fence(added - sumPart);
+  let sum = plus((*lane).m2, added);
+  let sumPart = minus(sum, (*lane).m2);
+  (*lane).m2Lost += minus((*lane).m2, minus(sum, sumPart)) + minus(added, sumPart);
   (*lane).m2 = sum;
 
-  let anchor = fence((*lane).shift + delta);
-  let part = fence(anchor - (*lane).shift);
-  (*lane).delta = fence((*lane).shift - fence(anchor - part)) + fence(delta - part);
+  let anchor = plus((*lane).shift, delta);
+  let part = minus(anchor, (*lane).shift);
+  (*lane).delta = minus((*lane).shift, minus(anchor, part)) + minus(delta, part);
   (*lane).shift = anchor;
   (*lane).count = total;
 }
