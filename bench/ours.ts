@@ -174,10 +174,19 @@ function pathsOf(device: GPUDevice, each: Case, tuning: Partial<Tuning> = {}): s
   const { operation, dtype } = each;
   const [outer, channels, inner] = extentsOf(each);
   const extent = { outer, channels, inner, count: outer * inner, size: outer * channels * inner };
-  const table = { ...(isSoftware(device) ? SOFTWARE_TUNING : GPU_TUNING), ...tuning };
+  const own = isSoftware(device) ? SOFTWARE_TUNING : GPU_TUNING;
+  const maxHeldTeam = Math.min(
+    own.maxHeldTeam,
+    device.limits.maxComputeInvocationsPerWorkgroup,
+    device.limits.maxComputeWorkgroupSizeX,
+  );
+  const table = { ...own, maxHeldTeam, ...tuning };
   const forbidWhole = bytesOf(each) > device.limits.maxStorageBufferBindingSize;
-  const pathOf = (kinds: 1 | 2): string =>
-    chooseDispatch(extent, dtype, "reduce", table, device.limits, { forbidWhole, kinds }).path;
+  const pathOf = (kinds: 1 | 2): string => {
+    const options = { forbidWhole, kinds, apart: true };
+    const { path, apart } = chooseDispatch(extent, dtype, "reduce", table, device.limits, options);
+    return apart ? "split in three" : path;
+  };
   if (operation === "inference") return [];
   if (operation === "forward") return [pathOf(1)];
   return operation === "backward" ? [pathOf(2)] : [pathOf(1), pathOf(2)];

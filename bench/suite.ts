@@ -194,7 +194,7 @@ export async function runCase(
       rounds,
       sampleMs,
       patienceMs,
-      mostRepeats: 1024,
+      mostRepeats: 4096,
       ...(pause && { pause }),
     });
   } finally {

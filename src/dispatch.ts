@@ -16,7 +16,9 @@ export interface Tuning {
   readonly minPerLane: number;
   /** Invocations to aim for: enough to fill the device. */
   readonly targetInvocations: number;
-  /** The same where nothing is merged. */
+  /** Invocations that are enough for each channel to be taken whole. */
+  readonly wholeInvocations: number;
+  /** Invocations to aim for where nothing is merged. */
   readonly targetMapped: number;
   /** Chunks of one channel at most: every team merges them all. */
   readonly maxChunks: number;
@@ -54,6 +56,7 @@ export const GPU_TUNING: Tuning = Object.freeze({
   columnBytes: 256, // what half a subgroup of 32 reads
   minPerLane: 16, // four blocks of four loads in flight
   targetInvocations: 1048576, // 128 multiprocessors of 2048, four times
+  wholeInvocations: 131072, // half of them: two dispatches less their second start
   targetMapped: 2 ** 40, // four Values a lane, and the scheduler does the rest
   maxChunks: 4096,
   mergedBytes: 1, // a twelfth of the rest, and mostly from a cache
@@ -73,6 +76,7 @@ export const SOFTWARE_TUNING: Tuning = Object.freeze({
   columnBytes: 128, // the two cache lines that a CPU fetches together
   minPerLane: 64,
   targetInvocations: 64,
+  wholeInvocations: 64,
   targetMapped: 64,
   maxChunks: 64,
   mergedBytes: 1, // few chunks, so it seldom matters
@@ -224,7 +228,8 @@ export function chooseDispatch(
   const most = Math.min(tuning.maxTeam, tuning.workgroupSize);
   const numberBytes = dtype === "f32" ? 4 : 2;
   const bytes = extent.size * numberBytes;
-  const lanesWanted = powerOfTwo(perGroup / 4);
+  // What a lane sets up costs as much as a few Values, or tens of those of one number.
+  const lanesWanted = powerOfTwo(perGroup / (value === "half" ? 48 : 4));
   const teamOf = (slots: number): number =>
     Math.max(1, Math.min(most, tuning.workgroupSize / slots, lanesWanted));
   // Where channels share a word, a team needs the statistics of the next channel too.
@@ -269,11 +274,12 @@ export function chooseDispatch(
   const workgroupSize = Math.max(tuning.workgroupSize, team);
   const slots = workgroupSize / team;
 
-  const target = reduces ? tuning.targetInvocations : tuning.targetMapped;
+  // Teams of columns leave four channels' partial results each: half as many.
+  const reducing = tuning.targetInvocations / (columns && team > 1 ? 2 : 1);
+  const target = reduces ? reducing : tuning.targetMapped;
   const lanes = Math.max(1, groups * team);
   const wanted = Math.max(
-    // What keeps much of the device busy as it is, is not cut.
-    8 * lanes >= target ? 1 : Math.ceil(target / (columns ? 2 * lanes : lanes)),
+    reduces && lanes >= tuning.wholeInvocations ? 1 : Math.ceil(target / lanes),
     Math.ceil(perGroup / (team * tuning.mostPerLane)),
   );
   const useful = Math.min(
