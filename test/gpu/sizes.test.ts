@@ -306,6 +306,7 @@ describe("grids beyond maxComputeWorkgroupsPerDimension", () => {
         minPerLane: 4,
         mergedBytes: 2 ** 40,
         targetInvocations: 2 ** 30,
+        wholeInvocations: 2 ** 30,
       },
     ],
   ])("%s", async (_name, shape, tuning) => {
