@@ -1,7 +1,7 @@
 /**
  * Markdown tables and line charts from results: npm run bench:report -- [files]. Without files, all in bench/results, and
  * then bench/results/README.md and the table in README.md are written anew.
- * Results of torch_batchnorm.py that are named beside others become a column of theirs.
+ * Results of torch_batchnorm.py become a column beside those of the same GPU: `GPU-torch.json` beside `GPU-node.json`.
  */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -249,6 +249,51 @@ function summaryOf({ rows, adapter, runtime, date, peers }: Results): string {
   ].join("\n");
 }
 
+/**
+ * The README's table of a GPU: by its clock, in times of a plain copy, and how many times as long PyTorch takes; layers
+ * of 48 MB of f32 and more, too large for most of a cache, each in the types that were measured.
+ */
+function gpuSummaryOf({ rows, adapter, runtime, date }: Results, torch: Results): string {
+  const MANY = 12_000_000;
+  const peers = grouped(torch.rows.filter(({ kind }) => kind === "peer"));
+  const own = rows.filter(({ kind, group }) => kind === "ours" && group !== "series");
+  const large = own.filter(({ shape }) => shape.reduce((a, b) => a * b, 1) >= MANY);
+  const layers = new Map<string, Row[]>();
+  for (const row of large) {
+    const key = `[${row.shape.join(", ")}] ${row.dtype}`;
+    layers.set(key, [...(layers.get(key) ?? []), row]);
+  }
+  const cell = (row: Row | undefined): string => {
+    if (!row) return "-";
+    const peer = peers.get(keyOf(row))?.[0];
+    const factor = peer && row.device ? ` (${digits3(peer.wall.ms / row.device.ms)})` : "";
+    return `${digits3(row.deviceCopies ?? NaN)}${factor}`;
+  };
+  const body = [...layers]
+    .map(([key, group]) => ({ key, group, first: group[0]! }))
+    .sort(
+      (a, b) => a.first.dtype.localeCompare(b.first.dtype) * -1 || a.first.bytes - b.first.bytes,
+    )
+    .map(({ key, group, first }) => {
+      const copy = copyOf(grouped(rows).get(keyOf(first)) ?? []);
+      return [
+        key,
+        timeText(copy?.device?.ms ?? NaN),
+        ...OPERATIONS.map((operation) => cell(group.find((row) => row.operation === operation))),
+      ];
+    });
+  const small = own.flatMap((row) => {
+    const peer = row.dtype === "f32" && !large.includes(row) ? peers.get(keyOf(row))?.[0] : null;
+    return peer && row.device ? [peer.wall.ms / row.device.ms] : [];
+  });
+  return [
+    table(["shape in memory", "copy", ...OPERATIONS.map((operation) => TITLES[operation])], body),
+    "",
+    `${adapter}, ${runtime}; ${torch.runtime}; ${date}. The ${small.length} f32 measurements of smaller layers: PyTorch takes ` +
+      `${digits3(Math.min(...small))} to ${digits3(Math.max(...small))} times as long, most of it its own overhead for a launch.`,
+  ].join("\n");
+}
+
 type Say = (text: string) => void;
 
 async function report(file: string, torch: readonly Row[], say: Say): Promise<void> {
@@ -317,13 +362,14 @@ const read = await Promise.all(
     results: JSON.parse(await readFile(file, "utf8")) as Results,
   })),
 );
-const torch =
-  given.length > 0
-    ? read.filter(({ results }) => results.host === "torch").flatMap(({ results }) => results.rows)
-    : [];
+const modelOf = (file: string): string => basename(file).replace(/-\w+\.json$/, "");
+const torchBeside = (file: string): Results | undefined =>
+  read.find((each) => each.results.host === "torch" && modelOf(each.file) === modelOf(file))
+    ?.results;
 const texts: string[] = [];
 for (const { file, results } of read)
-  if (results.host !== "torch") await report(file, torch, (text) => texts.push(text));
+  if (results.host !== "torch")
+    await report(file, torchBeside(file)?.rows ?? [], (text) => texts.push(text));
 process.stdout.write(`${texts.join("\n\n")}\n`);
 
 if (given.length === 0) {
@@ -335,13 +381,15 @@ if (given.length === 0) {
   await writeFile(join(FOLDER, "README.md"), `${[head, ...texts].join("\n\n")}\n`);
   // Where every peer runs: in a browser.
   const summary = read.find(({ results }) => results.host === "browser");
-  const readme = await readFile("README.md", "utf8");
-  if (summary)
-    await writeFile(
-      "README.md",
-      readme.replace(
-        /(<!-- bench -->\n)[\s\S]*?(\n<!-- \/bench -->)/,
-        (_, begin: string, end: string) => `${begin}${summaryOf(summary.results)}${end}`,
-      ),
+  let readme = await readFile("README.md", "utf8");
+  const replace = (name: string, text: string): void => {
+    readme = readme.replace(
+      new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(\\n<!-- /${name} -->)`),
+      (_, begin: string, end: string) => `${begin}${text}${end}`,
     );
+  };
+  if (summary) replace("bench", summaryOf(summary.results));
+  const gpu = read.find(({ file, results }) => results.host === "node" && torchBeside(file));
+  if (gpu) replace("bench:gpu", gpuSummaryOf(gpu.results, torchBeside(gpu.file)!));
+  await writeFile("README.md", readme);
 }

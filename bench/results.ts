@@ -65,7 +65,9 @@ export interface Results {
 
 /** The file's name of these results. */
 export function fileNameOf({ adapter, host }: Pick<Results, "adapter" | "host">): string {
-  const short = adapter
+  // What follows a comma is the driver's version.
+  const [model] = adapter.split(",");
+  const short = model!
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "");

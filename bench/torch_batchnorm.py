@@ -75,7 +75,9 @@ def select(words):
         elif word == "series":
             yield from series()
         elif word[0].isdigit():
-            yield word, "asked", [int(size) for size in word.split("x")]
+            asked = [int(size) for size in word.split("x")]
+            known = (shape for shape in SHAPES if shape[2] == asked)
+            yield next(known, (word, "asked", asked))
         else:
             yield from (shape for shape in SHAPES if word in shape[:2])
 
