@@ -29,6 +29,7 @@ function valid(device: GPUDevice, tuning: Tuning): boolean {
   return (
     tuning.workgroupSize <= device.limits.maxComputeInvocationsPerWorkgroup &&
     tuning.maxTeam <= tuning.workgroupSize &&
+    tuning.maxHeldTeam <= device.limits.maxComputeInvocationsPerWorkgroup &&
     (tuning.subgroup === 0 || device.features.has("subgroups"))
   );
 }
