@@ -9,6 +9,20 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 const launchOptions = await chromiumLaunch();
 // Vitest starts no run whose Node projects have different numbers.
 const maxWorkers = 2;
+// Kernels on every path and their bits: in Node alone, on the same SwiftShader. A browser's part is what it hosts.
+const arithmetic = [
+  ...[
+    "apart",
+    "beyond",
+    "determinism",
+    "fused",
+    "in-place",
+    "isolation",
+    "long-chains",
+    "precision",
+  ],
+  ...["statistics", "statistics-regions", "subgroups"],
+].map((name) => `test/gpu/${name}.test.ts`);
 // Fixtures that tests import as bytes.
 const assetsInclude = ["**/*.safetensors", "**/*.onnx", "**/*.onnx.data"];
 
@@ -73,6 +87,7 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/gpu/**/*.test.ts", "test/browser/**/*.test.ts"],
+          exclude: arithmetic,
           globalSetup: here("test/support/nats-partner.ts"),
           testTimeout: 600_000,
           hookTimeout: 120_000,
