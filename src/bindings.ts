@@ -189,6 +189,27 @@ export function rangeOf(
   return { buffer, offset, size: Math.max(4, need.bytes) };
 }
 
+function isBinding(resource: Resource | undefined): resource is GPUBufferBinding {
+  return Object(resource) === resource && "buffer" in resource! && !isTensor(resource);
+}
+
+/** A resource as it is now: a binding is an object of the caller's, who may change it. */
+export function remembered(resource: Resource | undefined): Resource | undefined {
+  return isBinding(resource) ? { ...resource } : resource;
+}
+
+/** Whether a resource that was found good and remembered is what is given now, and still good. */
+export function isUnchanged(known: Resource | undefined, given: Resource | undefined): boolean {
+  if (known === given) return !isTensor(known) || !known.destroyed;
+  return (
+    isBinding(known) &&
+    isBinding(given) &&
+    known.buffer === given.buffer &&
+    known.offset === given.offset &&
+    known.size === given.size
+  );
+}
+
 /** Whether both name the same bytes. */
 export function isSameRange(a: Resource, b: Resource | undefined): boolean {
   if (a === b) return true;

@@ -2,8 +2,10 @@ import { kindOf, requireKnown } from "./arguments.js";
 import {
   isSameRange,
   isTensor,
+  isUnchanged,
   rangeOf,
   PLAN_OPTIONS,
+  remembered,
   requireDisjoint,
   sizesOf,
   stateLayout,
@@ -44,6 +46,9 @@ import {
   type BindingName,
   type Variant,
 } from "./kernels.js";
+
+/** What an encode binds, by name. */
+type Resources = Readonly<Partial<Record<BindingName, Resource>>>;
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
 export type Target = GPUCommandEncoder | GPUComputePassEncoder;
@@ -338,10 +343,19 @@ interface Prepared {
   readonly step: Step;
   readonly kernel: Kernel;
   readonly uniform: GPUBuffer;
-  /** The last bind groups, newest first. */
-  readonly recent: { key: readonly unknown[]; group: GPUBindGroup; pipeline: GPUComputePipeline }[];
 }
 
+/** What an encode was given and found good, and what it then recorded, a dispatch each. */
+interface Bound {
+  readonly resources: readonly (Resource | undefined)[];
+  readonly dispatches: readonly {
+    readonly pipeline: GPUComputePipeline;
+    readonly group: GPUBindGroup;
+    readonly grid: Step["grid"];
+  }[];
+}
+
+/** How many of these a plan remembers. */
 const RECENT = 4;
 
 /**
@@ -352,6 +366,10 @@ export class Plan {
   readonly scratchBytes: number;
   #scratch: GPUBuffer | null = null;
   #prepared: Prepared[] = [];
+  /** The newest first. */
+  #recent: Bound[] = [];
+  /** Everything that an encode looks at. */
+  readonly #names: readonly BindingName[];
   #destroyed = false;
   readonly #state: DeviceState;
 
@@ -368,6 +386,8 @@ export class Plan {
   ) {
     this.scratchBytes = scratchBytes;
     this.#state = stateOf(device);
+    const names = [...inputs, ...outputs, ...absent, ...Object.keys(over ?? {})];
+    this.#names = [...new Set(names as BindingName[])];
   }
 
   /** Makes a plan, compiling in the background. */
@@ -447,7 +467,6 @@ export class Plan {
         USAGE.UNIFORM,
         paramsOf(outline, step),
       ),
-      recent: [],
     }));
   }
 
@@ -461,7 +480,7 @@ export class Plan {
    *
    * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
    */
-  encode(target: Target, resources: Readonly<Partial<Record<BindingName, Resource>>>): void {
+  encode(target: Target, resources: Resources): void {
     if (this.#destroyed) {
       throw new DestroyedError(
         complain(this.subject, "a live plan", "a destroyed one", "create it anew"),
@@ -479,6 +498,43 @@ export class Plan {
         ),
       );
     }
+    const { dispatches } = this.#boundTo(resources);
+    if (dispatches.length === 0) return;
+    const opened = mayOpen
+      ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${this.subject}` })
+      : null;
+    const pass = opened ?? (target as GPUComputePassEncoder);
+    for (const { pipeline, group, grid } of dispatches) {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(...grid);
+    }
+    opened?.end();
+    for (const name of this.outputs) {
+      const written = resources[name];
+      if (isTensor(written)) written.touch();
+    }
+  }
+
+  /** What was found for the same resources not long ago, or what is found now. */
+  #boundTo(resources: Resources): Bound {
+    let bound = this.#recent.find((each) =>
+      this.#names.every((name, i) => isUnchanged(each.resources[i], resources[name])),
+    );
+    if (!bound) {
+      const ranges = this.#check(resources);
+      bound = {
+        resources: this.#names.map((name) => remembered(resources[name])),
+        dispatches: this.#prepared.map((prepared) => this.#bind(prepared, ranges)),
+      };
+      this.#recent.unshift(bound);
+      this.#recent.length = Math.min(this.#recent.length, RECENT);
+    }
+    return bound;
+  }
+
+  /** @throws BufferError, ShapeError, OverlapError, DestroyedError, OptionError. */
+  #check(resources: Resources): ReadonlyMap<BindingName, Range> {
     for (const name of this.absent) {
       if (resources[name] === undefined) continue;
       throw new OptionError(
@@ -505,17 +561,7 @@ export class Plan {
     if (this.#scratch) {
       ranges.set("partials", { buffer: this.#scratch, offset: 0, size: this.#scratch.size });
     }
-    if (this.#prepared.length === 0) return;
-    const opened = mayOpen
-      ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${this.subject}` })
-      : null;
-    const pass = opened ?? (target as GPUComputePassEncoder);
-    for (const prepared of this.#prepared) this.#record(pass, prepared, ranges);
-    opened?.end();
-    for (const name of this.outputs) {
-      const written = resources[name];
-      if (isTensor(written)) written.touch();
-    }
+    return ranges;
   }
 
   /** Frees uniforms and scratch. Idempotent. */
@@ -523,10 +569,8 @@ export class Plan {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.#scratch?.destroy();
-    for (const { uniform, recent } of this.#prepared) {
-      uniform.destroy();
-      recent.length = 0;
-    }
+    this.#recent = [];
+    for (const { uniform } of this.#prepared) uniform.destroy();
   }
 
   #range(name: BindingName, resource: Resource | undefined): Range {
@@ -551,51 +595,27 @@ export class Plan {
     return { buffer: range.buffer, offset: range.offset + offset, size: Math.ceil(bytes / 4) * 4 };
   }
 
-  #record(
-    pass: GPUComputePassEncoder,
-    prepared: Prepared,
+  #bind(
+    { step, kernel, uniform }: Prepared,
     ranges: ReadonlyMap<BindingName, Range>,
-  ): void {
-    const { step, uniform, recent } = prepared;
-    const { bindings } = prepared.kernel;
+  ): Bound["dispatches"][number] {
+    const { bindings } = kernel;
     const bound = bindings.map(({ name }) => {
       const range = ranges.get(step.rename?.[name] ?? name)!;
       return TENSORS.has(name) ? this.#part(range, step.mapped.region) : range;
     });
-    let found = recent.find(({ key }) =>
-      bound.every((range, i) => key[2 * i] === range.buffer && key[2 * i + 1] === range.offset),
-    );
-    if (!found) {
-      const written = new Set(
-        bound.filter((_, i) => bindings[i]!.write).map((range) => range.buffer),
-      );
-      const shared = bindings
-        .filter(({ write }, i) => !write && written.has(bound[i]!.buffer))
-        .map(({ name }) => name);
-      const kernel =
-        shared.length > 0 ? this.#state.kernelSync({ ...step.variant, shared }) : prepared.kernel;
-      const group = this.device.createBindGroup({
-        label: `bn.${labelOf(step.variant)}`,
-        layout: kernel.layout,
-        entries: [
-          { binding: 0, resource: { buffer: uniform } },
-          ...bound.map((range, i) => ({
-            binding: i + 1,
-            resource: { buffer: range.buffer, offset: range.offset, size: range.size },
-          })),
-        ],
-      });
-      found = {
-        key: bound.flatMap((range) => [range.buffer, range.offset]),
-        group,
-        pipeline: kernel.pipeline,
-      };
-      recent.unshift(found);
-      recent.length = Math.min(recent.length, RECENT);
-    }
-    pass.setPipeline(found.pipeline);
-    pass.setBindGroup(0, found.group);
-    pass.dispatchWorkgroups(...step.grid);
+    const written = new Set(bound.filter((_, i) => bindings[i]!.write).map(({ buffer }) => buffer));
+    const shared = bindings
+      .filter(({ write }, i) => !write && written.has(bound[i]!.buffer))
+      .map(({ name }) => name);
+    const { pipeline, layout } =
+      shared.length > 0 ? this.#state.kernelSync({ ...step.variant, shared }) : kernel;
+    const group = this.device.createBindGroup({
+      label: `bn.${labelOf(step.variant)}`,
+      layout,
+      entries: [{ buffer: uniform }, ...bound].map((resource, binding) => ({ binding, resource })),
+    });
+    return { pipeline, group, grid: step.grid };
   }
 }
 

@@ -1,5 +1,5 @@
 /** Every error of DESIGN 3: its class, its message's four parts, and that the module works afterwards. */
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import {
   BatchNorm,
   BatchNorm1d,
@@ -1825,6 +1825,97 @@ test("a tensor must fit one buffer", () => {
       received: String(tooLarge.shape[0]! * 1024),
       remedy: "split the batch",
     });
+});
+
+describe("what an encode found good is looked at again", () => {
+  const shape = [2, 4];
+  const usage = 0x80 | 0x8 | 0x4;
+  const at = (offset: number, size = 32): GPUBufferBinding => ({
+    buffer: device.createBuffer({ size: 1024, usage }),
+    offset,
+    size,
+  });
+  const given = () => ({ x: tensor(device, xs.subarray(0, 8), shape), y: at(0), saved: at(0, 80) });
+
+  test("a tensor that was destroyed since, a binding that was changed, something else altogether", () => {
+    const plan = createForwardSync(device, { shape, affine: false, trackRunningStats: false });
+    const resources = given();
+    const encode = (): void => {
+      plan.encode(device.createCommandEncoder(), resources);
+    };
+    encode();
+    encode();
+    resources.y.size = 28;
+    throws(encode, BufferError, { subject: "forward: y", expected: "needs 32", received: "28" });
+    resources.y.size = 32;
+    resources.y.offset = 1008;
+    throws(encode, BufferError, { subject: "forward: y", expected: "an offset", received: "1008" });
+    resources.y.offset = 256;
+    encode();
+    for (const wrong of ["y", 1, null, undefined, {}]) {
+      throws(
+        () => {
+          plan.encode(device.createCommandEncoder(), { ...resources, y: wrong as never });
+        },
+        BufferError,
+        { subject: "forward: y", expected: "a buffer, a binding or a tensor", received: "" },
+      );
+    }
+    const gamma = at(0);
+    throws(
+      () => {
+        plan.encode(device.createCommandEncoder(), { ...resources, gamma });
+      },
+      OptionError,
+      { subject: "forward: gamma", expected: "none in this plan", received: "one" },
+    );
+    resources.x.destroy();
+    throws(encode, DestroyedError, {
+      subject: "forward: x",
+      expected: "a live tensor",
+      received: "a destroyed one",
+    });
+    plan.destroy();
+  });
+
+  test("a binding that was moved since is written where it is now", async () => {
+    const plan = createForwardSync(device, { shape, affine: false, trackRunningStats: false });
+    const resources = given();
+    const run = (): void => {
+      const encoder = device.createCommandEncoder();
+      plan.encode(encoder, resources);
+      device.queue.submit([encoder.finish()]);
+    };
+    run();
+    resources.y.offset = 512;
+    run();
+    const [first, second] = await Promise.all(
+      [0, 512].map((offset) =>
+        Tensor.wrap(device, { buffer: resources.y.buffer, offset }, shape).read(),
+      ),
+    );
+    expect(second!.some((value) => value !== 0)).toBe(true);
+    expect(second).toEqual(first);
+    plan.destroy();
+  });
+
+  test("the same resources, in up to four sets, make no bind group anew", () => {
+    const plan = createForwardSync(device, { shape, affine: false, trackRunningStats: false });
+    const create = vi.spyOn(device, "createBindGroup");
+    const sets = [0, 1, 2, 3].map(given);
+    const round = (): void => {
+      for (const { x, y, saved } of sets)
+        plan.encode(device.createCommandEncoder(), { x, y: { ...y }, saved });
+    };
+    round();
+    const made = create.mock.calls.length;
+    expect(made).toBeGreaterThanOrEqual(4);
+    round();
+    round();
+    expect(create.mock.calls.length).toBe(made);
+    create.mockRestore();
+    plan.destroy();
+  });
 });
 
 test("inputs may overlap, but not in the buffer of an output", async () => {
