@@ -1,6 +1,6 @@
 // Inference: y from the running statistics, in one dispatch. Passes: x read once, y written once.
 fn runningOf(group: u32) -> Statistics {
-  return Statistics(1.0, bitcast<Channel>(state[group]), Channel(),
+  return Statistics(Count(1.0), bitcast<Channel>(state[group]), Channel(),
                     bitcast<Channel>(state[params.varianceAt + group]));
 }
 

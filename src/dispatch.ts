@@ -120,18 +120,16 @@ export interface Dispatch {
 }
 
 /**
- * Whether Values may be cut out of the rows of four channels as they lie: a lane alone takes all rows of a chunk.
- * It does not cut a row, and has much to do once a row: there must be rows enough, four to a lane where they need
- * not share words otherwise.
+ * Whether Values may be cut out of the rows of four channels as they lie. A chunk is whole rows then, so there must be
+ * enough of them: for a lane alone, which has much to do once a row, four where it need not share words otherwise; for
+ * teams, whose lanes take a place of all rows each, as many as keep a device busy where a row is long.
  */
 function mayMix({ channels }: Extent, row: number, rows: number, dtype: Dtype, tuning: Tuning) {
-  return (
-    tuning.maxTeam === 1 &&
-    channels % 4 === 0 &&
-    row > 4 &&
-    (rows * channels) / 4 >= 2 * tuning.workgroupSize &&
-    (rows >= 4 || dtype !== "f32")
-  );
+  const { maxTeam, workgroupSize, wholeInvocations } = tuning;
+  if (channels % 4 !== 0 || row <= 4) return false;
+  return maxTeam === 1
+    ? (rows * channels) / 4 >= 2 * workgroupSize && (rows >= 4 || dtype !== "f32")
+    : dtype !== "f32" && (row <= 16 * maxTeam || rows * channels * maxTeam >= 4 * wholeInvocations);
 }
 
 /**
@@ -190,6 +188,146 @@ export interface DispatchOptions {
   mixed?: boolean;
 }
 
+/** What a dispatch is chosen for, and the tensor seen as Values, before teams and chunks are chosen. */
+interface Asked {
+  readonly extent: Extent;
+  readonly dtype: Dtype;
+  /** Whether chunks have to be merged afterwards. */
+  readonly reduces: boolean;
+  readonly tuning: Tuning;
+  readonly kinds: 1 | 2;
+  readonly bytes: number;
+  /** Whether many chunks of a large tensor may be merged by a dispatch of their own. */
+  readonly mayCrowd: boolean;
+  /** Whether a channel may be one chunk. */
+  readonly mayBeWhole: boolean;
+  readonly value: ValueKind;
+  /** Whether rows are one number long, so that neighbours are of other channels. */
+  readonly columns: boolean;
+  /** Bytes of a Value that lie side by side. */
+  readonly width: number;
+  readonly groups: number;
+  readonly inner: number;
+  readonly perGroup: number;
+}
+
+function ask(
+  extent: Extent,
+  dtype: Dtype,
+  reduces: boolean,
+  tuning: Tuning,
+  options: DispatchOptions,
+): Asked {
+  const { channels } = extent;
+  const single = channels === 1;
+  const columns = extent.inner === 1 && !single;
+  const [rows, row] = single ? [1, extent.count] : [extent.outer, extent.inner];
+  const mixes = options.mixed !== false && mayMix(extent, row, rows, dtype, tuning);
+  const value = options.value ?? valueOf(columns ? channels : row, rows, columns, dtype, mixes);
+  const groups = channels / channelsPerValue(value);
+  const elements = elementsPerValue(value);
+  const neighbours = value === "rows4" ? 1 : elements;
+  const numberBytes = dtype === "f32" ? 4 : 2;
+  const bytes = extent.size * numberBytes;
+  return {
+    extent,
+    dtype,
+    reduces,
+    tuning,
+    kinds: options.kinds ?? 1,
+    bytes,
+    mayCrowd: options.apart === true && bytes >= tuning.cacheBytes,
+    // Where channels share a word, a team needs the statistics of the next channel too.
+    mayBeWhole: reduces && options.forbidWhole !== true && value !== "half",
+    value,
+    columns,
+    width: neighbours * numberBytes,
+    groups,
+    inner: columns || value === "quad" ? row : row / neighbours,
+    perGroup: extent.size / groups / elements,
+  };
+}
+
+/** Whether a team keeps a channel in registers: 16-bit numbers would take as many as f32, for half of the bytes. */
+function holds(asked: Asked, team: number): boolean {
+  const { mayBeWhole, dtype, value, perGroup, kinds, tuning } = asked;
+  const most = team * mostHeld(team, kinds, tuning);
+  return mayBeWhole && dtype === "f32" && value !== "quad" && perGroup <= most;
+}
+
+/** Chunks of a channel that teams can merge: each reads what all left, 16 bytes a chunk. */
+function mergeable({ extent, tuning }: Asked): number {
+  return Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
+}
+
+/** Chunks that leave each lane enough to do; where nothing is merged, one more costs little. */
+function useful({ reduces, dtype, value, perGroup, tuning }: Asked, team: number): number {
+  const least = (tuning.minPerLane * 4) / elementsPerValue(value);
+  const cheaper = reduces ? 1 : dtype === "f32" ? 4 : 2;
+  return Math.ceil(perGroup / (team * Math.max(1, least / cheaper)));
+}
+
+/** The largest team where so many share a workgroup. */
+function teamBeside({ value, inner, perGroup, tuning }: Asked, slots: number): number {
+  const { maxTeam, workgroupSize } = tuning;
+  // What a lane sets up costs as much as a few Values, or tens of those of one number.
+  const busy = powerOfTwo(perGroup / (value === "half" ? 48 : 4));
+  const places = value === "quad" ? powerOfTwo(inner) : Infinity;
+  return Math.max(1, Math.min(maxTeam, workgroupSize / slots, busy, places));
+}
+
+/** A team along a row: a larger one where, and only where, it holds a channel that does not stay in the cache. */
+function teamOfRows(asked: Asked): number {
+  const { bytes, kinds, tuning } = asked;
+  const team = teamBeside(asked, 1);
+  if (kinds * bytes < tuning.cacheBytes) return team;
+  let larger = team;
+  while (larger <= tuning.maxHeldTeam && !holds(asked, larger)) larger *= 2;
+  return larger <= tuning.maxHeldTeam ? larger : team;
+}
+
+/** A team down columns as wide as allowed, unless narrower ones, of more lanes each, hold a channel or busy more. */
+function teamOfColumns(asked: Asked): number {
+  const { reduces, mayCrowd, width, groups, tuning } = asked;
+  const { columnBytes, workgroupSize, targetInvocations } = tuning;
+  const wide = Math.min(columnBytes / width, powerOfTwo(groups), workgroupSize);
+  const narrow = reduces ? Math.min(wide, NARROW_BYTES / width) : wide;
+  const widest = (suits: (team: number) => boolean): number => {
+    let slots = wide;
+    while (slots > narrow && !suits(teamBeside(asked, slots))) slots /= 2;
+    return teamBeside(asked, slots);
+  };
+  const holding = widest((team) => holds(asked, team));
+  if (holds(asked, holding) || mayCrowd)
+    return holds(asked, holding) ? holding : teamBeside(asked, wide);
+  return widest((team) => {
+    const chunks = Math.min(mergeable(asked), useful(asked, team));
+    return 16 * groups * team * chunks >= targetInvocations;
+  });
+}
+
+/** Into how many chunks a channel is cut, and whether a dispatch of its own merges them. */
+function partsOf(
+  asked: Asked,
+  team: number,
+  always: boolean,
+): { readonly parts: number; readonly apart: boolean } {
+  const { reduces, columns, groups, perGroup, tuning, mayCrowd } = asked;
+  // Teams of columns leave four channels' partial results each: half as many.
+  const reducing = tuning.targetInvocations / (columns && team > 1 ? 2 : 1);
+  const target = reduces ? reducing : tuning.targetMapped;
+  const lanes = Math.max(1, groups * team);
+  const filling = reduces && lanes >= tuning.wholeInvocations ? 1 : Math.ceil(target / lanes);
+  const wanted = Math.max(filling, Math.ceil(perGroup / (team * tuning.mostPerLane)));
+  const most = reduces ? tuning.maxChunks : Math.floor(2 ** 32 / Math.max(1, groups));
+  const parts = Math.max(1, Math.min(wanted, useful(asked, team), most));
+  const apart = reduces && (always || (mayCrowd && 4 * parts > mergeable(asked)));
+  return {
+    parts: reduces && !apart ? Math.max(1, Math.min(parts, mergeable(asked))) : parts,
+    apart,
+  };
+}
+
 /**
  * Chooses path and grid. Pure: the same for the same arguments, on any machine.
  *
@@ -203,97 +341,15 @@ export function chooseDispatch(
   limits: DispatchLimits,
   options: DispatchOptions = {},
 ): Dispatch {
-  const { forbidWhole = false, kinds = 1, mixed = true } = options;
-  const reduces = purpose === "reduce";
-  const single = extent.channels === 1;
-  const columns = extent.inner === 1 && !single;
-  const innerElements = single ? extent.count : extent.inner;
-  const outer = single ? 1 : extent.outer;
-  const value =
-    options.value ??
-    valueOf(
-      columns ? extent.channels : innerElements,
-      outer,
-      columns,
-      dtype,
-      mixed && mayMix(extent, innerElements, outer, dtype, tuning),
-    );
-  const groups = extent.channels / channelsPerValue(value);
-  const elements = elementsPerValue(value);
-  const neighbours = value === "rows4" ? 1 : elements;
-  const inner = columns || value === "quad" ? innerElements : innerElements / neighbours;
-  const perGroup = extent.size / groups / elements;
-
-  const lanesAdjacent = !columns && inner >= 8;
-  const most = Math.min(tuning.maxTeam, tuning.workgroupSize);
-  const numberBytes = dtype === "f32" ? 4 : 2;
-  const bytes = extent.size * numberBytes;
-  // What a lane sets up costs as much as a few Values, or tens of those of one number.
-  const lanesWanted = powerOfTwo(perGroup / (value === "half" ? 48 : 4));
-  const teamOf = (slots: number): number =>
-    Math.max(1, Math.min(most, tuning.workgroupSize / slots, lanesWanted));
-  // Where channels share a word, a team needs the statistics of the next channel too.
-  const mayBeWhole = reduces && !forbidWhole && value !== "half";
-  const holds = (team: number): boolean =>
-    mayBeWhole &&
-    // 16-bit numbers would take as many registers as f32, for half of the bytes.
-    dtype === "f32" &&
-    value !== "quad" &&
-    perGroup <= team * mostHeld(team, kinds, tuning);
-  // Every chunk's team reads what all chunks left, 16 bytes each, unless a dispatch of its own does it for all.
-  const mergeable = Math.floor(Math.sqrt((extent.count * tuning.mergedBytes) / 16));
-  // Where nothing is merged, a chunk more costs little.
-  const least = (tuning.minPerLane * 4) / elements / (reduces ? 1 : dtype === "f32" ? 4 : 2);
-  const usefulOf = (team: number): number => Math.ceil(perGroup / (team * Math.max(1, least)));
-
-  const mayCrowd = options.apart === true && bytes >= tuning.cacheBytes;
-
-  let team: number;
-  if (lanesAdjacent) {
-    team = teamOf(1);
-    // A larger one where, and only where, it can hold a channel that does not stay in the cache.
-    let larger = team;
-    while (larger <= tuning.maxHeldTeam && !holds(larger)) larger *= 2;
-    if (larger <= tuning.maxHeldTeam && kinds * bytes >= tuning.cacheBytes) team = larger;
-  } else {
-    // Columns as wide as allowed, unless narrower ones, of more lanes each, hold a channel or give work to more.
-    let slots = Math.min(tuning.columnBytes / (neighbours * numberBytes), powerOfTwo(groups));
-    slots = Math.min(slots, tuning.workgroupSize);
-    const narrow = Math.min(slots, NARROW_BYTES / (neighbours * numberBytes));
-    const wide = slots;
-    while (reduces && slots > narrow && !holds(teamOf(slots))) slots /= 2;
-    if (!holds(teamOf(slots))) {
-      slots = wide;
-      const narrower = reduces && !mayCrowd;
-      const busy = (): number =>
-        groups * teamOf(slots) * Math.min(mergeable, usefulOf(teamOf(slots)));
-      while (narrower && slots > narrow && 16 * busy() < tuning.targetInvocations) slots /= 2;
-    }
-    team = teamOf(slots);
-  }
+  const asked = ask(extent, dtype, purpose === "reduce", tuning, options);
+  const { reduces, mayBeWhole, value, columns, groups, inner, perGroup } = asked;
+  const lanesAdjacent = !columns && (inner >= 8 || value === "quad");
+  const team = lanesAdjacent ? teamOfRows(asked) : teamOfColumns(asked);
   const workgroupSize = Math.max(tuning.workgroupSize, team);
-  const slots = workgroupSize / team;
 
-  // Teams of columns leave four channels' partial results each: half as many.
-  const reducing = tuning.targetInvocations / (columns && team > 1 ? 2 : 1);
-  const target = reduces ? reducing : tuning.targetMapped;
-  const lanes = Math.max(1, groups * team);
-  const wanted = Math.max(
-    reduces && lanes >= tuning.wholeInvocations ? 1 : Math.ceil(target / lanes),
-    Math.ceil(perGroup / (team * tuning.mostPerLane)),
-  );
-  const useful = Math.min(
-    usefulOf(team),
-    reduces ? tuning.maxChunks : Math.floor(2 ** 32 / Math.max(1, groups)),
-  );
-  const crowded = mayCrowd && 4 * Math.min(wanted, useful) > mergeable;
-  const mayBeApart = reduces && (options.apart === "always" || crowded);
-  const allowed = reduces && !mayBeApart ? mergeable : Infinity;
-  const held = powerOfTwo(Math.ceil(perGroup / team));
-  const mayBeHeld = holds(team);
-  const small = mayBeHeld || perGroup <= team * tuning.wholePerLane;
-  const parts = Math.max(1, Math.min(wanted, useful, allowed));
-  const whole = mayBeWhole && (small || parts === 1);
+  const { parts, apart } = partsOf(asked, team, options.apart === "always");
+  const held = holds(asked, team);
+  const whole = mayBeWhole && (held || perGroup <= team * tuning.wholePerLane || parts === 1);
   const cut = whole ? 1 : parts;
   // A chunk is a whole number of what a team takes at once, or of rows that channels share: of four where all come so.
   const step = value === "quad" ? inner : team;
@@ -302,8 +358,8 @@ export function chooseDispatch(
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {
-    path: !whole ? "split" : mayBeHeld ? "held" : "whole",
-    held: whole && mayBeHeld ? held : 0,
+    path: !whole ? "split" : held ? "held" : "whole",
+    held: held ? powerOfTwo(Math.ceil(perGroup / team)) : 0,
     value,
     team,
     lanesAdjacent,
@@ -313,8 +369,8 @@ export function chooseDispatch(
     perGroup,
     chunk,
     chunks,
-    apart: mayBeApart && !whole && chunks > 1,
+    apart: apart && !whole && chunks > 1,
     even,
-    grid: gridOf(Math.ceil((groups * chunks) / slots), limits),
+    grid: gridOf(Math.ceil((groups * chunks * team) / workgroupSize), limits),
   };
 }

@@ -1,15 +1,9 @@
 // A chunk stretch after stretch.
 fn mapChunk(task: Task, own: Known, following: Known) {
-  var left = own;
-  var channel = 0u;
-  for (var begin = 0u; begin < params.inner;) {
-    let stretch = stretchAt(task, begin, channel);
-    let here = pickedKnown(left, stretch);
-    mapAlong(stretch.cursor, stretch.walk, 0u, stretch.steps, here, here);
-    if (stretch.ends) {
-      left = turnedKnown(left);
-      channel += 1u;
-    }
-    begin = stretch.end;
+  for (var begin = task.lane; begin < params.inner;) {
+    let stretch = stretchAt(task, begin);
+    let here = pickedKnown(own, stretch);
+    mapAlong(stretch.cursor, stretch.walk, 0u, stretch.end, here, here);
+    begin = stretch.next;
   }
 }

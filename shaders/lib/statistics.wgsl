@@ -3,7 +3,7 @@
 // (1983), and the mean is split anew after each merge (Knuth's two-sum), so that shift stays beside the
 // mean whatever came first, an outlier too.
 struct Statistics {
-  count: f32,
+  count: Count,
   shift: Channel,
   delta: Channel,
   m2: Channel,
@@ -18,7 +18,7 @@ struct Lane {
   m2Lost: Value,
 }
 
-fn anchored(count: f32, shift: Channel, delta: Channel, m2: Channel) -> Statistics {
+fn anchored(count: Count, shift: Channel, delta: Channel, m2: Channel) -> Statistics {
   let mean = plusChannel(shift, delta);
   let part = minusChannel(mean, shift);
   let lost = minusChannel(shift, minusChannel(mean, part)) + minusChannel(delta, part);
@@ -26,11 +26,14 @@ fn anchored(count: f32, shift: Channel, delta: Channel, m2: Channel) -> Statisti
 }
 
 fn merge(a: Statistics, b: Statistics) -> Statistics {
-  if (b.count == 0.0) { return a; }
-  if (a.count == 0.0) { return b; }
   let count = a.count + b.count;
-  let weight = b.count / count;
+  let weight = b.count / max(count, Count(1.0));
   let distance = minusChannel(b.shift, a.shift) + minusChannel(b.delta, a.delta);
   let m2 = (a.m2 + b.m2) + distance * distance * (a.count * weight);
-  return anchored(count, a.shift, a.delta + distance * weight, m2);
+  let both = anchored(count, a.shift, a.delta + distance * weight, m2);
+  let first = b.count == Count();
+  let second = a.count == Count();
+  return Statistics(count, select(select(both.shift, b.shift, second), a.shift, first),
+                    select(select(both.delta, b.delta, second), a.delta, first),
+                    select(select(both.m2, b.m2, second), a.m2, first));
 }

@@ -3,6 +3,7 @@ alias Value = vec2f;
 alias ValueBits = vec2u;
 alias Channel = vec2f;
 alias ChannelBits = vec2u;
+alias Count = f32;
 
 fn spread(channel: Channel) -> Value { return channel; }
 fn collapseSum(value: Value) -> Channel { return value; }

@@ -3,6 +3,7 @@ alias Value = vec4f;
 alias ValueBits = vec4u;
 alias Channel = vec4f;
 alias ChannelBits = vec4u;
+alias Count = f32;
 
 fn spread(channel: Channel) -> Value { return channel; }
 fn collapseSum(value: Value) -> Channel { return value; }

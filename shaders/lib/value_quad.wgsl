@@ -1,37 +1,39 @@
 // A Value is four neighbours out of the rows of four channels, which lie one after another (channels first, channels
-// divisible by four, rows of five and more, TEAM = 1): most are of one channel, those where a row ends of two.
+// divisible by four, rows of five and more): most are of one channel, those where a row ends of two.
 alias Value = vec4f;
 alias ValueBits = vec4u;
 alias Channel = vec4f;
 alias ChannelBits = vec4u;
+alias Count = vec4f;  // a lane of a team has not the same of each channel
 
 // What is known of the four channels stays as it is, until a stretch picks from it.
 fn spread(channel: Channel) -> Value { return channel; }
 fn countOf(count: Channel) -> f32 { return count.x; }
 
-// Values of a row whose numbers are of the same channels each: those within a channel, or the one that it shares with
-// the next. A lane walks a stretch in all its rows (a chunk is whole rows), then the next one.
+// Those of a lane's Values of a row whose numbers are of the same channels each: within a channel, or the one that it
+// shares with the next. A lane walks a stretch in all its rows (a chunk is whole rows), then the next one.
 struct Stretch {
-  end: u32,
+  channel: u32,        // of the four
+  second: vec4<bool>,  // whether a number is of the next channel
   cursor: Cursor,      // its first Value; within the row it counts from there
   walk: Walk,
-  steps: u32,
-  second: vec4<bool>,  // whether a number is of the next channel
-  ends: bool,          // whether the channel ends here
+  end: u32,            // as `at + TEAM` counts
+  next: u32,           // where in the row the lane's next stretch begins
 }
 
-fn stretchAt(task: Task, begin: u32, channel: u32) -> Stretch {
+fn stretchAt(task: Task, begin: u32) -> Stretch {
   let inner = params.inner;
+  let channel = 4u * begin / inner;
   let border = (channel + 1u) * inner;
   let second = vec4u(4u * begin) + vec4u(0u, 1u, 2u, 3u) >= vec4u(border);
-  let end = max(border / 4u, begin + 1u);
-  let size = end - begin;
-  return Stretch(end, Cursor(cursorAt(task).index + begin, 0u), Walk(1u, 1u, size, params.rowGroups * inner - size),
-                 (task.end - task.first) / inner * size, second, 4u * end >= border);
+  let size = (max(border / 4u, begin + 1u) - begin + TEAM - 1u) / TEAM;
+  let rows = (task.end + task.lane - task.first) / inner;
+  return Stretch(channel, second, Cursor(cursorAt(task).index + begin - task.lane, 0u),
+                 Walk(TEAM, 1u, size, params.rowGroups * inner - size * TEAM), rows * size * TEAM, begin + size * TEAM);
 }
 
-// What a stretch needs of its channel, the first, and of the next.
-fn picked(channel: Channel, stretch: Stretch) -> Value { return select(channel.xxxx, channel.yyyy, stretch.second); }
-
-// The next channel is the first.
-fn turned(channel: Channel) -> Channel { return channel.yzwx; }
+// What a stretch needs of its channel, and of the next.
+fn picked(channel: Channel, stretch: Stretch) -> Value {
+  let own = stretch.channel;
+  return select(Value(channel[own]), Value(channel[min(own + 1u, 3u)]), stretch.second);
+}

@@ -3,6 +3,7 @@ alias Value = vec2f;
 alias ValueBits = vec2u;
 alias Channel = f32;
 alias ChannelBits = u32;
+alias Count = f32;
 
 fn spread(channel: Channel) -> Value { return vec2f(channel); }
 fn collapseSum(value: Value) -> Channel { return value.x + value.y; }

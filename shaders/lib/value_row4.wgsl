@@ -3,6 +3,7 @@ alias Value = vec4f;
 alias ValueBits = vec4u;
 alias Channel = f32;
 alias ChannelBits = u32;
+alias Count = f32;
 
 fn spread(channel: Channel) -> Value { return vec4f(channel); }
 fn collapseSum(value: Value) -> Channel { return (value.x + value.y) + (value.z + value.w); }

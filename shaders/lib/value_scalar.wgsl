@@ -3,6 +3,7 @@ alias Value = f32;
 alias ValueBits = u32;
 alias Channel = f32;
 alias ChannelBits = u32;
+alias Count = f32;
 
 fn spread(channel: Channel) -> Value { return channel; }
 fn collapseSum(value: Value) -> Channel { return value; }

@@ -9,7 +9,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   if (!learnsFrom(task)) { return; }
   let group = task.channel;
   let perCount = select(0.0, 1.0 / f32(merged.count), merged.count > 0u);
-  let own = anchored(f32(merged.count), merged.shift, merged.delta, merged.m2);
+  let own = anchored(Count(f32(merged.count)), merged.shift, merged.delta, merged.m2);
   let variance = own.m2 * perCount;
   let correction = correctionOf(group, own.shift, own.delta, variance);
   let gamma = gammaOf(group);

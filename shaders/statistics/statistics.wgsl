@@ -7,6 +7,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let merged = mergeTeam(laneStatistics(task), task.lane, local);
   if (task.valid && task.lane == 0u) {
     let own = anchored(merged.count, merged.shift, merged.delta, merged.m2);
-    storePart(params.firstSlot + task.chunk, task.channel, Part(u32(own.count), own.shift, own.delta, own.m2));
+    let count = u32(countOf(Channel(own.count)));
+    storePart(params.firstSlot + task.chunk, task.channel, Part(count, own.shift, own.delta, own.m2));
   }
 }

@@ -64,7 +64,7 @@ const CHOICES: Readonly<
 function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant> {
   const [choices, fields] = CHOICES[kernel];
   for (const value of VALUES[dtype])
-    for (const team of value === "quad" ? [1] : [1, 64])
+    for (const team of value === "quad" && dtype === "f32" ? [1] : [1, 64])
       for (const fence of FLAGS)
         for (const shared of FLAGS)
           for (const choice of choices.filter(

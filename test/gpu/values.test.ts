@@ -8,6 +8,7 @@ import {
   BatchNorm2d,
   BatchNorm3d,
   chooseDispatch,
+  GPU_TUNING,
   SOFTWARE_TUNING,
   tensor,
   type BatchNormOptions,
@@ -230,21 +231,30 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
   });
 });
 
-describe("odd rows of four channels, by lanes alone in chunks of rows", () => {
-  const tuning: Tuning = {
-    ...SOFTWARE_TUNING,
-    minPerLane: 1,
-    mergedBytes: 2 ** 40,
-    wholePerLane: 0,
-    targetInvocations: 256,
-    fence: true,
+describe("odd rows of four channels, in chunks of rows", () => {
+  const chunked = { minPerLane: 1, mergedBytes: 2 ** 40, wholePerLane: 0, fence: true };
+  const alone: Tuning = { ...SOFTWARE_TUNING, ...chunked, targetInvocations: 256 };
+  const teams: Tuning = {
+    ...GPU_TUNING,
+    ...chunked,
+    targetInvocations: 4096,
+    workgroupSize: 64,
+    maxTeam: 64,
   };
-  test.each(["f32", "f16", "bf16"] as const)("%s", async (dtype) => {
+  const small: Tuning = { ...teams, workgroupSize: 16, maxTeam: 4 };
+  const cases = [
+    ...(["f32", "f16", "bf16"] as const).map((dtype) => ["a lane alone", dtype, alone] as const),
+    ...(["f16", "bf16"] as const).map((dtype) => ["a team, a place a lane", dtype, teams] as const),
+    ...(["f16", "bf16"] as const).map((dtype) => ["a team, more places", dtype, small] as const),
+  ];
+  test.each(cases)("%s: %s", async (_, dtype, tuning) => {
     // Rows that are 1, 2 and 3 more than a number of Values, and chunks of which the last is shorter.
     for (const [index, shape] of [
       [9, 16, 5, 5],
       [11, 8, 2, 3],
       [7, 12, 7],
+      [9, 8, 7, 7],
+      [17, 8, 9],
     ].entries()) {
       const extent = extentOf("test", shape, "channels-first");
       const { value, chunks } = chooseDispatch(extent, dtype, "reduce", tuning, {

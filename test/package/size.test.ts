@@ -5,9 +5,9 @@ import { beforeAll, expect, test } from "vitest";
 
 // 15 KB was the aim for all of it. It holds for inference; the others are at what they are now and a little.
 const LIMITS = {
-  core: 26.5 * 1024,
-  "plans of training and inference": 20.5 * 1024,
-  "plans of inference": 14.6 * 1024,
+  core: 26.9 * 1024,
+  "plans of training and inference": 20.9 * 1024,
+  "plans of inference": 15 * 1024,
 };
 
 let sizes: Map<string, number>;

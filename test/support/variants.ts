@@ -89,7 +89,11 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                   )
                                     continue;
                                   if (value === "half" && /whole|held/.test(name)) continue;
-                                  if (value === "quad" && (team > 1 || /held/.test(name))) continue;
+                                  if (
+                                    value === "quad" &&
+                                    ((team > 1 && dtype === "f32") || /held/.test(name))
+                                  )
+                                    continue;
                                   // Without gamma there is no floor; sums alone write nothing over dy.
                                   if (floored && looks.includes("affine") && !affine) continue;
                                   if (inPlace && looks.includes("evaluation") && !evaluation)

@@ -130,7 +130,10 @@ function fault(
     ["the grid holds every chunk", gridSize(d.grid) * slots >= d.groups * d.chunks],
     ["16 bits are not stored by one invocation per half", dtype === "f32" || d.value !== "scalar"],
     ["a dispatch alone has one chunk", d.path === "split" || d.chunks === 1],
-    ["channels share Values only where a lane is alone", d.value !== "quad" || d.team === 1],
+    [
+      "teams share Values between channels only of 16 bits, and not in more places than a row has",
+      d.value !== "quad" || d.team === 1 || (dtype !== "f32" && d.team < 2 * d.inner),
+    ],
     ["chunks of shared Values are rows", d.value !== "quad" || d.chunk % d.inner === 0],
     ["words shared by channels are never whole", d.value !== "half" || d.path === "split"],
     [
@@ -301,7 +304,8 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
             expect(steps % 4, "Values of a lane, or rows of a stretch, by four").toBe(0);
           }
           if (d.value === "quad") {
-            walkStretches(d, index, (end - first) / d.inner, (each) => visit(each, group, lane));
+            const rows = (end - begin) / d.inner;
+            walkStretches(d, index, lane, rows, (each) => visit(each, group, lane));
             continue;
           }
           for (let at = first; at < end; at += d.team) {
@@ -320,25 +324,27 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
 function walkStretches(
   d: Dispatch,
   index: number,
+  lane: number,
   rows: number,
   visit: (index: number) => void,
 ): void {
   const channelsAt = (p: number): string =>
     [0, 1, 2, 3].map((i) => Math.floor((4 * p + i) / d.inner)).join();
-  for (let begin = 0; begin < d.inner;) {
-    const own = 1 + [1, 2, 3].filter((each) => 4 * begin >= each * d.inner).length;
-    const end = Math.max(begin + 1, Math.floor((own * d.inner) / 4));
-    const skip = d.groups * d.inner + begin + 1 - end;
+  for (let begin = lane; begin < d.inner;) {
+    const channel = Math.floor((4 * begin) / d.inner);
+    const border = Math.floor(((channel + 1) * d.inner) / 4);
+    const size = Math.ceil((Math.max(border, begin + 1) - begin) / d.team);
+    const wrapIndex = d.groups * d.inner - size * d.team;
 
-    let at = index + begin;
-    for (let inner = begin, left = rows * (end - begin); left > 0; left--) {
-      expect(channelsAt(inner)).toBe(channelsAt(begin));
+    let at = index + begin - lane;
+    for (let inner = 0, left = rows * size; left > 0; left--) {
+      expect(channelsAt(begin + inner * d.team)).toBe(channelsAt(begin));
       visit(at);
-      const wraps = inner + 1 === end;
-      at += wraps ? skip : 1;
-      inner = wraps ? begin : inner + 1;
+      const wraps = inner + 1 >= size;
+      at += d.team + (wraps ? wrapIndex : 0);
+      inner = wraps ? 0 : inner + 1;
     }
-    begin = end;
+    begin += size * d.team;
   }
 }
 

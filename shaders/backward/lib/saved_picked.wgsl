@@ -2,8 +2,3 @@ fn pickedSaved(known: Saved, stretch: Stretch) -> Saved {
   return Saved(picked(known.shift, stretch), picked(known.delta, stretch), picked(known.invStd, stretch),
                picked(known.gamma, stretch), picked(known.scale, stretch), picked(known.offset, stretch));
 }
-
-fn turnedSaved(known: Saved) -> Saved {
-  return Saved(turned(known.shift), turned(known.delta), turned(known.invStd), turned(known.gamma),
-               turned(known.scale), turned(known.offset));
-}

@@ -1,26 +1,23 @@
 // A lane's share of its chunk, stretch after stretch.
 fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
   var done = Sums();
-  var own = vec2f();
-  var later = vec2f();
-  var left = known;
-  var channel = 0u;
-  for (var begin = 0u; begin < params.inner;) {
-    let stretch = stretchAt(task, begin, channel);
-    let here = pickedSaved(left, stretch);
-    let sums = sumsAlong(stretch.cursor, stretch.walk, 0u, stretch.steps, here, here);
-    own += split(sums, !stretch.second);
-    later += split(sums, stretch.second);
-    if (stretch.ends) {
-      done = Sums(Channel(done.dz.yzw, own.x), Channel(done.dzXHat.yzw, own.y));
-      own = later;
-      later = vec2f();
-      left = turnedSaved(left);
-      channel += 1u;
-    }
-    begin = stretch.end;
+  for (var begin = task.lane; begin < params.inner;) {
+    let stretch = stretchAt(task, begin);
+    let here = pickedSaved(known, stretch);
+    let sums = sumsAlong(stretch.cursor, stretch.walk, 0u, stretch.end, here, here);
+    let own = split(sums, !stretch.second);
+    let later = split(sums, stretch.second);
+    let channel = vec4u(stretch.channel);
+    done.dz += only(own.x, channel) + only(later.x, channel + 1u);
+    done.dzXHat += only(own.y, channel) + only(later.y, channel + 1u);
+    begin = stretch.next;
   }
   return done;
+}
+
+// One of the four channels' number, beside none of the others.
+fn only(number: f32, channel: vec4u) -> Channel {
+  return select(Channel(), Channel(number), channel == vec4u(0u, 1u, 2u, 3u));
 }
 
 // The share of one channel.

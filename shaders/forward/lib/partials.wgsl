@@ -2,7 +2,7 @@
 fn partialAt(chunk: u32, group: u32) -> Statistics {
   if (chunk >= params.slots) { return Statistics(); }
   let at = 4u * chunk * params.allGroups + group;
-  return Statistics(countOf(partials[at]), partials[at + params.allGroups],
+  return Statistics(Count(countOf(partials[at])), partials[at + params.allGroups],
                     partials[at + 2u * params.allGroups], partials[at + 3u * params.allGroups]);
 }
 

@@ -1,5 +1,5 @@
 // Statistics of every invocation, in workgroup memory.
-var<workgroup> sharedCount: array<f32, WORKGROUP_SIZE>;
+var<workgroup> sharedCount: array<Count, WORKGROUP_SIZE>;
 var<workgroup> sharedShift: array<Channel, WORKGROUP_SIZE>;
 var<workgroup> sharedDelta: array<Channel, WORKGROUP_SIZE>;
 var<workgroup> sharedM2: array<Channel, WORKGROUP_SIZE>;

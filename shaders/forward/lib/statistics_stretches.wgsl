@@ -4,9 +4,14 @@ fn laneStatistics(task: Task) -> Statistics {
   var own = vec4f();
   var following = vec4f();
   var channel = 0u;
-  for (var begin = 0u; begin < params.inner;) {
-    let stretch = stretchAt(task, begin, channel);
-    let lane = statisticsAlong(stretch.cursor, stretch.walk, 0u, stretch.steps);
+  for (var begin = task.lane; begin < params.inner;) {
+    let stretch = stretchAt(task, begin);
+    for (; channel < stretch.channel; channel++) {
+      put(&done, channel, own);
+      own = following;
+      following = vec4f();
+    }
+    let lane = statisticsAlong(stretch.cursor, stretch.walk, 0u, stretch.end);
     for (var number = 0u; number < 4u; number++) {
       let one = vec4f(lane.count, lane.shift[number], lane.delta[number], lane.m2[number]);
       let second = stretch.second[number];
@@ -14,16 +19,18 @@ fn laneStatistics(task: Task) -> Statistics {
       own = select(merged, own, second);
       following = select(following, merged, second);
     }
-    if (stretch.ends) {
-      done = Statistics(own.x, Channel(done.shift.yzw, own.y), Channel(done.delta.yzw, own.z),
-                        Channel(done.m2.yzw, own.w));
-      own = following;
-      following = vec4f();
-      channel += 1u;
-    }
-    begin = stretch.end;
+    begin = stretch.next;
   }
+  put(&done, channel, own);
+  if (channel < 3u) { put(&done, channel + 1u, following); }
   return done;
+}
+
+fn put(all: ptr<function, Statistics>, channel: u32, one: vec4f) {
+  (*all).count[channel] = one.x;
+  (*all).shift[channel] = one.y;
+  (*all).delta[channel] = one.z;
+  (*all).m2[channel] = one.w;
 }
 
 fn plusOne(a: f32, b: f32) -> f32 { return plusChannel(Channel(a), Channel(b)).x; }

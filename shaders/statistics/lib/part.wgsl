@@ -11,6 +11,7 @@ struct Part {
 fn mergePair(a: Part, b: Part) -> Part {
   if (b.count == 0u) { return a; }
   if (a.count == 0u) { return b; }
-  let merged = merge(Statistics(f32(a.count), a.shift, a.delta, a.m2), Statistics(f32(b.count), b.shift, b.delta, b.m2));
+  let merged = merge(Statistics(Count(f32(a.count)), a.shift, a.delta, a.m2),
+                     Statistics(Count(f32(b.count)), b.shift, b.delta, b.m2));
   return Part(a.count + b.count, merged.shift, merged.delta, merged.m2);
 }
