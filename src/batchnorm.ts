@@ -862,7 +862,9 @@ export class BatchNorm {
   }
 
   #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean, inPlace: boolean): Plans {
-    const key = `${shape.join("x")} ${dtype} ${residual} ${inPlace}`;
+    // What was planned before the device's conversions were known to be good makes room for what uses them.
+    const { native } = stateOf(this.device);
+    const key = [...shape, dtype, residual, inPlace, dtype === "f16" && native].join();
     let plans = this.#plans.get(key);
     if (plans) {
       this.#plans.delete(key);

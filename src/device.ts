@@ -70,8 +70,8 @@ export class DeviceState {
   #layouts = new Map<string, GPUBindGroupLayout>();
   #failure: BatchNormError | null = null;
   #pending = new Set<Promise<void>>();
-  /** Whether the device's conversions of binary16 are known to be IEEE's. */
-  #native = false;
+  /** Whether the device's conversions of binary16 are known to be IEEE's: kernels made from then on use them. */
+  native = false;
   #probing: Promise<void> | null = null;
 
   constructor(readonly device: GPUDevice) {
@@ -163,7 +163,7 @@ export class DeviceState {
   #probe(): Promise<void> {
     return (this.#probing ??= probeHalves(this).then(
       (found) => {
-        this.#native = found;
+        this.native = found;
       },
       // It stays unknown.
       () => undefined,
@@ -171,7 +171,7 @@ export class DeviceState {
   }
 
   #withConversion(variant: Variant): Variant {
-    return this.#native && convertsHalves(variant) ? { ...variant, native: true } : variant;
+    return this.native && convertsHalves(variant) ? { ...variant, native: true } : variant;
   }
 
   /** The kernel of a variant, compiled now where it is not there yet. */

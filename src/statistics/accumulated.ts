@@ -87,7 +87,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
   #sums: GPUBuffer;
   #spareSums: GPUBuffer;
   #usedSums = 0;
-  #plans = new PlanCache(64);
+  #plans = new PlanCache(this.device, 64);
   /** The last one of this batch; null before the first batch. */
   #sweep: Sweep | null = null;
   #inputs = new WeakMap<Tensor, Noted>();

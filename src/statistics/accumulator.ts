@@ -24,7 +24,7 @@ const PARTS = 16;
  * ```
  */
 export class StatisticsAccumulator {
-  readonly #plans = new PlanCache(64);
+  readonly #plans: PlanCache;
   /** What is gathered, and where it goes once it is merged. */
   #parts: GPUBuffer;
   #spare: GPUBuffer;
@@ -45,6 +45,7 @@ export class StatisticsAccumulator {
         statisticsBytes(channels, PARTS),
         USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
       );
+    this.#plans = new PlanCache(device, 64);
     this.#parts = make();
     this.#spare = make();
   }

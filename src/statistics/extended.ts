@@ -117,7 +117,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   readonly #scale: boolean;
   readonly #center: boolean;
   #renorm: GPUBuffer | null = null;
-  #plans = new PlanCache(32);
+  #plans = new PlanCache(this.device, 32);
   #latest: ExtendedContext | null = null;
   /** Used over and over until somebody asks for it. */
   #spare: ExtendedContext | null = null;

@@ -32,10 +32,14 @@ interface Kept {
 export class PlanCache {
   #kept = new Map<string, Kept>();
 
-  constructor(readonly limit: number) {}
+  constructor(
+    readonly device: GPUDevice,
+    readonly limit: number,
+  ) {}
 
-  /** The plan of a key, made where it is not there. */
-  get<P extends { destroy(): void }>(key: string, lent: boolean, make: () => P): P {
+  /** The plan of a name, made where it is not there, and anew once the device's conversions are known to be good. */
+  get<P extends { destroy(): void }>(name: string, lent: boolean, make: () => P): P {
+    const key = `${name} ${stateOf(this.device).native}`;
     const kept = this.#kept.get(key) ?? { plan: make(), lent: false };
     kept.lent ||= lent;
     this.#kept.delete(key);

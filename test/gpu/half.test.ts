@@ -2,11 +2,13 @@
  * The conversion of 16-bit floats on the device against src/half.ts, for every bit pattern: an inference whose running
  * mean is 0, variance 1, eps 0 and beta 0 multiplies by gamma and does nothing else.
  */
-import { beforeAll, describe, expect, test } from "vitest";
-import { createInference, stateLayout, tensor, Tensor } from "../../src/index.js";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { BatchNorm2d, createInference, stateLayout, tensor, Tensor } from "../../src/index.js";
 import { extentOf } from "../../src/descriptor.js";
 import { narrow, widen } from "../../src/half.js";
+import { stateOf } from "../../src/device.js";
 import { HALF_PROBE, sourceOf } from "../../src/kernels.js";
+import { ExtendedBatchNorm } from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { TUNINGS } from "../support/tolerance.js";
 
@@ -217,5 +219,36 @@ describe("the device's own conversions are tried", () => {
   ])("those that %s do not", async (_, widening, narrowing) => {
     const edit = converting(widening || "widenBits(half)", narrowing || "narrowBits(pair)");
     expect(await probed(edit)).toEqual([1, 1]);
+  });
+
+  test.each([
+    ["BatchNorm2d", (on: GPUDevice) => new BatchNorm2d(on, 2)],
+    ["ExtendedBatchNorm", (on: GPUDevice) => new ExtendedBatchNorm(on, 2, { virtualBatchSize: 1 })],
+  ])("%s plans f16 anew once they are known to be good", async (_, make) => {
+    const fresh = await openDevice();
+    const codes = vi.spyOn(fresh, "createShaderModule");
+    const native = (): number =>
+      codes.mock.calls.filter(
+        ([{ label, code }]) => !label!.includes("probe") && code.includes("unpack2x16float"),
+      ).length;
+    const bn = make(fresh);
+    const [x, y] = [0, 1].map(() => tensor(fresh, [1, 2, 3, 4], [1, 2, 1, 2], { dtype: "f16" }));
+    const step = (): void => {
+      bn.forward(x!, { out: y! });
+      bn.backward(x!, { out: y! });
+    };
+    step();
+    await bn.status();
+    expect(native()).toBe(0);
+    // As the probe finds on a GPU; SwiftShader's are not.
+    stateOf(fresh).native = true;
+    step();
+    const made = native();
+    expect(made).toBeGreaterThanOrEqual(2);
+    step();
+    expect(native()).toBe(made);
+    await bn.status();
+    bn.destroy();
+    fresh.destroy();
   });
 });
