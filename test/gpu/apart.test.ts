@@ -48,6 +48,8 @@ const CASES: readonly (readonly [readonly number[], Dtype, Layout])[] = [
   [[8, 3, 8, 8], "f16", "channels-first"],
   [[9, 5, 7, 7], "f16", "channels-first"],
   [[9, 5, 7, 7], "bf16", "channels-first"],
+  [[9, 8, 7, 7], "f16", "channels-first"], // four channels share a row of Values
+  [[70, 4, 3, 3], "bf16", "channels-first"],
   [[300, 8], "f16", "channels-last"],
   [[301, 5], "bf16", "channels-last"],
   [[1, 1, 40, 50], "f32", "channels-first"],
