@@ -218,6 +218,7 @@ export class BatchNorm {
   #training = true;
   #destroyed = false;
   #plans = new Map<string, Plans>();
+  #native = false;
   #last: Context | null = null;
   /** The context of forwards that were given none, used over and over until somebody asks for it. */
   #own: Context | null = null;
@@ -862,23 +863,25 @@ export class BatchNorm {
   }
 
   #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean, inPlace: boolean): Plans {
-    // What was planned before the device's conversions were known to be good makes room for what uses them.
+    // Once the device's conversions are known to be good, all are made anew, for those that use them.
     const { native } = stateOf(this.device);
-    const key = [...shape, dtype, residual, inPlace, dtype === "f16" && native].join();
-    let plans = this.#plans.get(key);
-    if (plans) {
-      this.#plans.delete(key);
-    } else {
-      plans = { backward: new Map(), lent: false };
-      for (const [oldest, old] of this.#plans) {
-        if (this.#plans.size < KEPT_SHAPES) break;
-        this.#plans.delete(oldest);
-        // What a caller's encoder may still hold is left to the garbage collector.
-        if (!old.lent) destroyPlans(old);
-      }
-    }
+    if (native !== this.#native) this.#keep(0);
+    this.#native = native;
+    const key = [...shape, dtype, residual, inPlace].join();
+    const plans = this.#plans.get(key) ?? { backward: new Map(), lent: false };
+    this.#plans.delete(key);
+    this.#keep(KEPT_SHAPES - 1);
     this.#plans.set(key, plans);
     return plans;
+  }
+
+  #keep(most: number): void {
+    for (const [oldest, old] of this.#plans) {
+      if (this.#plans.size <= most) break;
+      this.#plans.delete(oldest);
+      // What a caller's encoder may still hold is left to the garbage collector.
+      if (!old.lent) destroyPlans(old);
+    }
   }
 
   #run(

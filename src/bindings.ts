@@ -195,7 +195,9 @@ function isBinding(resource: Resource | undefined): resource is GPUBufferBinding
 
 /** A resource as it is now: a binding is an object of the caller's, who may change it. */
 export function remembered(resource: Resource | undefined): Resource | undefined {
-  return isBinding(resource) ? { ...resource } : resource;
+  if (!isBinding(resource)) return resource;
+  const { buffer, offset, size } = resource;
+  return { buffer, offset, size } as GPUBufferBinding;
 }
 
 /** Whether a resource that was found good and remembered is what is given now, and still good. */

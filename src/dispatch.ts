@@ -122,14 +122,16 @@ export interface Dispatch {
 /**
  * Whether Values may be cut out of the rows of four channels as they lie. A chunk is whole rows then, so there must be
  * enough of them: for a lane alone, which has much to do once a row, four where it need not share words otherwise; for
- * teams, whose lanes take a place of all rows each, as many as keep a device busy where a row is long.
+ * teams, whose lanes have places of the row and take them in four rows or more, as many as fill a device, unless a lane has
+ * few places.
  */
 function mayMix({ channels }: Extent, row: number, rows: number, dtype: Dtype, tuning: Tuning) {
   const { maxTeam, workgroupSize, wholeInvocations } = tuning;
   if (channels % 4 !== 0 || row <= 4) return false;
   return maxTeam === 1
     ? (rows * channels) / 4 >= 2 * workgroupSize && (rows >= 4 || dtype !== "f32")
-    : dtype !== "f32" && (row <= 16 * maxTeam || rows * channels * maxTeam >= 4 * wholeInvocations);
+    : dtype !== "f32" &&
+        (row <= 4 * maxTeam || (channels / 4) * maxTeam * (rows / 4) >= wholeInvocations);
 }
 
 /**

@@ -359,8 +359,8 @@ interface Bound {
 const RECENT = 4;
 
 /**
- * A sequence of dispatches over bindings that are checked at each encode. Owns its uniforms and its
- * scratch; nothing else.
+ * A sequence of dispatches over bindings that are checked at each encode, unless they were found good not long ago. Owns
+ * its uniforms and its scratch; nothing else.
  */
 export class Plan {
   readonly scratchBytes: number;

@@ -5,7 +5,7 @@ struct Task {
   channel: u32,  // the same group, of the tensor
   chunk: u32,
   lane: u32,
-  first: u32,  // this lane's first Value within the group
+  first: u32,  // the chunk's first Value within the group, plus lane: this lane's first
   end: u32,    // one past the chunk's last
   valid: bool,
 }

@@ -17,7 +17,7 @@ struct Stretch {
   second: vec4<bool>,  // whether a number is of the next channel
   cursor: Cursor,      // its first Value; within the row it counts from there
   walk: Walk,
-  end: u32,            // as `at + TEAM` counts
+  end: u32,            // TEAM times its Values in all rows, as a walk counts
   next: u32,           // where in the row the lane's next stretch begins
 }
 

@@ -31,25 +31,32 @@ interface Kept {
 /** Plans by what they were made for; the least recently used go first. */
 export class PlanCache {
   #kept = new Map<string, Kept>();
+  #native = false;
 
   constructor(
     readonly device: GPUDevice,
     readonly limit: number,
   ) {}
 
-  /** The plan of a name, made where it is not there, and anew once the device's conversions are known to be good. */
-  get<P extends { destroy(): void }>(name: string, lent: boolean, make: () => P): P {
-    const key = `${name} ${stateOf(this.device).native}`;
+  /** The plan of a key, made where it is not there; all anew once the device's conversions are known to be good. */
+  get<P extends { destroy(): void }>(key: string, lent: boolean, make: () => P): P {
+    const { native } = stateOf(this.device);
+    if (native !== this.#native) this.#keep(0);
+    this.#native = native;
     const kept = this.#kept.get(key) ?? { plan: make(), lent: false };
     kept.lent ||= lent;
     this.#kept.delete(key);
     this.#kept.set(key, kept);
+    this.#keep(this.limit);
+    return kept.plan as P;
+  }
+
+  #keep(most: number): void {
     for (const [oldest, old] of this.#kept) {
-      if (this.#kept.size <= this.limit) break;
+      if (this.#kept.size <= most) break;
       this.#kept.delete(oldest);
       if (!old.lent) old.plan.destroy();
     }
-    return kept.plan as P;
   }
 
   /** Frees every plan. */

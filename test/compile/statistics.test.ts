@@ -81,7 +81,7 @@ function* variantsOf(kernel: Choice["kernel"], dtype: Dtype): Generator<Variant>
                 value,
                 workgroupSize: 256,
                 team,
-                lanesAdjacent: value.startsWith("row"),
+                lanesAdjacent: value.startsWith("row") || value === "quad",
                 subgroup: 0,
                 held: 0,
                 fence,

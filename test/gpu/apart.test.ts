@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import {
   byteSizes,
+  chooseDispatch,
   createBackward,
   createForward,
   GPU_TUNING,
@@ -48,12 +49,21 @@ const CASES: readonly (readonly [readonly number[], Dtype, Layout])[] = [
   [[8, 3, 8, 8], "f16", "channels-first"],
   [[9, 5, 7, 7], "f16", "channels-first"],
   [[9, 5, 7, 7], "bf16", "channels-first"],
-  [[9, 8, 7, 7], "f16", "channels-first"], // four channels share a row of Values
+  [[9, 8, 3, 7], "f16", "channels-first"], // four channels share a row of Values
   [[70, 4, 3, 3], "bf16", "channels-first"],
   [[300, 8], "f16", "channels-last"],
   [[301, 5], "bf16", "channels-last"],
   [[1, 1, 40, 50], "f32", "channels-first"],
 ];
+
+test("two of these have four channels that share a row of Values", () => {
+  const limits = { maxComputeWorkgroupsPerDimension: 65535 };
+  const kinds = CASES.map(([shape, dtype, layout]) => {
+    const extent = extentOf("test", shape, layout);
+    return chooseDispatch(extent, dtype, "reduce", { ...APART, fence: true }, limits).value;
+  });
+  expect(kinds.filter((value) => value === "quad")).toHaveLength(2);
+});
 
 /** Counts the dispatches that are recorded. */
 function counting(): { pass: GPUComputePassEncoder; dispatches: () => number } {

@@ -1878,6 +1878,26 @@ describe("what an encode found good is looked at again", () => {
     plan.destroy();
   });
 
+  test("another output where the plan works in place", () => {
+    const plan = createForwardSync(device, {
+      shape,
+      affine: false,
+      trackRunningStats: false,
+      inPlace: true,
+    });
+    const { x, saved, y } = given();
+    plan.encode(device.createCommandEncoder(), { x, saved });
+    plan.encode(device.createCommandEncoder(), { x, saved, y: x });
+    throws(
+      () => {
+        plan.encode(device.createCommandEncoder(), { x, saved, y });
+      },
+      OverlapError,
+      { subject: "forward: y", expected: "the plan works in place", received: "another buffer" },
+    );
+    plan.destroy();
+  });
+
   test("a binding that was moved since is written where it is now", async () => {
     const plan = createForwardSync(device, { shape, affine: false, trackRunningStats: false });
     const resources = given();

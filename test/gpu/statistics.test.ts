@@ -129,6 +129,7 @@ describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
     for (const [shape, layout] of [
       ...SHAPES.slice(0, 4),
       [[4, 5, 3, 3], "channels-first"] as const,
+      [[12, 16, 3, 3], "channels-first"] as const, // four channels share a row of Values
     ]) {
       const call: Call = { shape, options: { layout }, tuning, dtype };
       await expectWhole(call, inputsFor(call, 11, 1, 2), { sizes: splitOf(shape[0]!) });

@@ -26,6 +26,7 @@ const CASES: readonly {
   { shape: [8, 3, 15, 17], options: { momentum: null }, tuning: TUNINGS.split },
   { shape: [4, 5, 9, 9], options: {}, tuning: TUNINGS.whole }, // four rows a Value
   { shape: [3, 5, 9, 9], options: {}, dtype: "f16", tuning: TUNINGS.split }, // shared words
+  { shape: [9, 8, 7, 7], options: {}, dtype: "f16", tuning: TUNINGS.split }, // four channels share a row of Values
 ];
 
 test.for(CASES)("$shape $options $dtype", async (each, context) => {

@@ -241,7 +241,7 @@ describe("odd rows of four channels, in chunks of rows", () => {
     workgroupSize: 64,
     maxTeam: 64,
   };
-  const small: Tuning = { ...teams, workgroupSize: 16, maxTeam: 4 };
+  const small: Tuning = { ...teams, workgroupSize: 32, maxTeam: 16 };
   const cases = [
     ...(["f32", "f16", "bf16"] as const).map((dtype) => ["a lane alone", dtype, alone] as const),
     ...(["f16", "bf16"] as const).map((dtype) => ["a team, a place a lane", dtype, teams] as const),
@@ -254,6 +254,7 @@ describe("odd rows of four channels, in chunks of rows", () => {
       [11, 8, 2, 3],
       [7, 12, 7],
       [9, 8, 7, 7],
+      [8, 16, 3, 3],
       [17, 8, 9],
     ].entries()) {
       const extent = extentOf("test", shape, "channels-first");

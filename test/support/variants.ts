@@ -121,7 +121,7 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     value,
                                     workgroupSize: 256,
                                     team,
-                                    lanesAdjacent: value.startsWith("row"),
+                                    lanesAdjacent: value.startsWith("row") || value === "quad",
                                     subgroup: 0,
                                     held: name.endsWith("held") ? 8 : 0,
                                     fence,

@@ -154,9 +154,10 @@ function fault(
       (given.purpose === "reduce" && !given.forbidWhole) || d.path === "split",
     ],
   ];
-  // Statistics: count, shift, delta, m2; a Channel is one f32 per channel of a Value.
+  // Statistics: count, shift, delta, m2; a Channel is one f32 per channel of a Value, and so is the count of some.
   const channelBytes = 4 * channelsPerValue(d.value);
-  const memory = d.team === 1 ? 0 : d.workgroupSize * (4 + 3 * channelBytes);
+  const countBytes = d.value === "quad" ? channelBytes : 4;
+  const memory = d.team === 1 ? 0 : d.workgroupSize * (countBytes + 3 * channelBytes);
   faults.push(["workgroup memory is within 16 KiB", memory <= 16384]);
   const found = faults.find(([, ok]) => !ok);
   return found ? `${found[0]}: ${JSON.stringify({ extent, dtype, given, d })}` : null;

@@ -7,7 +7,7 @@ fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
     let sums = sumsAlong(stretch.cursor, stretch.walk, 0u, stretch.end, here, here);
     let own = split(sums, !stretch.second);
     let later = split(sums, stretch.second);
-    let channel = vec4u(stretch.channel);
+    let channel = stretch.channel;
     done.dz += only(own.x, channel) + only(later.x, channel + 1u);
     done.dzXHat += only(own.y, channel) + only(later.y, channel + 1u);
     begin = stretch.next;
@@ -16,8 +16,8 @@ fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
 }
 
 // One of the four channels' number, beside none of the others.
-fn only(number: f32, channel: vec4u) -> Channel {
-  return select(Channel(), Channel(number), channel == vec4u(0u, 1u, 2u, 3u));
+fn only(number: f32, channel: u32) -> Channel {
+  return select(Channel(), Channel(number), vec4u(channel) == vec4u(0u, 1u, 2u, 3u));
 }
 
 // The share of one channel.
