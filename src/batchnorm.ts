@@ -25,6 +25,8 @@ import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
 import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
 import { createForward, createForwardSync, type ForwardPlan } from "./forward.js";
 import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
+import type { Target } from "./plan.js";
+import { PlanCache, record } from "./record.js";
 import { requireTensor, Tensor } from "./tensor.js";
 
 /** PyTorch's names, in PyTorch's order. Those that the module does not have are absent. */
@@ -180,12 +182,14 @@ export class Context {
 }
 
 /** Plans of one module for one shape. */
-interface Plans {
+class Plans {
   forward?: ForwardPlan;
   inference?: InferencePlan;
-  backward: Map<string, BackwardPlan>;
-  /** Whether a caller's encoder may hold them. */
-  lent: boolean;
+  readonly backward = new Map<string, BackwardPlan>();
+
+  destroy(): void {
+    for (const plan of [this.forward, this.inference, ...this.backward.values()]) plan?.destroy();
+  }
 }
 
 /** Shapes whose plans a module keeps. */
@@ -217,8 +221,7 @@ export class BatchNorm {
   #state: GPUBuffer | null = null;
   #training = true;
   #destroyed = false;
-  #plans = new Map<string, Plans>();
-  #native = false;
+  readonly #plans: PlanCache;
   #last: Context | null = null;
   /** The context of forwards that were given none, used over and over until somebody asks for it. */
   #own: Context | null = null;
@@ -246,6 +249,7 @@ export class BatchNorm {
     this.options = resolveOptions(kind, options);
     if (this.options.inPlace) requireInvertible(kind, this.options, false);
     stateOf(device).requireAlive(kind);
+    this.#plans = new PlanCache(device, KEPT_SHAPES);
     const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
     const parameter = (name: string, values: Float32Array): Tensor =>
       Tensor.own(
@@ -312,17 +316,17 @@ export class BatchNorm {
     const subject = "forward";
     this.requireLive(subject);
     requireKnown(subject, options, FORWARD_OPTIONS, HINTS);
-    this.#requireInput(subject, x);
+    this.requireInput(subject, x);
     if (this.#training) {
       const extent = extentOf(subject, x.shape, this.options.layout);
       requireTrainable(subject, extent, this.options.singleValue);
     }
-    const { residual } = options;
+    const { residual, encoder } = options;
     this.requireOther(`${subject}: residual`, residual, x);
     if (options.out !== x) this.requireOther(`${subject}: out`, options.out, x);
     const batchStatistics = this.#training || !this.options.trackRunningStats;
     const inPlace = this.options.inPlace || options.out === x;
-    const plans = this.#plansOf(x.shape, x.dtype, residual !== undefined, inPlace);
+    const plans = this.#plansOf(x, residual !== undefined, inPlace, encoder);
     const describe = () => ({
       ...this.#describe(x.shape, x.dtype, residual !== undefined),
       invertible: this.options.inPlace,
@@ -348,7 +352,7 @@ export class BatchNorm {
         ),
       );
     }
-    const context = options.context ?? this.#ownContext();
+    const context = options.context ?? (this.#own ??= this.context());
     context.requireLive(subject);
     const versionBefore = x.version;
     const plan = batchStatistics
@@ -364,7 +368,7 @@ export class BatchNorm {
       ...(this.#state ? { state: this.#state } : {}),
     };
     try {
-      this.#run(subject, plans, options.encoder, (target) => {
+      record(this.device, subject, encoder, (target) => {
         (plan as ForwardPlan).encode(target, resources);
       });
     } catch (error) {
@@ -423,7 +427,7 @@ export class BatchNorm {
     const residualGrad = options.residualGrad !== undefined;
     const inPlace = wants.x && options.out === dy;
     const key = [mode, wants.x, wants.gamma, wants.beta, residualGrad, accumulate, inPlace].join();
-    const plans = this.#plansOf(x.shape, x.dtype, residual !== null, this.options.inPlace);
+    const plans = this.#plansOf(x, residual !== null, this.options.inPlace, options.encoder);
     let plan = plans.backward.get(key);
     if (!plan) {
       const descriptor: BackwardDescriptor = {
@@ -442,7 +446,7 @@ export class BatchNorm {
       ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
       : null;
     try {
-      this.#run(subject, plans, options.encoder, (target) => {
+      record(this.device, subject, options.encoder, (target) => {
         plan.encode(target, {
           ...(this.options.inPlace ? { y: x } : { x }),
           dy,
@@ -515,7 +519,7 @@ export class BatchNorm {
     const [trained, inference, training, evaluation] = made.map((each) =>
       each.status === "fulfilled" ? each.value : undefined,
     ) as [ForwardPlan?, InferencePlan?, BackwardPlan?, BackwardPlan?];
-    const plans = this.#plansOf(shape, dtype, residual, this.options.inPlace);
+    const plans = this.#plansOf({ shape, dtype }, residual, this.options.inPlace);
     const keep = <T extends { destroy(): void }>(had: T | undefined, made: T): T => {
       if (had) made.destroy();
       return had ?? made;
@@ -715,8 +719,7 @@ export class BatchNorm {
       each?.destroy();
     }
     this.#state?.destroy();
-    for (const plans of this.#plans.values()) destroyPlans(plans);
-    this.#plans.clear();
+    this.#plans.destroy();
     this.#own?.destroy();
     this.#own = null;
     this.#last = null;
@@ -744,7 +747,9 @@ export class BatchNorm {
    */
   requireInput(subject: string, x: Tensor): void {
     this.requireLive(subject);
-    this.#requireInput(subject, x);
+    requireTensor(`${subject}: x`, x);
+    this.#checkShape(subject, x.shape);
+    this.requireOther(`${subject}: x`, x, x);
   }
 
   /**
@@ -777,12 +782,6 @@ export class BatchNorm {
         `pass { prefix: ${first} }`,
       ),
     );
-  }
-
-  #requireInput(subject: string, x: Tensor): void {
-    requireTensor(`${subject}: x`, x);
-    this.#checkShape(subject, x.shape);
-    this.requireOther(`${subject}: x`, x, x);
   }
 
   #checkShape(subject: string, shape: readonly number[]): void {
@@ -818,10 +817,6 @@ export class BatchNorm {
       dtype,
       residual,
     };
-  }
-
-  #ownContext(): Context {
-    return (this.#own ??= new Context(this, 20 * this.channels));
   }
 
   #usable(subject: string, context: Context | null): { x: Tensor; residual: Tensor | null } {
@@ -862,55 +857,15 @@ export class BatchNorm {
     return { x: context.x, residual: context.residual };
   }
 
-  #plansOf(shape: readonly number[], dtype: Dtype, residual: boolean, inPlace: boolean): Plans {
-    // Once the device's conversions are known to be good, all are made anew, for those that use them.
-    const { native } = stateOf(this.device);
-    if (native !== this.#native) this.#keep(0);
-    this.#native = native;
+  #plansOf(
+    { shape, dtype }: Pick<Tensor, "shape" | "dtype">,
+    residual: boolean,
+    inPlace: boolean,
+    encoder?: Target,
+  ): Plans {
     const key = [...shape, dtype, residual, inPlace].join();
-    const plans = this.#plans.get(key) ?? { backward: new Map(), lent: false };
-    this.#plans.delete(key);
-    this.#keep(KEPT_SHAPES - 1);
-    this.#plans.set(key, plans);
-    return plans;
+    return this.#plans.get(key, encoder !== undefined, () => new Plans());
   }
-
-  #keep(most: number): void {
-    for (const [oldest, old] of this.#plans) {
-      if (this.#plans.size <= most) break;
-      this.#plans.delete(oldest);
-      // What a caller's encoder may still hold is left to the garbage collector.
-      if (!old.lent) destroyPlans(old);
-    }
-  }
-
-  #run(
-    subject: string,
-    plans: Plans,
-    given: GPUCommandEncoder | GPUComputePassEncoder | undefined,
-    record: (target: GPUCommandEncoder | GPUComputePassEncoder) => void,
-  ): void {
-    if (given) {
-      plans.lent = true;
-      record(given);
-      return;
-    }
-    const { device } = this;
-    device.pushErrorScope("validation");
-    try {
-      const encoder = device.createCommandEncoder({ label: `bn.${subject}` });
-      record(encoder);
-      device.queue.submit([encoder.finish()]);
-    } finally {
-      stateOf(device).watchScope(subject, device.popErrorScope());
-    }
-  }
-}
-
-function destroyPlans(plans: Plans): void {
-  plans.forward?.destroy();
-  plans.inference?.destroy();
-  for (const plan of plans.backward.values()) plan.destroy();
 }
 
 /** Batch Normalization of `[N, C]` or `[N, C, L]` (channels-last: `[N, L, C]`). See {@link BatchNorm}. */

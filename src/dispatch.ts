@@ -300,8 +300,8 @@ function teamOfColumns(asked: Asked): number {
     return teamBeside(asked, slots);
   };
   const holding = widest((team) => holds(asked, team));
-  if (holds(asked, holding) || mayCrowd)
-    return holds(asked, holding) ? holding : teamBeside(asked, wide);
+  if (holds(asked, holding)) return holding;
+  if (mayCrowd) return teamBeside(asked, wide);
   return widest((team) => {
     const chunks = Math.min(mergeable(asked), useful(asked, team));
     return 16 * groups * team * chunks >= targetInvocations;

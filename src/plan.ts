@@ -527,8 +527,7 @@ export class Plan {
         resources: this.#names.map((name) => remembered(resources[name])),
         dispatches: this.#prepared.map((prepared) => this.#bind(prepared, ranges)),
       };
-      this.#recent.unshift(bound);
-      this.#recent.length = Math.min(this.#recent.length, RECENT);
+      this.#recent = [bound, ...this.#recent.slice(0, RECENT - 1)];
     }
     return bound;
   }

@@ -5,6 +5,7 @@ import type { BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError } from "../errors.js";
 import type { Target } from "../plan.js";
+import { PlanCache, record } from "../record.js";
 import { Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
 import {
@@ -13,9 +14,9 @@ import {
   createSums,
   createSumsSync,
 } from "./backward.js";
+import { compiled } from "./compiled.js";
 import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
 import { createMergeStatistics, createMergeSums, createMergeSumsSync } from "./merge.js";
-import { compiled, PlanCache, record } from "./record.js";
 import { statisticsByteSizes, sumsBytes } from "./sizes.js";
 import { createStatistics } from "./statistics.js";
 

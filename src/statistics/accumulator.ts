@@ -5,7 +5,7 @@ import { complain, DestroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
 import type { Tensor } from "../tensor.js";
 import { createMergeStatisticsSync } from "./merge.js";
-import { PlanCache, record } from "./record.js";
+import { PlanCache, record } from "../record.js";
 import { statisticsBytes } from "./sizes.js";
 import { createStatisticsSync } from "./statistics.js";
 

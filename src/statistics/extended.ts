@@ -18,12 +18,13 @@ import { requireWants } from "../backward.js";
 import { requireChoices, SWITCH, type BatchNormOptions, type Choices } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError, ShapeError } from "../errors.js";
+import { PlanCache, record } from "../record.js";
 import { requireTensor, Tensor } from "../tensor.js";
 import { createStatisticsBackward, createStatisticsBackwardSync } from "./backward.js";
+import { compiled } from "./compiled.js";
 import { requireCount } from "./count.js";
 import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
 import type { GhostDescriptor } from "./outline.js";
-import { compiled, PlanCache, record } from "./record.js";
 import { RENORM_OPTIONS, resolveRenorm, type RenormOptions } from "./renorm.js";
 import { statisticsByteSizes } from "./sizes.js";
 

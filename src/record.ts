@@ -1,5 +1,5 @@
-import { stateOf } from "../device.js";
-import type { Target } from "../plan.js";
+import { stateOf } from "./device.js";
+import type { Target } from "./plan.js";
 
 /** Records into the caller's encoder, or into one of our own that is submitted. */
 export function record(
@@ -64,12 +64,4 @@ export class PlanCache {
     for (const { plan } of this.#kept.values()) plan.destroy();
     this.#kept.clear();
   }
-}
-
-/** Waits for plans that are made for what they compile, which the device keeps, and frees them. */
-export async function compiled(plans: readonly Promise<{ destroy(): void }>[]): Promise<void> {
-  const made = await Promise.allSettled(plans);
-  for (const each of made) if (each.status === "fulfilled") each.value.destroy();
-  const failed = made.find((each) => each.status === "rejected");
-  if (failed) throw failed.reason;
 }
