@@ -1,20 +1,4 @@
-/** Fragments by their path under `shaders/` without ending: `lib/chunk`, `inference`. */
-export type Fragments = Readonly<Record<string, string>>;
-
-/** Names what a glob of `shaders/` gives: `./lib/chunk.wgsl` and the like. */
-export function fragmentsOf(files: Readonly<Record<string, string>>): Fragments {
-  return Object.fromEntries(Object.entries(files).map(([path, text]) => [path.slice(2, -5), text]));
-}
-
-/** The fragments that kernels of several kinds are joined from. */
-export const common = /* @__PURE__ */ fragmentsOf(
-  import.meta.glob<string>("./lib/*.wgsl", {
-    base: "../shaders",
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
+import { commonFragments, type Fragments } from "./fragments.js";
 
 /** A composed module: its code, and which fragment each of its lines came from. */
 export interface Composed {
@@ -33,7 +17,7 @@ export interface Composed {
 export function compose(head: string, names: readonly string[], more: Fragments = {}): Composed {
   const parts: (readonly [name: string, text: string])[] = [["head", head]];
   for (const name of new Set(names)) {
-    const text = common[name] ?? more[name];
+    const text = commonFragments[name] ?? more[name];
     if (text === undefined) throw new Error(`compose: no fragment ${name}.wgsl`);
     parts.push([`${name}.wgsl`, text]);
   }

@@ -1,5 +1,6 @@
-import { compose, type Composed, type Fragments } from "./compose.js";
+import { compose, type Composed } from "./compose.js";
 import type { ActivationName, Dtype } from "./descriptor.js";
+import type { Fragments } from "./fragments.js";
 
 /** What one element of a buffer spans: see `shaders/lib/value_*.wgsl`. */
 export type ValueKind =

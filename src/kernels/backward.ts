@@ -1,4 +1,4 @@
-import { fragmentsOf } from "../compose.js";
+import { backwardFragments } from "../fragments.js";
 import {
   baseOf,
   mapOf,
@@ -17,16 +17,6 @@ import {
 
 /** A file of the same name in `shaders/backward/`. */
 export type BackwardKernel = "sums" | "merge" | "input" | "parameters" | "whole" | "held" | "scale";
-
-/** The fragments of the backward. */
-export const backwardFragments = /* @__PURE__ */ fragmentsOf(
-  import.meta.glob<string>("./backward/**/*.wgsl", {
-    base: "../../shaders",
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
 
 const own = (...names: string[]): string[] => names.map((name) => `backward/lib/${name}`);
 

@@ -1,4 +1,4 @@
-import { fragmentsOf } from "../compose.js";
+import { forwardFragments } from "../fragments.js";
 import {
   affineOf,
   baseOf,
@@ -17,16 +17,6 @@ import {
 
 /** A file of the same name in `shaders/forward/`. */
 export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "whole" | "held";
-
-/** The fragments of training's forward. */
-export const forwardFragments = /* @__PURE__ */ fragmentsOf(
-  import.meta.glob<string>("./forward/**/*.wgsl", {
-    base: "../../shaders",
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
 
 /** How the lanes of a team merge their statistics. */
 export function mergingStatistics(v: Variant): string[] {

@@ -1,4 +1,4 @@
-import { fragmentsOf } from "../compose.js";
+import { inferenceFragments } from "../fragments.js";
 import {
   affineOf,
   baseOf,
@@ -10,15 +10,6 @@ import {
   write,
   type KernelSource,
 } from "../kernels.js";
-
-const fragments = /* @__PURE__ */ fragmentsOf(
-  import.meta.glob<string>("./inference.wgsl", {
-    base: "../../shaders",
-    query: "?raw",
-    import: "default",
-    eager: true,
-  }),
-);
 
 /** y from the running statistics. */
 export const INFERENCE: KernelSource = {
@@ -40,5 +31,5 @@ export const INFERENCE: KernelSource = {
       ...only(v.save, write("saved")),
     ],
   }),
-  fragments: () => fragments,
+  fragments: () => inferenceFragments,
 };

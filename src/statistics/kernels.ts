@@ -1,4 +1,4 @@
-import { fragmentsOf } from "../compose.js";
+import { backwardFragments, forwardFragments, fragmentsOf } from "../fragments.js";
 import {
   baseOf,
   channelsPerValue,
@@ -14,19 +14,12 @@ import {
   type Variant,
 } from "../kernels.js";
 import {
-  backwardFragments,
   backwardKernel,
   mapInputGradient,
   mergingSums,
   storingGradients,
 } from "../kernels/backward.js";
-import {
-  counterOf,
-  forwardFragments,
-  applying,
-  gatheringStatistics,
-  mergingStatistics,
-} from "../kernels/forward.js";
+import { counterOf, applying, gatheringStatistics, mergingStatistics } from "../kernels/forward.js";
 
 /** One compute kernel, a file of the same name in `shaders/statistics/`. */
 export type StatisticsKernel =

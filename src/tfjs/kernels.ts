@@ -1,4 +1,4 @@
-import { fragmentsOf } from "../compose.js";
+import { backwardFragments, fragmentsOf } from "../fragments.js";
 import {
   baseOf,
   mapOf,
@@ -12,7 +12,7 @@ import {
   type KernelSpec,
   type Variant,
 } from "../kernels.js";
-import { backwardFragments, gatheringSums, mergingSums } from "../kernels/backward.js";
+import { gatheringSums, mergingSums } from "../kernels/backward.js";
 
 /** Kernels for an engine whose mean and variance are tensors of their own; f32 alone, no activation. */
 export type BridgeKernel = "inference" | "gradient" | "parameters" | "averages" | "moving";

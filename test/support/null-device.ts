@@ -1,6 +1,6 @@
 import { create } from "webgpu";
 import { readFragments, shortenWgsl } from "../../scripts/support/shorten-wgsl.js";
-import { common } from "../../src/compose.js";
+import { commonFragments } from "../../src/fragments.js";
 import { isWritable, labelOf, sourceOf, type Variant } from "../../src/kernels.js";
 
 // Kept for as long as the process lives: Dawn aborts when an instance in use is collected.
@@ -20,7 +20,7 @@ const shortened = shortenWgsl(readFragments());
 function codesOf(variant: Variant): [string, string] {
   const { code } = sourceOf(variant);
   const names = [...new Set(variant.kernel.specOf(variant).fragments)];
-  const written = { ...common, ...variant.kernel.fragments() };
+  const written = { ...commonFragments, ...variant.kernel.fragments() };
   const head = code.slice(0, -names.map((name) => written[name]!).join("").length);
   return [code, head + names.map((name) => shortened[name]!).join("")];
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { common, compose } from "../../src/compose.js";
+import { compose } from "../../src/compose.js";
+import { commonFragments } from "../../src/fragments.js";
 import { backwardKernel } from "../../src/kernels/backward.js";
 import { forwardKernel } from "../../src/kernels/forward.js";
 import { INFERENCE } from "../../src/kernels/inference.js";
@@ -7,7 +8,7 @@ import { statisticsKernel } from "../../src/statistics/kernels.js";
 import { bridgeKernel } from "../../src/tfjs/kernels.js";
 
 const fragments = {
-  ...common,
+  ...commonFragments,
   ...INFERENCE.fragments(),
   ...forwardKernel("whole").fragments(),
   ...backwardKernel("whole").fragments(),
