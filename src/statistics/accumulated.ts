@@ -15,6 +15,7 @@ import {
   createSumsSync,
 } from "./backward.js";
 import { compiled } from "./compiled.js";
+import { Gathering, PARTS, type Merge } from "./gathering.js";
 import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
 import { createMergeStatistics, createMergeSums, createMergeSumsSync } from "./merge.js";
 import { statisticsByteSizes, sumsBytes } from "./sizes.js";
@@ -57,9 +58,6 @@ interface Noted {
   residual?: { readonly tensor: Tensor; readonly version: number } | undefined;
 }
 
-/** Sums that are gathered before they are merged. */
-const PARTS = 16;
-
 /**
  * Batch Normalization of a batch that is too large for memory at once: in training, micro-batches are normalised by the
  * statistics of all of them, and gradients are those of the whole batch, to the rounding of the merge. That takes two
@@ -85,9 +83,7 @@ const PARTS = 16;
 export class AccumulatedBatchNorm extends BatchNorm {
   readonly #statistics: StatisticsAccumulator;
   readonly #saved: GPUBuffer;
-  #sums: GPUBuffer;
-  #spareSums: GPUBuffer;
-  #usedSums = 0;
+  readonly #sums: Gathering;
   #plans = new PlanCache(this.device, 64);
   /** The last one of this batch; null before the first batch. */
   #sweep: Sweep | null = null;
@@ -109,10 +105,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const { saved } = statisticsByteSizes({ shape: [1, channels] });
     this.#statistics = new StatisticsAccumulator(device, channels, this.options);
     this.#saved = createBuffer(device, "bn.accumulated/saved", saved, usage);
-    const sums = (): GPUBuffer =>
-      createBuffer(device, "bn.accumulated/sums", sumsBytes(channels, PARTS), usage);
-    this.#sums = sums();
-    this.#spareSums = sums();
+    this.#sums = new Gathering(device, "bn.accumulated/sums", sumsBytes(channels, PARTS));
   }
 
   /**
@@ -155,7 +148,6 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const { residual, encoder } = options;
     const kept = residual && { tensor: residual, version: residual.version };
     const learns = this.#sweep === "observe" && this.options.trackRunningStats;
-    const statistics = this.#statistics.total(encoder);
     const plan = this.#planOf(subject, x, residual, encoder, learns, () =>
       createStatisticsForwardSync(this.device, {
         ...this.#describe(x, residual),
@@ -164,12 +156,15 @@ export class AccumulatedBatchNorm extends BatchNorm {
     );
     const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
     try {
-      record(this.device, "accumulated.forward", encoder, (target) => {
-        plan.encode(target, {
-          ...{ x, y, statistics, saved: this.#saved },
-          ...(residual ? { residual } : {}),
-          ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
-          ...(learns ? { state: this.runningMean!.buffer } : {}),
+      this.#statistics.attempt(() => {
+        const statistics = this.#statistics.total(encoder);
+        record(this.device, "accumulated.forward", encoder, (target) => {
+          plan.encode(target, {
+            ...{ x, y, statistics, saved: this.#saved },
+            ...(residual ? { residual } : {}),
+            ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
+            ...(learns ? { state: this.runningMean!.buffer } : {}),
+          });
         });
       });
     } catch (error) {
@@ -205,23 +200,23 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#requireInput(subject, x, { residual });
     dy.requireUsable(`${subject}: dy`);
     if (this.#sweep === "forward") {
-      this.#usedSums = 0;
+      this.#sums.reset();
       this.#gradients = new WeakMap();
     }
     const noted = this.#gradients.get(dy);
     if (noted) requireNoted(`${subject}: dy`, dy, noted);
-    if (this.#usedSums === PARTS) this.#mergeSums(encoder);
-    record(this.device, "accumulated.sums", encoder, (target) => {
-      const part = this.#usedSums;
-      const plan = this.#planOf("sums", x, residual, encoder, part, () =>
-        createSumsSync(this.device, {
-          ...this.#describe(x, residual),
-          ...{ part, parts: PARTS, residualGrad: false },
-        }),
-      );
-      const given = { x, dy, saved: this.#saved, sums: this.#sums };
-      plan.encode(target, { ...given, ...(residual ? { residual } : {}) });
-      this.#usedSums += 1;
+    this.#sums.attempt(() => {
+      record(this.device, "accumulated.sums", encoder, (target) => {
+        const part = this.#sums.next(this.#merge(target, encoder));
+        const plan = this.#planOf("sums", x, residual, encoder, part, () =>
+          createSumsSync(this.device, {
+            ...this.#describe(x, residual),
+            ...{ part, parts: PARTS, residualGrad: false },
+          }),
+        );
+        const given = { x, dy, saved: this.#saved, sums: this.#sums.parts };
+        plan.encode(target, { ...given, ...(residual ? { residual } : {}) });
+      });
     });
     this.#sweep = subject;
     this.#gradients.set(dy, { version: dy.version });
@@ -273,14 +268,16 @@ export class AccumulatedBatchNorm extends BatchNorm {
       ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
       : null;
     try {
-      if (this.#usedSums !== 1) this.#mergeSums(encoder);
-      record(this.device, "accumulated.backward", encoder, (target) => {
-        plan.encode(target, {
-          ...{ x, dy, saved: this.#saved, sums: this.#sums },
-          ...(residual ? { residual } : {}),
-          ...(dx ? { dx } : {}),
-          ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
-          ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+      this.#sums.attempt(() => {
+        record(this.device, "accumulated.backward", encoder, (target) => {
+          const sums = this.#sums.whole(this.#merge(target, encoder));
+          plan.encode(target, {
+            ...{ x, dy, saved: this.#saved, sums },
+            ...(residual ? { residual } : {}),
+            ...(dx ? { dx } : {}),
+            ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
+            ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
+          });
         });
       });
     } catch (error) {
@@ -346,7 +343,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#evaluated = null;
     this.#plans.destroy();
     this.#statistics.destroy();
-    for (const each of [this.#saved, this.#sums, this.#spareSums]) each.destroy();
+    for (const each of [this.#saved, this.#sums]) each.destroy();
   }
 
   #describe(x: Tensor, residual: Tensor | undefined) {
@@ -365,18 +362,14 @@ export class AccumulatedBatchNorm extends BatchNorm {
     return this.#plans.get(key, encoder !== undefined, make);
   }
 
-  /** On its own: what cannot be recorded after it leaves it in place. */
-  #mergeSums(encoder: Target | undefined): void {
+  #merge(target: Target, encoder: Target | undefined): Merge {
     const { channels } = this;
-    const parts = this.#usedSums;
-    const merge = this.#plans.get(`merge ${parts}`, encoder !== undefined, () =>
-      createMergeSumsSync(this.device, { channels, parts }),
-    );
-    record(this.device, "accumulated.merge", encoder, (target) => {
-      merge.encode(target, { parts: this.#sums, sums: this.#spareSums });
-    });
-    [this.#sums, this.#spareSums] = [this.#spareSums, this.#sums];
-    this.#usedSums = 1;
+    return (parts, count, into) => {
+      const merge = this.#plans.get(`merge ${count}`, encoder !== undefined, () =>
+        createMergeSumsSync(this.device, { channels, parts: count }),
+      );
+      merge.encode(target, { parts, sums: into });
+    };
   }
 
   #requireTraining(subject: string): void {

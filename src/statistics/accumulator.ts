@@ -1,16 +1,17 @@
 import { requireKnown } from "../arguments.js";
-import { createBuffer, USAGE } from "../device.js";
-import { extentOf, OPTIONS, type BatchNormOptions } from "../descriptor.js";
+import { extentOf, OPTIONS, type BatchNormOptions, type Extent } from "../descriptor.js";
 import { complain, DestroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
-import type { Tensor } from "../tensor.js";
+import { requireTensor, type Tensor } from "../tensor.js";
+import { Gathering, PARTS, type Merge } from "./gathering.js";
+import { requireMask } from "./mask.js";
 import { createMergeStatisticsSync } from "./merge.js";
 import { PlanCache, record } from "../record.js";
 import { statisticsBytes } from "./sizes.js";
 import { createStatisticsSync } from "./statistics.js";
 
-/** Parts that are gathered before they are merged into one: chains of merges stay short. */
-const PARTS = 16;
+/** Values per channel at most: counts are words of 32 bits. */
+const MOST_VALUES = 2 ** 32 - 1;
 
 /**
  * The statistics of any number of tensors, one after another, as if they were one batch. Kept and merged on the
@@ -24,59 +25,52 @@ const PARTS = 16;
  * ```
  */
 export class StatisticsAccumulator {
+  readonly options: Pick<BatchNormOptions, "layout">;
   readonly #plans: PlanCache;
-  /** What is gathered, and where it goes once it is merged. */
-  #parts: GPUBuffer;
-  #spare: GPUBuffer;
-  #used = 0;
+  readonly #gathering: Gathering;
   #destroyed = false;
 
   /** @throws OptionError; DeviceLostError where the loss is known by then. */
   constructor(
     readonly device: GPUDevice,
     readonly channels: number,
-    readonly options: Pick<BatchNormOptions, "layout"> = {},
+    options: Pick<BatchNormOptions, "layout"> = {},
   ) {
     requireKnown("StatisticsAccumulator", options, OPTIONS);
-    const make = (): GPUBuffer =>
-      createBuffer(
-        device,
-        "bn.accumulator",
-        statisticsBytes(channels, PARTS),
-        USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
-      );
+    this.options = Object.freeze({ ...options });
     this.#plans = new PlanCache(device, 64);
-    this.#parts = make();
-    this.#spare = make();
+    this.#gathering = new Gathering(device, "bn.accumulator", statisticsBytes(channels, PARTS));
   }
 
   /**
    * Adds a tensor's values, those that a mask leaves.
    *
-   * @throws ShapeError, BufferError, DestroyedError, DeviceLostError.
+   * @throws ShapeError, also where it would be more than 2^32 - 1 values per channel, masked ones counted; BufferError,
+   * OptionError, DestroyedError, DeviceLostError.
    */
   add(x: Tensor, options: { mask?: Tensor | undefined; encoder?: Target | undefined } = {}): void {
     this.#requireLive("add");
     requireKnown("add", options, ["mask", "encoder"]);
+    requireTensor("add: x", x);
     const { mask, encoder } = options;
     const { shape, dtype } = x;
     // Of the options only this matters, and what works in place has no plan here.
     const { layout = "channels-first" } = this.options;
-    this.#requireChannels(shape);
-    const lent = encoder !== undefined;
-    // On its own: what cannot be recorded after it leaves it in place.
-    if (this.#used === PARTS) this.total(encoder);
-    record(this.device, "accumulator", encoder, (target) => {
-      const part = this.#used;
-      const key = [shape.join("x"), dtype, mask !== undefined, part].join();
-      const plan = this.#plans.get(key, lent, () =>
-        createStatisticsSync(this.device, {
-          ...{ layout, shape, dtype, part, parts: PARTS },
-          mask: mask !== undefined,
-        }),
-      );
-      plan.encode(target, { x, statistics: this.#parts, ...(mask ? { mask } : {}) });
-      this.#used += 1;
+    const { count } = this.#requireFitting(shape);
+    if (mask !== undefined) requireMask("add: mask", mask, x, layout);
+    this.attempt(() => {
+      record(this.device, "accumulator", encoder, (target) => {
+        const part = this.#gathering.next(this.#merge(target, encoder), count);
+        const key = [shape.join("x"), dtype, mask !== undefined, part].join();
+        const plan = this.#plans.get(key, encoder !== undefined, () =>
+          createStatisticsSync(this.device, {
+            ...{ layout, shape, dtype, part, parts: PARTS },
+            mask: mask !== undefined,
+          }),
+        );
+        const statistics = this.#gathering.parts;
+        plan.encode(target, { x, statistics, ...(mask ? { mask } : {}) });
+      });
     });
   }
 
@@ -87,24 +81,34 @@ export class StatisticsAccumulator {
    */
   total(encoder?: Target): GPUBuffer {
     this.#requireLive("total");
-    const lent = encoder !== undefined;
-    record(this.device, "accumulator", encoder, (target) => {
-      if (this.#used !== 1) this.#merge(target, lent);
+    return this.attempt(() => {
+      record(this.device, "accumulator", encoder, (target) => {
+        this.#gathering.whole(this.#merge(target, encoder));
+      });
+      return this.#gathering.parts;
     });
-    return this.#parts;
+  }
+
+  /** @internal Does what adds or asks for the total, and takes that back where it throws. */
+  attempt<T>(action: () => T): T {
+    return this.#gathering.attempt(action);
+  }
+
+  /** @internal Whether so many values per channel can still be added. */
+  hasRoomFor(count: number): boolean {
+    return this.#gathering.values + count <= MOST_VALUES;
   }
 
   /** Forgets everything. */
   reset(): void {
-    this.#used = 0;
+    this.#gathering.reset();
   }
 
   /** Frees buffers and plans. Idempotent. */
   destroy(): void {
     this.#destroyed = true;
     this.#plans.destroy();
-    this.#parts.destroy();
-    this.#spare.destroy();
+    this.#gathering.destroy();
   }
 
   #requireLive(subject: string): void {
@@ -115,28 +119,39 @@ export class StatisticsAccumulator {
     );
   }
 
-  #requireChannels(shape: readonly number[]): void {
+  #requireFitting(shape: readonly number[]): Extent {
     const { layout = "channels-first" } = this.options;
-    const { channels } = extentOf("add: x", shape, layout);
-    if (channels === this.channels) return;
-    throw new ShapeError(
-      complain(
-        "add: x",
-        `${this.channels} channels (${layout})`,
-        `${channels} ([${shape.join(", ")}])`,
-        "check the shape and the layout option",
-      ),
-    );
+    const extent = extentOf("add: x", shape, layout);
+    if (extent.channels !== this.channels) {
+      throw new ShapeError(
+        complain(
+          "add: x",
+          `${this.channels} channels (${layout})`,
+          `${extent.channels} ([${shape.join(", ")}])`,
+          "check the shape and the layout option",
+        ),
+      );
+    }
+    if (!this.hasRoomFor(extent.count)) {
+      throw new ShapeError(
+        complain(
+          "add: x",
+          `at most ${MOST_VALUES} values per channel in all`,
+          `${this.#gathering.values} and ${extent.count} more`,
+          "read the total and reset(), or begin another accumulator",
+        ),
+      );
+    }
+    return extent;
   }
 
-  #merge(target: Target, lent: boolean): void {
+  #merge(target: Target, encoder: Target | undefined): Merge {
     const { channels, device } = this;
-    const parts = this.#used;
-    const merge = this.#plans.get(`merge ${parts}`, lent, () =>
-      createMergeStatisticsSync(device, { channels, parts }),
-    );
-    merge.encode(target, { parts: this.#parts, statistics: this.#spare });
-    [this.#parts, this.#spare] = [this.#spare, this.#parts];
-    this.#used = 1;
+    return (parts, count, into) => {
+      const merge = this.#plans.get(`merge ${count}`, encoder !== undefined, () =>
+        createMergeStatisticsSync(device, { channels, parts: count }),
+      );
+      merge.encode(target, { parts, statistics: into });
+    };
   }
 }

@@ -24,6 +24,7 @@ import { createStatisticsBackward, createStatisticsBackwardSync } from "./backwa
 import { compiled } from "./compiled.js";
 import { requireCount } from "./count.js";
 import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
+import { requireMask } from "./mask.js";
 import type { GhostDescriptor } from "./outline.js";
 import { RENORM_OPTIONS, resolveRenorm, type RenormOptions } from "./renorm.js";
 import { statisticsByteSizes } from "./sizes.js";
@@ -144,7 +145,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     const ranks = [2, 3, 4, 5];
     const core = { ...options, affine: scale || center };
     super(device, channels, core, kind, ranks, Object.keys(OWN_OPTIONS));
-    this.#extended = options;
+    this.#extended = structuredClone(options);
     this.#scale = scale;
     this.#center = center;
     if (renorm) {
@@ -237,7 +238,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
     super.requireInput("forward", x);
     context.requireLive("forward");
-    if (mask !== undefined) this.#checkMask(x, mask);
+    if (mask !== undefined) requireMask("forward: mask", mask, x, this.options.layout);
     if (!this.training && this.options.trackRunningStats) {
       const y = super.forward(x, { ...core, context });
       this.#latest = context;
@@ -476,23 +477,6 @@ export class ExtendedBatchNorm extends BatchNorm {
   #key(what: string, x: Tensor, ...rest: (Tensor | boolean | null | undefined)[]): string {
     const words = rest.map((each) => Boolean(each));
     return [what, x.shape.join("x"), x.dtype, this.training, ...words].join();
-  }
-
-  #checkMask(x: Tensor, mask: Tensor): void {
-    const { layout } = this.options;
-    const channel = layout === "channels-last" || x.shape.length === 2 ? x.shape.length - 1 : 1;
-    const wanted = x.shape.filter((_, dimension) => dimension !== channel);
-    requireTensor("forward: mask", mask);
-    if (mask.dtype !== "f32" || mask.shape.join() !== wanted.join()) {
-      throw new ShapeError(
-        complain(
-          "forward: mask",
-          `[${wanted.join(", ")}], f32 (x's shape without the channel)`,
-          `[${mask.shape.join(", ")}], ${mask.dtype}`,
-          "one number a position",
-        ),
-      );
-    }
   }
 
   #differentiable(context: ExtendedContext): {

@@ -2,7 +2,7 @@ import { kindOf, requireKnown } from "../arguments.js";
 import { BatchNorm, type StateDict } from "../batchnorm.js";
 import { complain, OptionError } from "../errors.js";
 import { remedyFor } from "../remedy.js";
-import type { Tensor } from "../tensor.js";
+import { requireTensor, type Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
 import { readStatistics } from "./read.js";
 import { ExtendedBatchNorm, type ExtendedForwardOptions } from "./extended.js";
@@ -18,11 +18,20 @@ export interface ReestimateOptions {
 /** Takes a module's statistics while somebody runs it. */
 interface Watch {
   readonly module: BatchNorm;
-  readonly all: StatisticsAccumulator;
+  /** One after another, each as full as it could be. */
+  readonly all: StatisticsAccumulator[];
   /** The mode that it is in, or would be in if it were not frozen. */
   readonly training: boolean;
   readonly before: StateDict;
+  /** What it had in front of its class's methods. */
+  readonly own: Map<(typeof REPLACED)[number], PropertyDescriptor | undefined>;
 }
+
+/** Methods that are replaced meanwhile. */
+const REPLACED = ["forward", "requireInput"] as const;
+
+/** Modules that are watched now: another one's statistics would be taken from under it. */
+const watched = new WeakSet<BatchNorm>();
 
 /**
  * Replaces running statistics by the true ones of a data set: every value counts the same, whichever batch it came in,
@@ -83,10 +92,22 @@ export async function reestimate<B>(
       );
     }
   }
-  const before = await Promise.all(list.map((module) => module.stateDict()));
+  const taken = list.findIndex((module) => watched.has(module));
+  if (taken >= 0) {
+    throw new OptionError(
+      complain(
+        `${subject}: modules[${taken}]`,
+        "one that no other reestimate() watches",
+        "one that is watched",
+        "await the other first",
+      ),
+    );
+  }
   const watches: Watch[] = [];
   let counts: number[];
+  list.forEach((module) => watched.add(module));
   try {
+    const before = await Promise.all(list.map((module) => module.stateDict()));
     for (const [i, module] of list.entries()) watches.push(watchOf(module, before[i]!));
     watches.forEach(patch);
     await runAll(subject, batches, run, options);
@@ -95,6 +116,8 @@ export async function reestimate<B>(
     // What fails here as well follows from the first failure.
     unwatch(watches, false);
     throw error;
+  } finally {
+    list.forEach((module) => watched.delete(module));
   }
   const [failure] = unwatch(watches, true);
   if (failure) throw failure.error;
@@ -133,8 +156,10 @@ async function learn(subject: string, watches: readonly Watch[]): Promise<number
   const learned: { running_mean: Float64Array; running_var: Float64Array }[] = [];
   for (const [i, { module, all }] of watches.entries()) {
     const { device, channels, options } = module;
-    const [whole] = await readStatistics(device, all.total(), { channels });
-    const count = whole!.count[0]!;
+    const parts = all.map((each) => readStatistics(device, each.total(), { channels }));
+    const read: Whole[] = (await Promise.all(parts)).flat();
+    const whole = read.reduce(together);
+    const count = whole.count[0]!;
     if (count === 0) {
       throw new OptionError(
         complain(
@@ -148,8 +173,8 @@ async function learn(subject: string, watches: readonly Watch[]): Promise<number
     const unbiased = options.runningVariance === "unbiased" && count > 1;
     const factor = unbiased ? count / (count - 1) : 1;
     learned.push({
-      running_mean: whole!.mean,
-      running_var: whole!.varBiased.map((each) => each * factor),
+      running_mean: whole.mean,
+      running_var: whole.varBiased.map((each) => each * factor),
     });
     counts.push(count);
   }
@@ -159,20 +184,58 @@ async function learn(subject: string, watches: readonly Watch[]): Promise<number
   return counts;
 }
 
-function watchOf(module: BatchNorm, before: StateDict): Watch {
-  const { device, channels, options } = module;
-  const training = module instanceof ExtendedBatchNorm ? module.wantsTraining : module.training;
-  return { module, all: new StatisticsAccumulator(device, channels, options), training, before };
+/** On the host counts may pass 2^32. */
+interface Whole {
+  readonly count: ArrayLike<number>;
+  readonly mean: Float64Array;
+  readonly varBiased: Float64Array;
 }
 
-/** Puts own properties in front of the class's methods. */
-function patch({ module, all }: Watch): void {
+/** Statistics of both, as if their values had been one batch (Chan, Golub and LeVeque 1983). */
+function together(a: Whole, b: Whole): Whole {
+  const count = Float64Array.from(a.count, (each, c) => each + b.count[c]!);
+  const mean = Float64Array.from(a.mean);
+  const varBiased = Float64Array.from(a.varBiased);
+  for (const [c, all] of count.entries()) {
+    // What has no values has no mean either.
+    if (b.count[c] === 0) continue;
+    if (a.count[c] === 0) {
+      mean[c] = b.mean[c]!;
+      varBiased[c] = b.varBiased[c]!;
+      continue;
+    }
+    const share = b.count[c]! / all;
+    const apart = b.mean[c]! - a.mean[c]!;
+    mean[c]! += apart * share;
+    varBiased[c] =
+      a.varBiased[c]! * (1 - share) + b.varBiased[c]! * share + apart ** 2 * share * (1 - share);
+  }
+  return { count, mean, varBiased };
+}
+
+function watchOf(module: BatchNorm, before: StateDict): Watch {
+  const training = module instanceof ExtendedBatchNorm ? module.wantsTraining : module.training;
+  return { module, all: [accumulatorOf(module)], training, before, own: new Map() };
+}
+
+function accumulatorOf({ device, channels, options }: BatchNorm): StatisticsAccumulator {
+  return new StatisticsAccumulator(device, channels, options);
+}
+
+/** Puts own properties in front of the module's methods. */
+function patch({ module, all, own }: Watch): void {
+  for (const name of REPLACED) own.set(name, Object.getOwnPropertyDescriptor(module, name));
   module.train();
   const forward = module.forward.bind(module);
   module.forward = (x: Tensor, given: ExtendedForwardOptions = {}): Tensor => {
-    // Before the forward, which may write over x.
-    all.add(x, { mask: given.mask, encoder: given.encoder });
-    return forward(x, given);
+    requireTensor("forward: x", x);
+    if (!all.at(-1)!.hasRoomFor(x.size / module.channels)) all.push(accumulatorOf(module));
+    const last = all.at(-1)!;
+    // Before the forward, which may write over x; where that fails the batch does not count.
+    return last.attempt(() => {
+      last.add(x, { mask: given.mask, encoder: given.encoder });
+      return forward(x, given);
+    });
   };
   // A SyncBatchNorm asks for this and then computes the forward by itself, past the one above.
   module.requireInput = () => {
@@ -189,10 +252,13 @@ function patch({ module, all }: Watch): void {
 
 /** Leaves every module as it was, but for what it has learned; returns what could not be done. */
 function unwatch(watches: readonly Watch[], kept: boolean): { error: unknown }[] {
-  return watches.flatMap(({ module, all, training, before }) => {
-    all.destroy();
-    delete (module as Partial<BatchNorm>).forward;
-    delete (module as Partial<BatchNorm>).requireInput;
+  // Backwards: a module may stand in the list twice.
+  return [...watches].reverse().flatMap(({ module, all, training, before, own }) => {
+    all.forEach((each) => each.destroy());
+    for (const [name, property] of own) {
+      if (property) Object.defineProperty(module, name, property);
+      else delete (module as Partial<BatchNorm>)[name];
+    }
     try {
       if (training) module.train();
       else module.eval();

@@ -197,6 +197,17 @@ describe("ExtendedBatchNorm", () => {
     for (const each of [bn, y, dx]) each.destroy();
   });
 
+  test("keeps its options, whatever becomes of the object that they came in", async () => {
+    const options = { virtualBatchSize: 4 };
+    const bn = new ExtendedBatchNorm(device, 3, options);
+    options.virtualBatchSize = 8;
+    const x = put2(48, [16, 3], 3);
+    const y = bn.forward(x.tensor);
+    const want = statisticsForward(x.values, [16, 3], { virtualBatchSize: 4 });
+    expect(await y.read()).toBeAllclose(want.y, Y);
+    for (const each of [bn, y]) each.destroy();
+  });
+
   test("frozen: running statistics in training, and they stay", async () => {
     const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 2 });
     const dict = {
@@ -475,6 +486,61 @@ test("a sweep that cannot be recorded leaves the sums of the one before whole", 
   all.destroy();
 });
 
+test("a sweep that throws takes back what it has merged in an encoder that is dropped", async () => {
+  const bn = new AccumulatedBatchNorm(device, 3);
+  const [x, dy] = [put2(12, [4, 3], 5), put2(12, [4, 3], 1)];
+  const wrong = put(new Float32Array(12), [2, 6]);
+  const fails = (run: (encoder: GPUCommandEncoder) => unknown): void => {
+    expect(() => run(device.createCommandEncoder())).toThrow(ShapeError);
+  };
+  // Two parts to merge; seventeen, the last of which has no room before the others are merged.
+  for (const times of [2, 17]) {
+    for (let i = 0; i < times; i++) {
+      bn.observe(x.tensor);
+    }
+    fails((encoder) => bn.forward(x.tensor, { residual: wrong, encoder }));
+    const y = bn.forward(x.tensor);
+    expect(await y.read()).toBeAllclose(forward(x.values, [4, 3]).y, Y);
+    for (let i = 0; i < times; i++) {
+      if (i === 16) fails((encoder) => bn.observeGradient(wrong, { x: x.tensor, encoder }));
+      bn.observeGradient(dy.tensor, { x: x.tensor });
+    }
+    fails((encoder) => bn.backward(dy.tensor, { x: x.tensor, out: wrong, encoder }));
+    const dx = bn.backward(dy.tensor, { x: x.tensor });
+    const want = backward(dy.values, x.values, [4, 3]);
+    expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    expect(await bn.betaGrad!.read()).toBeAllclose(
+      want.dBeta.map((sum) => times * sum),
+      GRADIENTS,
+    );
+    made.push(y, dx);
+  }
+  bn.destroy();
+});
+
+test("an accumulator takes back what it has merged for a tensor that it could not add", async () => {
+  const all = new StatisticsAccumulator(device, 3);
+  const x = put2(12, [4, 3], 5);
+  const mask = put(new Float32Array(5), [5]);
+  expect(() => all.add(x.tensor, { mask })).toThrow(
+    /add: mask: \[4\], f32 \(x's shape.* got \[5\]/,
+  );
+  // What is wrong here is seen when it is recorded.
+  const plain = device.createBuffer({ size: 48, usage: 0x4 });
+  const unusable = Tensor.wrap(device, plain, [4, 3]);
+  for (let i = 0; i < 17; i++) {
+    const encoder = device.createCommandEncoder();
+    if (i === 16) expect(() => all.add(unusable, { encoder })).toThrow(/STORAGE/);
+    all.add(x.tensor);
+  }
+  plain.destroy();
+  expect(() => all.total({} as GPUCommandEncoder)).toThrow(OptionError);
+  const [whole] = await readStatistics(device, all.total(), { channels: 3 });
+  expect(whole!.count[0]).toBe(68);
+  expect(whole!.mean).toBeAllclose(statistics(x.values, [4, 3]).mean, Y);
+  all.destroy();
+});
+
 describe("re-estimation", () => {
   test("every value counts the same, whatever its batch", async () => {
     const bn = new BatchNorm2d(device, 3);
@@ -629,6 +695,79 @@ describe("re-estimation", () => {
     expect(modules.map(({ training }) => training)).toEqual([true, false, false, false]);
     expect([thawing.unfreeze().training, resting.unfreeze().training]).toEqual([true, false]);
     for (const each of modules) each.destroy();
+  });
+
+  test("a batch whose forward throws does not count, whatever it was recorded into", async () => {
+    const bn = new BatchNorm1d(device, 3);
+    const xs = Array.from({ length: 20 }, (_, i) => put2(12, [4, 3], i));
+    const wrong = put(new Float32Array(6), [2, 3]);
+    const failing = [0, 15, 16, 19];
+    const counts = await reestimate(bn, xs, (x, i) => {
+      if (failing.includes(i)) {
+        for (const encoder of [undefined, device.createCommandEncoder()]) {
+          const given = { residual: wrong, ...(encoder ? { encoder } : {}) };
+          expect(() => bn.forward(xs[0]!.tensor, given)).toThrow(ShapeError);
+        }
+        expect(() => bn.forward(undefined as never)).toThrow(OptionError);
+      }
+      bn.forward(x.tensor).destroy();
+    });
+    const all = Float32Array.from(xs.flatMap(({ values }) => [...values]));
+    const { mean, count } = statistics(all, [80, 3]);
+    expect(counts).toEqual([count]);
+    expect(await bn.runningMean!.read()).toBeAllclose(mean, { atol: 1e-5 });
+    bn.destroy();
+  });
+
+  test("counts on where one accumulator has no room", async () => {
+    const bn = new ExtendedBatchNorm(device, 3, { runningVariance: "population" });
+    const xs = Array.from({ length: 7 }, (_, i) => put2(12, [4, 3], 10 * i));
+    const nothing = put(new Float32Array(4), [4]);
+    // Room for 8 values: four accumulators, the last of which gets a batch that is masked out.
+    const rooms: number[] = [];
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called on what it was asked of
+    const { hasRoomFor } = StatisticsAccumulator.prototype;
+    const spy = vi
+      .spyOn(StatisticsAccumulator.prototype, "hasRoomFor")
+      .mockImplementation(function (this: StatisticsAccumulator, count: number) {
+        const fits = hasRoomFor.call(this, count + 2 ** 32 - 1 - 8);
+        if (!fits) rooms.push(count);
+        return fits;
+      });
+    const counts = await reestimate(bn, xs, ({ tensor: x }, i) => {
+      bn.forward(x, i === 6 ? { mask: nothing } : {}).destroy();
+    });
+    spy.mockRestore();
+    expect(rooms).toEqual([4, 4, 4]);
+    const all = Float32Array.from(xs.slice(0, 6).flatMap(({ values }) => [...values]));
+    const { mean, m2, count } = statistics(all, [24, 3]);
+    expect(counts).toEqual([count]);
+    expect(await bn.runningMean!.read()).toBeAllclose(mean, { rtol: 1e-6 });
+    expect(await bn.runningVar!.read()).toBeAllclose(
+      m2.map((sum) => sum / count),
+      { rtol: 1e-6 },
+    );
+    bn.destroy();
+  });
+
+  test("a module's own forward is there again, and two at once are refused", async () => {
+    const bn = new BatchNorm1d(device, 4).eval();
+    const x = put2(32, [8, 4], 3);
+    const own = (given: Tensor): Tensor => BatchNorm1d.prototype.forward.call(bn, given);
+    bn.forward = own;
+    const run = () => bn.forward(x.tensor).destroy();
+    const first = reestimate([bn, bn], [1, 2], run);
+    await expect(reestimate(bn, [1], run)).rejects.toThrow(
+      /reestimate: modules\[0\]: one that no other reestimate\(\) watches, got one that is watched/,
+    );
+    expect(await first).toEqual([16, 16]);
+    expect(Object.getOwnPropertyDescriptor(bn, "forward")!.value).toBe(own);
+    expect(bn.training).toBe(false);
+    expect(Object.keys(bn)).not.toContain("requireInput");
+    expect(await reestimate(bn, [1], run)).toEqual([8]);
+    await expect(reestimate(bn, [], run)).rejects.toThrow(OptionError);
+    expect(await reestimate(bn, [1], run)).toEqual([8]);
+    bn.destroy();
   });
 
   test("says what is missing: a batch, a module's own forward", async () => {
