@@ -21,7 +21,7 @@ const arithmetic = [
     "long-chains",
     "precision",
   ],
-  ...["statistics", "statistics-regions", "subgroups"],
+  ...["statistics", "statistics-regions", "subgroups", "values"],
 ].map((name) => `test/gpu/${name}.test.ts`);
 // Fixtures that tests import as bytes.
 const assetsInclude = ["**/*.safetensors", "**/*.onnx", "**/*.onnx.data"];

@@ -100,7 +100,8 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     continue;
                                   // Crossing everything with everything takes minutes. Whether inputs are shared and
                                   // whether additions are fenced changes no other choice, so each is crossed with the
-                                  // plain variants only; so are the activations, two of them with everything.
+                                  // plain variants only; so are the activations, one with everything and one with
+                                  // all of a lane alone.
                                   const extras = [
                                     running,
                                     save,
@@ -111,9 +112,13 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                     floored,
                                   ];
                                   const plain = !extras.includes(true);
-                                  const crossed = activation === "none" || activation === "silu";
+                                  const crossed =
+                                    activation === "none" || (activation === "silu" && team === 1);
                                   if (!plain && (shared || !fence)) continue;
                                   if (!crossed && !(plain && team === 1 && !shared && fence))
+                                    continue;
+                                  // From f16 it differs in one fragment, of the same names.
+                                  if (dtype === "bf16" && !(plain && activation === "none"))
                                     continue;
                                   const made: Variant = {
                                     kernel,
