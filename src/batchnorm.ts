@@ -133,23 +133,32 @@ export class Context {
   used = false;
   #destroyed = false;
   #saved: GPUBuffer | null = null;
+  #generation = 0;
 
   /** @internal */
   constructor(
     /** @internal */
     readonly owner: BatchNorm,
-    readonly savedBytes: number,
   ) {}
 
-  /** @internal The buffer of saved statistics, made at first use. */
-  get saved(): GPUBuffer {
-    this.#saved ??= createBuffer(
-      this.owner.device,
-      "bn.context/saved",
-      this.savedBytes,
-      USAGE.STORAGE | USAGE.COPY_SRC,
-    );
+  /**
+   * @internal Makes room for the statistics of a forward: at first use, where more is needed, and anew where memory has
+   * failed since. What was there before, a caller's encoder may hold: it is left to the garbage collector.
+   */
+  reserve(bytes: number): GPUBuffer {
+    const { device } = this.owner;
+    const { generation } = stateOf(device);
+    if (!this.#saved || this.#saved.size < bytes || this.#generation !== generation) {
+      const usage = USAGE.STORAGE | USAGE.COPY_SRC;
+      this.#saved = createBuffer(device, "bn.context/saved", bytes, usage);
+      this.#generation = generation;
+    }
     return this.#saved;
+  }
+
+  /** @internal What the last forward has saved. */
+  get saved(): GPUBuffer {
+    return this.#saved!;
   }
 
   /** True after `destroy()`. */
@@ -297,7 +306,7 @@ export class BatchNorm {
   /** A context to pass to `forward`, so that several forwards may come before their backwards. The caller destroys it. */
   context(): Context {
     this.requireLive("context");
-    return new Context(this, 20 * this.channels);
+    return new Context(this);
   }
 
   /** The context of the last forward, or null. Once asked for it is the caller's to destroy. */
@@ -362,7 +371,7 @@ export class BatchNorm {
     const resources = {
       x,
       ...(inPlace ? {} : { y }),
-      saved: context.saved,
+      saved: context.reserve(20 * this.channels),
       ...(residual ? { residual } : {}),
       ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
       ...(this.#state ? { state: this.#state } : {}),

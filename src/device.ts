@@ -72,6 +72,8 @@ export class DeviceState {
   #pending = new Set<Promise<void>>();
   /** Whether the device's conversions of binary16 are known to be IEEE's: kernels made from then on use them. */
   native = false;
+  /** Failures so far of memory or of a compiler: what was made before them may be unusable. */
+  failures = 0;
   #probing: Promise<void> | null = null;
 
   constructor(readonly device: GPUDevice) {
@@ -94,9 +96,15 @@ export class DeviceState {
     if (this.lost) throw new DeviceLostError(`${subject}: ${this.lost.message}`);
   }
 
+  /** Changes when plans and buffers of our own are worth making anew. */
+  get generation(): number {
+    return this.failures + Number(this.native);
+  }
+
   /** Notes an error that came after the call which caused it. */
   fail(error: BatchNormError): void {
     this.#failure ??= error;
+    if (error instanceof OutOfMemoryError || error instanceof CompileError) this.failures += 1;
   }
 
   /** Watches a promise whose failure belongs to this device. */

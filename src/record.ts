@@ -31,18 +31,21 @@ interface Kept {
 /** Plans by what they were made for; the least recently used go first. */
 export class PlanCache {
   #kept = new Map<string, Kept>();
-  #native = false;
+  #generation = 0;
 
   constructor(
     readonly device: GPUDevice,
     readonly limit: number,
   ) {}
 
-  /** The plan of a key, made where it is not there; all anew once the device's conversions are known to be good. */
+  /**
+   * The plan of a key, made where it is not there; all anew once the device's conversions are known to be good, or memory
+   * or a compiler has failed.
+   */
   get<P extends { destroy(): void }>(key: string, lent: boolean, make: () => P): P {
-    const { native } = stateOf(this.device);
-    if (native !== this.#native) this.#keep(0);
-    this.#native = native;
+    const { generation } = stateOf(this.device);
+    if (generation !== this.#generation) this.#keep(0);
+    this.#generation = generation;
     const kept = this.#kept.get(key) ?? { plan: make(), lent: false };
     kept.lent ||= lent;
     this.#kept.delete(key);

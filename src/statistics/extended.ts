@@ -67,32 +67,13 @@ export interface ExtendedStateDictInput extends StateDictInput {
 
 const RENORM_NAMES = ["renorm_mean", "renorm_stddev"];
 
-/** A context whose saved statistics grow with the batch: every ghost has its own. */
+/** What a forward with a mask leaves besides. */
 class ExtendedContext extends Context {
   mask: Tensor | null = null;
   maskVersion = 0;
-  #buffer: GPUBuffer | null = null;
-
-  /** Makes room; what a caller's encoder may still hold is left to the garbage collector. */
-  reserve(bytes: number): void {
-    if (this.#buffer && this.#buffer.size >= bytes) return;
-    this.#buffer = createBuffer(
-      this.owner.device,
-      "bn.context/saved",
-      bytes,
-      USAGE.STORAGE | USAGE.COPY_SRC,
-    );
-  }
-
-  override get saved(): GPUBuffer {
-    this.reserve(this.savedBytes);
-    return this.#buffer!;
-  }
 
   override destroy(): void {
     super.destroy();
-    this.#buffer?.destroy();
-    this.#buffer = null;
     this.mask = null;
   }
 }
@@ -212,7 +193,7 @@ export class ExtendedBatchNorm extends BatchNorm {
 
   override context(): Context {
     this.requireLive("context");
-    return new ExtendedContext(this, 20 * this.channels);
+    return new ExtendedContext(this);
   }
 
   override get lastContext(): Context | null {
@@ -235,7 +216,7 @@ export class ExtendedBatchNorm extends BatchNorm {
         complain("forward: context", "one from this module's context()", "another", "make one"),
       );
     }
-    const context = given ?? (this.#spare ??= new ExtendedContext(this, 20 * this.channels));
+    const context = given ?? (this.#spare ??= new ExtendedContext(this));
     super.requireInput("forward", x);
     context.requireLive("forward");
     if (mask !== undefined) requireMask("forward: mask", mask, x, this.options.layout);
@@ -259,12 +240,12 @@ export class ExtendedBatchNorm extends BatchNorm {
       encoder !== undefined,
       () => createStatisticsForwardSync(this.device, descriptor),
     );
-    context.reserve(statisticsByteSizes(this.#sized(x)).saved);
+    const saved = context.reserve(statisticsByteSizes(this.#sized(x)).saved);
     const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
     try {
       record(this.device, "forward", encoder, (target) => {
         plan.encode(target, {
-          ...{ x, y, saved: context.saved },
+          ...{ x, y, saved },
           ...(mask ? { mask } : {}),
           ...(residual ? { residual } : {}),
           ...(this.#scale ? { gamma: this.gamma! } : {}),

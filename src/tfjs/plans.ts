@@ -1,4 +1,4 @@
-import { createBuffer, USAGE } from "../device.js";
+import { createBuffer, stateOf, USAGE } from "../device.js";
 import type { Backend } from "./peer.js";
 
 interface Entry {
@@ -11,12 +11,13 @@ interface Entry {
 const CAPACITY = 256;
 
 /**
- * The plans of one backend, and constants, by what they are for; the least recently used make room. What is
- * put out is destroyed once the backend has submitted the encoder that may hold it.
+ * The plans of one backend, and constants, by what they are for; the least recently used make room, and all where memory
+ * or a compiler has failed. What is put out is destroyed once the backend has submitted the encoder that may hold it.
  */
 export class Plans {
   #entries = new Map<string, Entry>();
   #retired: Entry[] = [];
+  #generation = 0;
 
   constructor(
     readonly backend: Backend,
@@ -32,6 +33,9 @@ export class Plans {
   get<T extends { destroy(): void }>(key: string, make: () => T): T {
     const { backend } = this;
     backend.ensureCommandEncoderReady();
+    const { generation } = stateOf(backend.device);
+    if (generation !== this.#generation) this.#keep(0);
+    this.#generation = generation;
     let entry = this.#entries.get(key);
     if (entry) this.#entries.delete(key);
     else {
@@ -40,12 +44,16 @@ export class Plans {
     }
     entry.encoder = backend.commandEncoder;
     this.#entries.set(key, entry);
-    while (this.#entries.size > this.capacity) {
-      const [oldest, old] = this.#entries.entries().next().value!;
+    this.#keep(this.capacity);
+    return entry.made as T;
+  }
+
+  #keep(most: number): void {
+    for (const [oldest, old] of this.#entries) {
+      if (this.#entries.size <= most) break;
       this.#entries.delete(oldest);
       this.#retired.push(old);
     }
-    return entry.made as T;
   }
 
   /** `[C]` f32 of one value, for a gamma or a beta that is not there. */

@@ -1638,11 +1638,12 @@ describe("a lost device", () => {
 });
 
 describe("out of memory", () => {
-  /** The next allocation on the device fails as WebGPU says: an invalid buffer, and an error in the scope. */
-  function failNext(on: GPUDevice, valid: boolean): void {
+  /** The next allocation of such a label fails as WebGPU says: an invalid buffer, and an error in the scope. */
+  function failNext(on: GPUDevice, valid: boolean, label = /^/): void {
     const create = on.createBuffer.bind(on);
     const pop = on.popErrorScope.bind(on);
     on.createBuffer = (descriptor) => {
+      if (!label.test(descriptor.label ?? "")) return create(descriptor);
       delete (on as Partial<GPUDevice>).createBuffer;
       on.popErrorScope = () => {
         delete (on as Partial<GPUDevice>).popErrorScope;
@@ -1731,6 +1732,33 @@ describe("out of memory", () => {
     await rejects(y.read(), OutOfMemoryError, parts("tensor[4, 3, 2, 3]"));
     expect(takeUncaught(), "nothing reaches the caller's device").toEqual([]);
     await works(bn);
+  });
+
+  test.each([
+    ["forward", /^bn\.\w*forward\/scratch/i],
+    ["forward", /^bn\.context\/saved/],
+    ["backward", /^bn\.\w*backward\/scratch/i],
+  ])("of a module's own in %s: %s is made anew", async (pass, label) => {
+    // Large enough to be cut everywhere but on the largest GPUs.
+    const of = [16, 3, 64, 64];
+    const data = Float32Array.from({ length: 16 * 3 * 64 * 64 }, (_, i) => Math.sin(i * i));
+    for (const bn of [module(), new ExtendedBatchNorm(device, 3)]) {
+      const [x, dy] = [keep(tensor(device, data, of)), keep(tensor(device, data, of))];
+      if (pass === "forward") failNext(device, false, label);
+      keep(bn.forward(x));
+      if (pass === "backward") failNext(device, false, label);
+      keep(bn.backward(dy));
+      await rejects(bn.status(), OutOfMemoryError, parts(label));
+      expect(takeUncaught(), "nothing reaches the caller's device").toEqual([]);
+      // What followed from it may be told as well, once.
+      await bn.status().catch(() => undefined);
+      const y = keep(bn.forward(x));
+      const dx = keep(bn.backward(dy));
+      await bn.status();
+      expect(await y.read()).toBeAllclose(forward(data, of).y, { atol: 4e-6, rtol: 2 ** -23 });
+      expect(await dx.read()).toBeAllclose(backward(data, data, of).dx, { atol: 2e-5 });
+      bn.destroy();
+    }
   });
 
   test("an allocation that throws", async () => {

@@ -1,11 +1,15 @@
 import { expect, test } from "vitest";
+import { stateOf } from "../../src/device.js";
+import { BufferError, OutOfMemoryError } from "../../src/errors.js";
 import type { Backend } from "../../src/tfjs/peer.js";
 import { Plans } from "../../src/tfjs/plans.js";
 import { broadcastShape, planShape, viewAlong, viewOf } from "../../src/tfjs/view.js";
 
 /** A backend that has an encoder, until it is submitted. */
 function fake(): { backend: Backend; submit: () => void } {
+  const limits = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupSizeX: 256 };
   const backend = {
+    device: { queue: {}, lost: new Promise(() => undefined), limits },
     commandEncoder: null as object | null,
     ensureCommandEncoderReady() {
       backend.commandEncoder ??= {};
@@ -54,6 +58,25 @@ test("destroying frees what has been submitted", () => {
   plans.get("b", () => ({ destroy: () => destroyed.push("b") }));
   plans.destroy();
   expect(destroyed).toEqual(["a"]);
+});
+
+test("all are made anew once memory or a compiler has failed", () => {
+  const { backend, submit } = fake();
+  const plans = new Plans(backend);
+  const destroyed: string[] = [];
+  const get = (key: string): object =>
+    plans.get(key, () => ({ destroy: () => destroyed.push(key) }));
+  const [a] = [get("a"), get("b")];
+  stateOf(backend.device).fail(new BufferError("another failure"));
+  expect(get("a")).toBe(a);
+  submit();
+  stateOf(backend.device).fail(new OutOfMemoryError("pretended"));
+  const anew = get("a");
+  expect(anew).not.toBe(a);
+  expect(destroyed).toEqual(["b", "a"]);
+  expect(plans.sizes).toEqual({ kept: 1, retired: 0 });
+  expect(get("a")).toBe(anew);
+  plans.destroy();
 });
 
 test("statistics tell the channels by what they do not repeat along", () => {
