@@ -1,4 +1,4 @@
-import type { Case } from "./cases.js";
+import type { Case, Held } from "./cases.js";
 import type { Inputs } from "./data.js";
 
 /** What a candidate computed: f32 in the case's memory order; absent where the operation does not give it. */
@@ -33,7 +33,7 @@ export interface Prepared {
   outputs(): Promise<Outputs | null>;
   /** Whatever is worth knowing: the path that was chosen, say. */
   readonly note?: string;
-  /** Whether each value is read once, which lowers the floor. */
-  readonly resident?: boolean;
+  /** Lowers the floor. */
+  readonly held?: Held;
   dispose(): void;
 }

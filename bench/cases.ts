@@ -125,20 +125,28 @@ export function extentsOf({
   return layout === "channels-last" ? [batch * inner, channels, 1] : [batch, channels, inner];
 }
 
+/** Which passes keep a whole channel at hand, so that each value is read once. */
+export interface Held {
+  readonly forward?: boolean;
+  readonly backward?: boolean;
+}
+
 /**
- * Bytes that an operation moves at least, in bytes of x: DESIGN section 4's streaming floors, or those of a path that
- * keeps a whole channel at hand (`resident`). A copy moves 2.
+ * Bytes that an operation moves at least, in bytes of x: DESIGN section 4's streaming floors, or those of passes that
+ * hold a channel. A copy moves 2.
  */
-export function floorOf(operation: Operation, resident = false): number {
+export function floorOf(operation: Operation, held: Held = {}): number {
+  const forward = held.forward ? 2 : 3;
+  const backward = held.backward ? 3 : 5;
   switch (operation) {
     case "inference":
       return 2;
     case "forward":
-      return resident ? 2 : 3;
+      return forward;
     case "backward":
-      return resident ? 3 : 5;
+      return backward;
     case "forward+backward":
-      return resident ? 5 : 8;
+      return forward + backward;
   }
 }
 

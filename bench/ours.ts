@@ -135,11 +135,11 @@ export function ours(name = "webgpu-batchnorm", tuning?: Partial<Tuning>): Candi
       }
       const size = sizeOf(each);
       const paths = pathsOf(device, each, tuning);
-      const note = paths.join(" + ");
+      const note = Object.values(paths).join(" + ");
       return {
         ...recorded(device, name, record),
         ...(note && { note }),
-        resident: paths.length > 0 && paths.every((path) => path === "held"),
+        held: { forward: paths.forward === "held", backward: paths.backward === "held" },
         async outputs() {
           const result: Outputs = {};
           if (operation !== "backward") result.y = await floats(device, y, size, dtype);
@@ -169,8 +169,12 @@ export function isSoftware({
   );
 }
 
-/** The paths that the plans of a case take: "held" reads each value once. */
-function pathsOf(device: GPUDevice, each: Case, tuning: Partial<Tuning> = {}): string[] {
+/** The paths that training's plans of a case take: "held" reads each value once. */
+function pathsOf(
+  device: GPUDevice,
+  each: Case,
+  tuning: Partial<Tuning> = {},
+): { forward?: string; backward?: string } {
   const { operation, dtype } = each;
   const [outer, channels, inner] = extentsOf(each);
   const extent = { outer, channels, inner, count: outer * inner, size: outer * channels * inner };
@@ -187,9 +191,10 @@ function pathsOf(device: GPUDevice, each: Case, tuning: Partial<Tuning> = {}): s
     const { path, apart } = chooseDispatch(extent, dtype, "reduce", table, device.limits, options);
     return apart ? "split in three" : path;
   };
-  if (operation === "inference") return [];
-  if (operation === "forward") return [pathOf(1)];
-  return operation === "backward" ? [pathOf(2)] : [pathOf(1), pathOf(2)];
+  return {
+    ...(operation.startsWith("forward") ? { forward: pathOf(1) } : {}),
+    ...(operation.endsWith("backward") ? { backward: pathOf(2) } : {}),
+  };
 }
 
 const COPY_BINDINGS = /* wgsl */ `

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { OPERATIONS, type Operation } from "./cases.js";
 import { lineChart, timeText, type Line } from "./chart.js";
 import { digits3 } from "./print.js";
-import { WRONG, type Results, type Row } from "./results.js";
+import { DROP_IN, WRONG, type Results, type Row } from "./results.js";
 
 const FOLDER = join("bench", "results");
 
@@ -76,19 +76,20 @@ function tableOf(
     "in copies",
     "at best",
     ...(timed ? ["by timestamps"] : []),
-    "over the floor",
-    "GB/s",
+    timed ? "over the floor by timestamps" : "over the floor",
+    timed ? "GB/s by timestamps" : "GB/s",
     "buffers",
     ...peers.map((name) => `${name}, in copies`),
-    ...(peers.length > 0 ? ["best peer in its best layout / this"] : []),
+    ...(peers.length > 0 ? ["best other library in its best layout / this"] : []),
     ...(torch.length > 0 ? ["PyTorch", "PyTorch / this"] : []),
     ...of("cpu").map((name) => `${name}, in copies`),
   ];
-  // A peer's best layout counts, whichever this row's is.
+  // A peer's best layout counts, whichever this row's is; the drop-in runs these kernels.
   const peersOf = (first: Row): Row[] =>
     rows.filter(
       (row) =>
         row.kind === "peer" &&
+        row.candidate !== DROP_IN &&
         row.operation === operation &&
         row.name === first.name &&
         row.dtype === first.dtype,
@@ -124,7 +125,7 @@ function tableOf(
       own ? digits3(own.bestCopies) : "-",
       ...(timed ? [digits3(own?.deviceCopies ?? NaN)] : []),
       digits3(own?.floors ?? NaN),
-      digits3(own?.gbps ?? NaN),
+      digits3((timed ? own?.deviceGbps : own?.gbps) ?? NaN),
       `${digits3(own?.held ?? NaN)} x`,
       ...peers.map(cell),
       ...(peers.length > 0
@@ -302,7 +303,10 @@ async function report(file: string, torch: readonly Row[], say: Say): Promise<vo
   say(
     `${results.date}. ${results.timing}. A copy is a plain kernel that copies x's bytes on the same adapter in the same` +
       ` rounds (medians; at best: the tenth in a hundred); the floor is what must be moved at least, at the copy's speed; buffers are in sizes of x.` +
-      (results.peers.length > 0 ? ` Peers: ${results.peers.join(", ")}.` : ""),
+      (results.peers.length > 0 ? ` Peers: ${[...new Set(results.peers)].join(", ")}.` : "") +
+      (results.rows.some(({ candidate }) => candidate === DROP_IN)
+        ? ` "${DROP_IN}" is this package behind TensorFlow.js's own functions.`
+        : ""),
   );
   for (const operation of OPERATIONS) {
     const text = tableOf(results, operation, torch);
@@ -377,7 +381,7 @@ if (given.length === 0) {
     "# Results of the benchmark\n\nWritten by `npm run bench:report`.\n\n" +
     "The rows of one file may have been measured at different times, under different load. What stands in one row was" +
     " measured together: compare within a row, as the columns in copies do, not times of different rows. (The column of" +
-    " the best peer takes that peer's time from the row of its better layout.)";
+    " the best other library takes its time from the row of its better layout.)";
   await writeFile(join(FOLDER, "README.md"), `${[head, ...texts].join("\n\n")}\n`);
   // Where every peer runs: in a browser.
   const summary = read.find(({ results }) => results.host === "browser");

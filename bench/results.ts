@@ -29,12 +29,17 @@ export interface Row {
   readonly floors?: number;
   /** Bytes of the floor over the time, 10⁹ a second. */
   readonly gbps?: number;
+  /** {@link gbps} by the adapter's clock. */
+  readonly deviceGbps?: number;
   /** Most bytes of buffers that lived at once, in sizes of x. */
   readonly held?: number;
   /** Largest error against float64, checked before it was timed: of y over 1 + |y|, of gradients over what they sum. */
   readonly error?: number;
   readonly note?: string;
 }
+
+/** The candidate that runs this package's kernels under TensorFlow.js's names. */
+export const DROP_IN = "TensorFlow.js, drop-in";
 
 /** How the reason begins where a candidate was left out since it computes something else. */
 export const WRONG = "wrong";

@@ -209,7 +209,7 @@ export async function runCase(
     const moved =
       candidate.kind === "copy" || candidate.kind === "command"
         ? 2
-        : floorOf(operation, prepared.resident);
+        : floorOf(operation, prepared.held);
     const byDevice = spread && Number.isFinite(copyDevice);
     const ratio = byDevice ? spread.ms / copyDevice : wall.ms / copyWall;
     return {
@@ -228,7 +228,8 @@ export async function runCase(
       bestCopies: wall.p10 / copyBest,
       ...(byDevice ? { deviceCopies: spread.ms / copyDevice } : {}),
       floors: (2 * ratio) / moved,
-      gbps: (moved * bytes) / (byDevice ? spread.ms : wall.ms) / 1e6,
+      gbps: (moved * bytes) / wall.ms / 1e6,
+      ...(byDevice ? { deviceGbps: (moved * bytes) / spread.ms / 1e6 } : {}),
       ...extra,
     };
   });

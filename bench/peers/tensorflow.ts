@@ -2,6 +2,7 @@ import type { Candidate, Outputs } from "../candidate.js";
 import { memoryShape, type Case } from "../cases.js";
 import { EPS, type Inputs } from "../data.js";
 import { shareDevice } from "../../src/share.js";
+import { DROP_IN } from "../results.js";
 
 type Core = typeof import("@tensorflow/tfjs-core");
 type Tensor = import("@tensorflow/tfjs-core").Tensor;
@@ -87,7 +88,7 @@ export async function dropIn(device: GPUDevice): Promise<Candidate> {
   const { batchNormTraining, register } = await import("webgpu-batchnorm/tfjs");
   put(tf, stock!);
   await register(tf);
-  const name = "TensorFlow.js, drop-in";
+  const name = DROP_IN;
   return candidateOf(tf, device, name, kernelsOf(tf), 6, (x, gamma, beta, axis) => {
     const flat = (values: Tensor): Tensor => tf.reshape(values, [values.size]);
     return batchNormTraining(x, flat(gamma), flat(beta), { eps: EPS, axis }).y;

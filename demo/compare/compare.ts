@@ -4,6 +4,7 @@ import { h, rich, scrolled, table } from "../shell/dom.js";
 import { Figure } from "../shell/figure.js";
 import { localise, t, type Words } from "../shell/language.js";
 import { openPage } from "../shell/page.js";
+import { Queue } from "../shell/queue.js";
 import { Settings, together } from "../shell/settings.js";
 import { Work, type Job } from "../shell/work.js";
 import { LAYERS, objection, OWN, shapeOf } from "./layers.js";
@@ -144,6 +145,7 @@ await openPage(
     hide();
     layer.onChange(hide);
     const bench = found.device ? new Bench(found.device) : null;
+    const turns = new Queue();
 
     /** Compares one shape after another, all with the settings that it was started with. */
     const comparing = async (
@@ -162,12 +164,17 @@ await openPage(
         // One run may take long where WebGPU itself is a program.
         patience: software ? 4 : 10,
       };
-      const loaded = await bench?.load(candidates, job);
+      // Whoever is timed is alone.
+      const loaded = bench && (await turns.run(() => bench.load(candidates, job), job.signal));
       return (shape, name, span) => {
         const each: Case = { name, group: "asked", shape, layout, dtype, operation };
-        return bench && loaded
-          ? bench.compare(each, loaded, effort, job, span)
-          : compareOnCpu(each, candidates, effort, job);
+        return turns.run(
+          () =>
+            bench && loaded
+              ? bench.compare(each, loaded, effort, job, span)
+              : compareOnCpu(each, candidates, effort, job),
+          job.signal,
+        );
       };
     };
 
@@ -303,12 +310,16 @@ await openPage(
         disabled: true,
         click: () => {
           const text = markdown(last.rows, last.skipped, adapter);
-          void navigator.clipboard.writeText(text).then(
+          // Insecure pages have no clipboard.
+          const { clipboard } = navigator as Partial<Navigator>;
+          void Promise.resolve(
+            clipboard?.writeText(text) ?? Promise.reject(new Error("none")),
+          ).then(
             () => {
               copied.textContent = t({ en: "Copied.", ko: "복사했습니다." });
             },
             () => {
-              // Without permission the text itself is shown, to be copied by hand.
+              // Without it or permission the text itself is shown, to be copied by hand.
               copied.replaceChildren(h("pre", {}, text));
             },
           );

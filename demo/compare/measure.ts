@@ -6,7 +6,7 @@ import { BufferMeter } from "../../bench/meter.js";
 import { COPY_COMMAND, copyKernels, ours } from "../../bench/ours.js";
 import { CPU } from "../../bench/peers/cpu.js";
 import { loadPeers, runCase, type Paces } from "../../bench/suite.js";
-import type { Row, Skipped } from "../../bench/results.js";
+import { DROP_IN, type Row, type Skipped } from "../../bench/results.js";
 import { endedBy } from "../shell/trouble.js";
 import type { Job } from "../shell/work.js";
 import type { Text } from "../shell/language.js";
@@ -20,7 +20,7 @@ export const PROGRAMS: Readonly<Record<CandidateName, string>> = {
   ours: "webgpu-batchnorm",
   cpu: CPU.name,
   tensorflow: "TensorFlow.js",
-  "drop-in": "TensorFlow.js, drop-in",
+  "drop-in": DROP_IN,
   onnxruntime: "ONNX Runtime Web",
   jax: "jax-js",
 };

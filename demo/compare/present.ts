@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { bytesOf, SERIES, type Operation } from "../../bench/cases.js";
 import { sizeText } from "../../bench/chart.js";
-import type { Row, Skipped } from "../../bench/results.js";
+import { DROP_IN, type Row, type Skipped } from "../../bench/results.js";
 import { byteText, digits3, scientific, shapeText, times } from "../../scripts/support/format.js";
 import type { Table } from "../shell/dom.js";
 import { t, type Language, type Text, type Words } from "../shell/language.js";
@@ -284,7 +284,7 @@ export function markdown(
 const STYLES: Readonly<Record<string, readonly [colour: string, symbol: string]>> = {
   "webgpu-batchnorm": ["var(--on)", "circle"],
   "TensorFlow.js": ["var(--off)", "square"],
-  "TensorFlow.js, drop-in": ["var(--third)", "triangle"],
+  [DROP_IN]: ["var(--third)", "triangle"],
   "ONNX Runtime Web": ["var(--fourth)", "star"],
   "jax-js": ["var(--fifth)", "diamond"],
   "reference on the CPU": ["var(--ink)", "cross"],

@@ -26,7 +26,7 @@ import { Work, type Job } from "../shell/work.js";
 import { centred } from "./centre.js";
 import { corrupted, isClean } from "./corrupt.js";
 import { Pad } from "./pad.js";
-import { Queue } from "./queue.js";
+import { Queue } from "../shell/queue.js";
 import weights from "./weights.safetensors?url";
 
 const MODE_NAMES: Readonly<Record<Mode, Words>> = {
@@ -616,13 +616,20 @@ await openPage(
     const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
     const shareOf = (what: Accuracy["what"]): number =>
       accuracies.find((each) => each.what === what)?.share ?? NaN;
+    /** From now on everything is read with these, and every figure says so. */
+    const use = async (statistics: Statistics[], own: boolean): Promise<void> => {
+      await cnn.setStatistics(statistics);
+      estimated = own ? statistics : null;
+      accuracyFigure.update();
+      statisticsFigure.update();
+      void refresh();
+    };
     let cleanShare: number | null = null;
     const spoil = queued(
       { en: "Read 1,000 held-out digits", ko: "따로 둔 숫자 1,000개 읽기" },
       async (job) => {
         accuracies = [];
-        estimated = null;
-        await cnn.setStatistics(learned);
+        await use(learned, false);
         job.progress(0, { en: "Reading …", ko: "읽는 중 …" });
         cleanShare ??= await measureAccuracy(held, job, 0, 0.5);
         put("clean", cleanShare);
@@ -663,22 +670,16 @@ await openPage(
           await job.breathe();
         },
       });
-      await cnn.setStatistics(own);
-      estimated = own;
+      await use(own, true);
       job.progress(0.5, { en: "Reading …", ko: "읽는 중 …" });
       put("repaired", await measureAccuracy(pixels, job, 0.5, 1));
-      void refresh();
       return {
         en: `${percent(shareOf("repaired"))} right with statistics of the spoilt digits; no label was used, no weight changed.`,
         ko: `망가진 숫자의 통계로 ${percent(shareOf("repaired"))} 맞힘. 정답은 쓰지 않았고 가중치도 그대로입니다.`,
       };
     };
     const takeBack = latest(async () => {
-      await queue.run(() => cnn.setStatistics(learned));
-      estimated = null;
-      accuracyFigure.update();
-      statisticsFigure.update();
-      void refresh();
+      await queue.run(() => use(learned, false));
     }, trouble);
     const back = h(
       "button",

@@ -54,7 +54,8 @@ export class Pad extends EventTarget {
     this.#canvas.addEventListener("pointermove", (event) => {
       if (!last) return;
       // A quick hand moves further than one event a frame can tell.
-      const events = event.getCoalescedEvents();
+      // They are there on secure pages alone.
+      const events = (event as Partial<PointerEvent>).getCoalescedEvents?.() ?? [];
       for (const each of events.length > 0 ? events : [event]) {
         const to = place(each);
         this.#stroke(last, to);
@@ -84,6 +85,7 @@ export class Pad extends EventTarget {
     };
     localise(this.state, show);
     this.#canvas.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
       const arrow = ARROWS[event.key];
       if (arrow) {
         const from = pen;

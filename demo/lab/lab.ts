@@ -53,7 +53,11 @@ await openPage(
       for (const each of shown?.settings ?? []) each.forget();
       shown?.end?.();
     };
+    let current: View | null = null;
     const enter = (view: View): void => {
+      // What runs in it goes on.
+      if (view === current) return;
+      current = view;
       leave();
       write({ view: view.id });
       leaving = new AbortController();
@@ -89,6 +93,7 @@ await openPage(
       ...tabs,
     );
     list.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
       const at = tabs.indexOf(document.activeElement as HTMLButtonElement);
       const last = tabs.length - 1;
       const next = {

@@ -27,18 +27,26 @@ export function t(text: Text): string {
   return typeof text === "string" ? text : text[current];
 }
 
-/** Who is told of a change; nodes are held weakly, for most of them come and go. */
-const listeners = new Set<() => boolean>();
+// Most nodes come and go. What is done to one at a change lives as long as it does, whatever it holds, the node itself
+// included; those who are told are held weakly, and taken off the list when they are gone.
+const updates = new WeakMap<object, (() => void)[]>();
+const told = new Set<WeakRef<object>>();
+const gone = new FinalizationRegistry((node: WeakRef<object>) => told.delete(node));
 
 /** Calls `update` now and whenever the language changes, for as long as the node lives. */
 export function localise<N extends object>(node: N, update: (node: N) => void): N {
-  update(node);
-  const held = new WeakRef(node);
-  listeners.add(() => {
-    const alive = held.deref();
-    if (alive) update(alive);
-    return alive !== undefined;
-  });
+  const own = (): void => {
+    update(node);
+  };
+  own();
+  const known = updates.get(node);
+  if (known) known.push(own);
+  else {
+    updates.set(node, [own]);
+    const held = new WeakRef(node);
+    told.add(held);
+    gone.register(node, held);
+  }
   return node;
 }
 
@@ -46,5 +54,8 @@ export function setLanguage(language: Language): void {
   current = language;
   document.documentElement.lang = language;
   remember("lang", language);
-  for (const listener of [...listeners]) if (!listener()) listeners.delete(listener);
+  for (const held of [...told]) {
+    const node = held.deref();
+    for (const update of (node && updates.get(node)) ?? []) update();
+  }
 }

@@ -245,6 +245,35 @@ describe("every page", () => {
     expect(page.url()).toContain("lang=ko");
   });
 
+  test("an insecure page draws, and shows what it cannot copy", async () => {
+    // What browsers leave out there.
+    const prepare = (each: Page): Promise<unknown> =>
+      each.addInitScript(() => {
+        delete (PointerEvent.prototype as Partial<PointerEvent>).getCoalescedEvents;
+        for (const name of ["gpu", "clipboard"])
+          Object.defineProperty(Navigator.prototype, name, { get: () => undefined });
+      });
+    const page = await open("digits.html", { prepare });
+    await page.locator("#clear").click();
+    await page.waitForFunction(
+      () => document.querySelector("#answer")!.getAttribute("data-answer") === "",
+    );
+    const { x, y } = (await page.locator("#pad").boundingBox())!;
+    await page.mouse.move(x + 150, y + 50);
+    await page.mouse.down();
+    await page.mouse.move(x + 132, y + 230, { steps: 8 });
+    await page.mouse.up();
+    await page.locator("#answer[data-answer='1']").waitFor();
+    const compare = await open(
+      "compare.html?layer=own&shape=16x8&operation=inference&candidates=cpu&effort=5",
+      { prepare },
+    );
+    await run(compare, "#compare .work");
+    await compare.getByRole("button", { name: "Copy as Markdown" }).click();
+    await compare.locator("#compare pre").waitFor();
+    expect(await compare.locator("#compare pre").textContent()).toMatch(/\| Candidate \|/);
+  });
+
   test("a machine without WebGPU is told what to do, and the reference runs", async () => {
     const page = await open("compare.html?layer=own&shape=16x8&operation=inference", WITHOUT_GPU);
     expect(await page.locator(".notice").textContent()).toMatch(/no WebGPU.*Chrome/s);
@@ -499,6 +528,41 @@ describe("compare", () => {
     expect(error).toBeGreaterThan(1e-6);
     expect(error).toBeLessThan(2 ** -11);
   });
+});
+
+test("two comparisons at once take turns", async () => {
+  const page = await open(
+    "compare.html?layer=own&shape=16x8&operation=inference&candidates=ours&effort=5&upto=1",
+    {
+      prepare: (each) =>
+        each.addInitScript(`
+          window.most = window.made = 0;
+          let live = 0;
+          const { createBuffer } = GPUDevice.prototype;
+          GPUDevice.prototype.createBuffer = function (descriptor) {
+            const buffer = createBuffer.call(this, descriptor);
+            if (descriptor.label !== "bench/x") return buffer;
+            window.made += 1;
+            window.most = Math.max(window.most, ++live);
+            const { destroy } = buffer;
+            buffer.destroy = () => {
+              live -= 1;
+              destroy.call(buffer);
+            };
+            return buffer;
+          };
+        `),
+    },
+  );
+  await page.locator("#sizes .primary").click();
+  await page.locator("#compare .primary").click();
+  expect(await ended(page, "#compare .work")).toMatch(/^Done/);
+  expect(await ended(page, "#sizes .work")).toMatch(/^Done/);
+  const { most, made } = await page.evaluate(() => {
+    const { most, made } = window as unknown as Record<"most" | "made", number>;
+    return { most, made };
+  });
+  expect([most, made]).toEqual([1, 7]);
 });
 
 describe("lab", () => {
@@ -777,15 +841,15 @@ describe("lab", () => {
     // The same trainings on the CPU, normalised by the float64 reference.
     const samples = samplesOf(digits, 0, 8000, 14);
     const held = samplesOf(digits, trainingCount(digits), digits.count, 14);
-    const part = 32 * 16;
-    const plans: readonly { batch: number; off?: true; method?: Method; test: number }[] = [
-      { batch: 16, off: true, test: 16 },
-      { batch: 16, test: 16 },
-      { batch: 64, method: ghosts(16), test: 64 },
-      { batch: 16, method: renormalised(3, 5), test: 16 },
-      { batch: 8 * 16, test: 16 },
+    const part = 512;
+    const plans: readonly { batch: number; off?: true; method?: Method }[] = [
+      { batch: 16, off: true },
+      { batch: 16 },
+      { batch: 64, method: ghosts(16) },
+      { batch: 16, method: renormalised(3, 5) },
+      { batch: 8 * 16 },
     ];
-    for (const [i, { batch, off, method, test: size }] of plans.entries()) {
+    for (const [i, { batch, off, method }] of plans.entries()) {
       const network = new Network(cpu, {
         inputs: samples.inputs,
         depth: 2,
@@ -803,19 +867,18 @@ describe("lab", () => {
         await network.step(x, labels, { rate: 0.1, momentum: 0.1 });
       }
       const evaluated = 100 * (await network.accuracy(held.x, held.labels, { batch: 200 }));
-      const trained =
-        100 *
-        (await network.accuracy(
-          held.x.subarray(0, part * held.inputs),
-          held.labels.subarray(0, part),
-          { training: true, batch: size },
-        ));
+      const some = [held.x.subarray(0, part * held.inputs), held.labels.subarray(0, part)] as const;
+      const beside = 100 * (await network.accuracy(...some));
+      // By the statistics of as many digits as it was trained with.
+      const trained = 100 * (await network.accuracy(...some, { training: true, batch }));
       network.dispose();
       const [, name, , evaluation, training, gap] = rows[i]!;
       // Rounding may turn one digit in 200 whose two likeliest answers are as good as tied.
       expect(Math.abs(number(evaluation) - evaluated), name).toBeLessThan(0.6);
       expect(Math.abs(number(training) - trained), name).toBeLessThan(100 / part + 0.1);
-      expect(Math.abs(number(gap) - (evaluated - trained)), name).toBeLessThan(100 / part + 0.7);
+      expect(Math.abs(number(gap) - (beside - trained)), name).toBeLessThan(200 / part + 0.1);
+      // Without Batch Normalization there is one mode.
+      if (off) expect(number(gap)).toBe(0);
     }
   });
 
@@ -875,6 +938,43 @@ describe("lab", () => {
     await page.waitForURL(/view=depth/);
     expect(await page.evaluate(() => document.activeElement!.id)).toBe("tab-depth");
     await ended(page);
+    // The tab that is open already changes nothing, nor does the browser's way back.
+    await page.locator("input[name=depth]").fill("3");
+    await page.waitForURL(/depth=3/);
+    await page.locator("#tab-depth").click();
+    await page.keyboard.press("Home");
+    await page.keyboard.press("Alt+ArrowRight");
+    expect(await page.locator("input[name=depth]").inputValue()).toBe("3");
+    expect(page.url()).toMatch(/view=depth.*depth=3/);
+  });
+
+  test("what was left is let go", async () => {
+    const page = await open("lab.html?view=shape");
+    const devtools = await page.context().newCDPSession(page);
+    const walk = async (times: number): Promise<number> => {
+      for (let i = 0; i < times; i++) {
+        for (const view of ["sliders", "shape"]) {
+          await page.locator(`#tab-${view}`).click();
+          await page.waitForFunction(
+            (id) => new URLSearchParams(location.search).get("view") === id,
+            view,
+          );
+        }
+      }
+      for (let i = 0; i < 3; i++) {
+        await page.waitForTimeout(100);
+        await devtools.send("HeapProfiler.collectGarbage");
+      }
+      return (await devtools.send("Memory.getDOMCounters")).nodes;
+    };
+    const before = await walk(3);
+    // Each has some hundreds of nodes.
+    expect(await walk(12)).toBeLessThan(before + 300);
+    // Who is still there is told of the other language.
+    await page.getByRole("button", { name: "한국어" }).click();
+    expect(await page.locator("#panel").textContent()).toMatch(/[가-힣]{2}/);
+    await page.getByRole("button", { name: "English" }).click();
+    expect(await page.locator("#panel").textContent()).not.toMatch(/[가-힣]{2}/);
   });
 });
 
@@ -1013,6 +1113,36 @@ describe("digits", () => {
     await page.mouse.up();
     await settled(page);
     expect(await answer(page)).toBe("1");
+  });
+
+  test("what was cancelled has said which statistics are in use", async () => {
+    const page = await open("digits.html?contrast=0.2&brightness=0.3");
+    await ended(page, "#spoil-work");
+    const names = async (): Promise<string | undefined> =>
+      (await cells(page, figure("Right on 1,000 held-out digits"))).map(([name]) => name).at(-1);
+    const inUse = (which: string): Promise<unknown> =>
+      page.waitForFunction(
+        (text) => document.querySelector("#in-use")!.textContent?.endsWith(`Statistics: ${text}.`),
+        which,
+      );
+    const cancelWhile = async (what: string, status: RegExp): Promise<void> => {
+      await page.locator(`${what} .primary`).click();
+      await page.locator(`${what} .status`, { hasText: status }).waitFor();
+      await page.locator(`${what} .primary`).click();
+      expect(await ended(page, what)).toBe("Cancelled.");
+    };
+    expect(await ended(page, "#spoil-work")).toMatch(/right/);
+    await page.locator("#repair-work .primary").click();
+    await ended(page, "#repair-work");
+    await page.locator("#back").click();
+    await inUse("learned");
+    expect(await names()).toBe("re-estimated, not in use");
+    await cancelWhile("#repair-work", /Reading/);
+    await inUse("re-estimated");
+    expect(await names()).toBe("statistics re-estimated");
+    await cancelWhile("#spoil-work", /Reading/);
+    await inUse("learned");
+    expect(await names()).not.toBe("statistics re-estimated");
   });
 
   test("flat and bright digits are misread until the statistics are re-estimated", async () => {
