@@ -7,8 +7,8 @@
 import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { homedir, tmpdir, userInfo } from "node:os";
-import { dirname, join } from "node:path";
+import { homedir, tmpdir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
@@ -99,15 +99,20 @@ async function exists(path: string): Promise<boolean> {
 
 /** A folder of the user's own that can be written. */
 async function cacheFolder(): Promise<string> {
+  const { WEBGPU_BATCHNORM_CACHE: own, XDG_CACHE_HOME: cache } = process.env;
+  // Only an absolute path counts there, by its specification.
+  const caches = (): string => (cache && isAbsolute(cache) ? cache : join(homedir(), ".cache"));
   const tried: string[] = [];
+  // A user without an entry in passwd may have no home.
   const candidates = [
-    process.env["WEBGPU_BATCHNORM_CACHE"],
-    join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "webgpu-batchnorm"),
-    join(tmpdir(), `webgpu-batchnorm-${userInfo().uid}`),
+    ...(own ? [() => own] : []),
+    () => join(caches(), "webgpu-batchnorm"),
+    () => join(tmpdir(), `webgpu-batchnorm-${process.getuid?.() ?? "user"}`),
   ];
-  for (const folder of candidates) {
-    if (!folder) continue;
+  for (const candidate of candidates) {
+    let folder = "the home folder";
     try {
+      folder = candidate();
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const info = await stat(folder);
       const foreign = process.getuid !== undefined && info.uid !== process.getuid();

@@ -248,7 +248,8 @@ export function statisticsForward(
       const momentum = resolved.momentum ?? 1 / Number(tracked);
       const divisor = resolved.runningVariance === "unbiased" ? Math.max(count - 1, 1) : count;
       const learned = part.m2.map((sum) => sum / divisor);
-      const move = (old: number, value: number): number => (1 - momentum) * old + momentum * value;
+      const move = (old: number, value: number): number =>
+        momentum === 1 ? value : (1 - momentum) * old + momentum * value;
       state = {
         mean: state.mean.map((old, c) => move(old, mean[c]!)),
         variance: state.variance.map((old, c) => {

@@ -1,5 +1,6 @@
 /**
- * Level 0: Batch Normalization in float64 on the CPU, with the conventions and the errors of the GPU layers.
+ * Level 0: Batch Normalization in float64 on the CPU, with the conventions and the errors of the GPU layers (but that a
+ * single value in evaluation without running statistics is an error here, where the modules give 0).
  * It needs no WebGPU, keeps nothing between calls and changes none of its arguments. Everything here is a
  * yardstick: written to be read and to be right, with plain loops so that it can also be timed.
  *
@@ -498,7 +499,7 @@ function evaluationStatistics(
 }
 
 function inverseRoot(variance: Float64Array, eps: number): Float64Array {
-  return variance.map((value) => (value + eps === 0 ? 0 : 1 / Math.sqrt(value + eps)));
+  return variance.map((value) => (value + eps <= 0 ? 0 : 1 / Math.sqrt(value + eps)));
 }
 
 function updateState(
@@ -535,10 +536,15 @@ function updateState(
   // TensorFlow's fused op divides by max(M-1, 1); PyTorch never gets there, as M = 1 is an error.
   const divisor = resolved.runningVariance === "unbiased" ? Math.max(count - 1, 1) : count;
   for (let c = 0; c < extent.channels; c++) {
-    updated.mean[c] = (1 - weight) * updated.mean[c]! + weight * mean[c]!;
-    updated.variance[c] = (1 - weight) * updated.variance[c]! + weight * (m2[c]! / divisor);
+    updated.mean[c] = moved(updated.mean[c]!, mean[c]!, weight);
+    updated.variance[c] = moved(updated.variance[c]!, m2[c]! / divisor, weight);
   }
   return updated;
+}
+
+/** A moving average's next value. A weight of 1 forgets, whatever was there (0 times NaN is NaN). */
+function moved(old: number, value: number, weight: number): number {
+  return weight === 1 ? value : (1 - weight) * old + weight * value;
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -68,7 +68,10 @@ const NAMINGS = [
 export function findBatchNorms(
   file: OnnxFile | ReadonlyMap<string, NamedTensor> | Readonly<Record<string, NamedTensor>>,
 ): FoundBatchNorm[] {
-  const found = isOnnx(file) ? file.nodes.map(fromNode) : byName(file);
+  const reader = new Reader();
+  const found = isOnnx(file)
+    ? file.nodes.map((node) => fromNode(node, reader))
+    : byName(file, reader);
   if (found.length === 0) {
     const names = isOnnx(file) ? "BatchNormalization nodes" : "running_mean or moving_mean";
     refuse(
@@ -85,7 +88,28 @@ function isOnnx(file: OnnxFile | Named<NamedTensor>): file is OnnxFile {
   return file instanceof Map && "nodes" in file;
 }
 
-function byName(file: Named<NamedTensor>): FoundBatchNorm[] {
+/** What has been read of a file's tensors: nodes may share one, which is decoded and checked once. */
+class Reader {
+  readonly #numbers = new Map<NamedTensor, ArrayLike<number>>();
+  readonly #variances = new Set<ArrayLike<number>>();
+
+  /** Numbers of rank 1. */
+  numbers(name: string, tensor: NamedTensor | undefined): ArrayLike<number> {
+    if (!(tensor instanceof FileTensor)) return numbersOf(name, tensor);
+    const known = this.#numbers.get(tensor) ?? numbersOf(name, tensor);
+    this.#numbers.set(tensor, known);
+    return known;
+  }
+
+  requireVariance(name: string, values: ArrayLike<number>): void {
+    if (this.#variances.has(values)) return;
+    const remedy = "the file is damaged, or the name stands for something else";
+    requireVariance(quote(name), values, remedy);
+    this.#variances.add(values);
+  }
+}
+
+function byName(file: Named<NamedTensor>, reader: Reader): FoundBatchNorm[] {
   const entries = new Map(entriesOf("findBatchNorms", file));
   const found: FoundBatchNorm[] = [];
   for (const name of entries.keys()) {
@@ -103,7 +127,7 @@ function byName(file: Named<NamedTensor>): FoundBatchNorm[] {
       ];
       found.push({
         prefix,
-        ...stateOf(at(gamma), at(beta), at(mean), at(variance)),
+        ...stateOf(reader, at(gamma), at(beta), at(mean), at(variance)),
       });
       const state = found.at(-1)!.state;
       const count = counter && entries.get(prefix + counter);
@@ -113,7 +137,7 @@ function byName(file: Named<NamedTensor>): FoundBatchNorm[] {
   return found;
 }
 
-function fromNode({ name, eps, momentum, parameters }: OnnxNode): FoundBatchNorm {
+function fromNode({ name, eps, momentum, parameters }: OnnxNode, reader: Reader): FoundBatchNorm {
   const [gamma, beta, mean, variance] = parameters.map((each): [string, FileTensor | undefined] => [
     each.name,
     each.tensor,
@@ -129,25 +153,27 @@ function fromNode({ name, eps, momentum, parameters }: OnnxNode): FoundBatchNorm
       "they are inputs or computed by the model: take them from where it gets them",
     );
   }
-  return { prefix: name, ...stateOf(gamma, beta, mean, variance), eps, momentum };
+  return { prefix: name, ...stateOf(reader, gamma, beta, mean, variance), eps, momentum };
 }
 
 type Entry = readonly [name: string, tensor: NamedTensor | undefined];
 
 function stateOf(
+  reader: Reader,
   gamma: Entry,
   beta: Entry,
   mean: Entry,
   variance: Entry,
 ): Pick<FoundBatchNorm, "channels" | "affine" | "state"> {
-  const running_mean = numbersOf(...mean);
-  const running_var = numbersOf(...variance);
+  const running_mean = reader.numbers(...mean);
+  const running_var = reader.numbers(...variance);
   const channels = running_mean.length;
   const affine = gamma[1] !== undefined || beta[1] !== undefined;
   const state: FoundState = affine
     ? {
-        weight: gamma[1] === undefined ? new Float32Array(channels).fill(1) : numbersOf(...gamma),
-        bias: beta[1] === undefined ? new Float32Array(channels) : numbersOf(...beta),
+        weight:
+          gamma[1] === undefined ? new Float32Array(channels).fill(1) : reader.numbers(...gamma),
+        bias: beta[1] === undefined ? new Float32Array(channels) : reader.numbers(...beta),
         running_mean,
         running_var,
       }
@@ -166,8 +192,7 @@ function stateOf(
       );
     }
   }
-  const remedy = "the file is damaged, or the name stands for something else";
-  requireVariance(quote(variance[0]), running_var, remedy);
+  reader.requireVariance(variance[0], running_var);
   return { channels, affine, state };
 }
 

@@ -26,7 +26,7 @@ export interface KerasState {
  * takes them. Where the layer has one of gamma and beta, the other becomes ones or zeros, which changes nothing.
  *
  * The layer's other conventions are options of the module: `{ eps: layer.epsilon, momentum: 1 - layer.momentum,
- * runningVariance: "population", singleValue: "zero", layout: "channels-last" }`.
+ * runningVariance: "population", singleValue: "zero", layout: "channels-last" }` (with `axis: 1` "channels-first").
  *
  * @param weights read: `await Promise.all(layer.getWeights().map((each) => each.data()))` in TensorFlow.js.
  * @throws FileError where the number of weights or their lengths do not fit, a value is NaN or infinite, or a variance

@@ -49,7 +49,15 @@ export interface OnnxFile extends ReadonlyMap<string, FileTensor> {
 const MODEL = { graph: 7 } as const;
 const GRAPH = { node: 1, initializer: 5 } as const;
 const NODE = { input: 1, output: 2, name: 3, operator: 4, attribute: 5, domain: 7 } as const;
-const ATTRIBUTE = { name: 1, float: 2, integer: 3, tensor: 5, graph: 6, graphs: 11 } as const;
+const ATTRIBUTE = {
+  name: 1,
+  float: 2,
+  integer: 3,
+  tensor: 5,
+  graph: 6,
+  floats: 7,
+  graphs: 11,
+} as const;
 const TENSOR = { dims: 1, type: 2, name: 8, raw: 9, external: 13 } as const;
 const ENTRY = { key: 1, value: 2 } as const;
 
@@ -156,6 +164,8 @@ interface Attribute {
   float: number;
   integer: bigint;
   tensor?: Uint8Array;
+  /** All of it. */
+  readonly bytes: Uint8Array;
 }
 
 function readNode(context: Context, bytes: Uint8Array, scope: Scope, depth: number): void {
@@ -180,8 +190,8 @@ function readNode(context: Context, bytes: Uint8Array, scope: Scope, depth: numb
   const held =
     operator === "Identity"
       ? scope.find(x)
-      : operator === "Constant" && attributes.get("value")?.tensor
-        ? readTensor(context, attributes.get("value")!.tensor!, y)
+      : operator === "Constant"
+        ? readConstant(context, attributes, y)
         : undefined;
   if (held && !scope.tensors.has(y)) scope.tensors.set(y, held);
   if (operator !== "BatchNormalization") return;
@@ -208,6 +218,25 @@ function readNode(context: Context, bytes: Uint8Array, scope: Scope, depth: numb
   context.nodes.push({ name: node, x, y, eps, momentum, parameters });
 }
 
+/** A Constant's tensor; of its other forms the one that holds a list of floats. */
+function readConstant(
+  context: Context,
+  attributes: ReadonlyMap<string, Attribute>,
+  name: string,
+): FileTensor | undefined {
+  const tensor = attributes.get("value")?.tensor;
+  if (tensor) return readTensor(context, tensor, name);
+  const floats = attributes.get("value_floats")?.bytes;
+  if (!floats) return undefined;
+  let length = 0;
+  for (const { bytes } of fieldsOf(floats, ATTRIBUTE.floats)) length += bytes.length;
+  if (length % 4 !== 0) {
+    refuse(quote(name), "whole floats of 4 bytes", `${length} bytes`, "the file is damaged");
+  }
+  const load = (): Uint8Array => joined(floats, ATTRIBUTE.floats, length);
+  return new FileTensor(name, "F32", [length / 4], load, context.nonFinite);
+}
+
 function readAttribute(
   context: Context,
   bytes: Uint8Array,
@@ -216,7 +245,7 @@ function readAttribute(
   depth: number,
 ): void {
   let name = "";
-  const attribute: Attribute = { float: 0, integer: 0n };
+  const attribute: Attribute = { float: 0, integer: 0n, bytes };
   for (const field of fields(bytes)) {
     if (field.id === ATTRIBUTE.name) name = text(field);
     else if (field.id === ATTRIBUTE.float) attribute.float = floatOf(field);

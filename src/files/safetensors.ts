@@ -1,4 +1,4 @@
-import { kindOf } from "../arguments.js";
+import { kindOf, shown } from "../arguments.js";
 import { entriesOf } from "./entries.js";
 import { narrow } from "../half.js";
 import { quote, refuse } from "./error.js";
@@ -232,7 +232,7 @@ function encode(name: string, value: WritableTensor): Encoded {
     const { dtype, shape, bytes } = value;
     return { name, dtype, shape, bytes };
   }
-  if (typeof value === "bigint") return encodeNumbers(name, BigInt64Array.of(value), "I64", []);
+  if (typeof value === "bigint") return encodeNumbers(name, [value], "I64", []);
   if (ArrayBuffer.isView(value)) return encodeNumbers(name, value, dtypeOf(value), [value.length]);
   const given = value as Partial<typeof value> | undefined;
   if (typeof given?.data?.length !== "number") {
@@ -271,14 +271,41 @@ function encodeNumbers(
       "pass as many as the shape has",
     );
   }
-  if (dtype === "F16" || dtype === "BF16") {
-    const half = dtype === "F16" ? "f16" : "bf16";
-    const bits = Uint16Array.from(data as ArrayLike<number>, (each) => narrow(each, half));
-    return { name, dtype, shape, bytes: viewOf(bits) };
-  }
-  const Type = TYPED[dtype as keyof typeof TYPED] as { from(data: unknown): ArrayBufferView };
-  const own = dtypeOf(data) === dtype;
-  return { name, dtype, shape, bytes: viewOf(own ? (data as FileData) : Type.from(data)) };
+  if (dtypeOf(data) === dtype) return { name, dtype, shape, bytes: viewOf(data as FileData) };
+  // A list of either: what comes is asked, not believed.
+  const values = data as ArrayLike<number>;
+  const bytesOf = (): ArrayBufferView => {
+    if (dtype === "F32") return Float32Array.from(values, (each) => Number(each));
+    if (dtype === "F64") return Float64Array.from(values, (each) => Number(each));
+    if (dtype === "F16") return Uint16Array.from(values, (each) => narrow(Number(each), "f16"));
+    if (dtype === "BF16") return Uint16Array.from(values, (each) => narrow(Number(each), "bf16"));
+    const [least, most] = rangeOf(dtype);
+    const whole = (value: unknown, index: number): bigint => {
+      const exact = typeof value === "bigint" || Number.isInteger(value);
+      const each = exact ? BigInt(value as bigint) : null;
+      if (each !== null && each >= least && each <= most) return each;
+      return refuse(
+        `${subject}: value ${index}`,
+        `a whole number from ${least} to ${most} (${dtype})`,
+        shown(value),
+        "say another dtype, or mend the value",
+      );
+    };
+    if (dtype === "I64") return BigInt64Array.from(values as unknown as ArrayLike<bigint>, whole);
+    if (dtype === "U64") return BigUint64Array.from(values as unknown as ArrayLike<bigint>, whole);
+    const Type = TYPED[dtype as "U8"];
+    return Type.from(values, (each, index) => Number(whole(each, index)));
+  };
+  return { name, dtype, shape, bytes: viewOf(bytesOf()) };
+}
+
+/** What a type of whole numbers holds. */
+function rangeOf(dtype: FileDtype): readonly [least: bigint, most: bigint] {
+  if (dtype === "BOOL") return [0n, 1n];
+  const bits = BigInt(dtype.slice(1));
+  return dtype.startsWith("U")
+    ? [0n, (1n << bits) - 1n]
+    : [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n];
 }
 
 /**
@@ -288,7 +315,7 @@ function encodeNumbers(
  * @param tensors by name: a record or a `Map`; `prefixed` names a module's state dictionary as a model does.
  * @param metadata texts about the file; some of PyTorch's tools ask for `{ format: "pt" }`.
  * @returns the file, which the caller owns.
- * @throws FileError where shape and values disagree, a type is unknown, metadata is no text, or `tensors` is a promise.
+ * @throws FileError where shape and values disagree, a type is unknown or does not hold a value, metadata is no text, or `tensors` is a promise.
  * @example
  * ```ts
  * import { prefixed, writeSafetensors } from "webgpu-batchnorm/files";

@@ -46,7 +46,7 @@ const OWN_OPTIONS: Choices = {
 export interface ExtendedForwardOptions extends ForwardOptions {
   /**
    * Which positions count (Keras's and Flax's mask): f32, x's shape without the channel, what is not 0 counts. y is
-   * computed everywhere. Has no effect in evaluation.
+   * computed everywhere. Has no effect in evaluation with running statistics.
    */
   mask?: Tensor;
 }
@@ -81,7 +81,7 @@ class ExtendedContext extends Context {
 /**
  * Batch Normalization of rank 2 to 5 whose statistics need not be the whole batch's: ghosts (`virtualBatchSize`), batch
  * renormalization (`renorm`), a mask for each forward, statistics that are frozen, affine parameters without scale
- * or without center. In everything else it is {@link BatchNorm}; in evaluation it is the same.
+ * or without center. In everything else it is {@link BatchNorm}; in evaluation with running statistics it is the same.
  *
  * @example
  * ```ts

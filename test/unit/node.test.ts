@@ -287,6 +287,27 @@ describe.runIf(hasSoftware)("the cache folder", () => {
     expect(await readdir(join(own, "webgpu-batchnorm"))).toHaveLength(1);
   });
 
+  test("takes no relative path for the user's, and no home at all where there is none", async () => {
+    const [home, temporary] = [await empty(), await empty()];
+    const env = { XDG_CACHE_HOME: "", HOME: home, TMPDIR: temporary };
+    for (const XDG_CACHE_HOME of ["", "relative"]) {
+      expectNormalised(await run(SOFTWARE, { ...env, XDG_CACHE_HOME }));
+    }
+    expect(await readdir(join(home, ".cache", "webgpu-batchnorm"))).toHaveLength(1);
+    // As for a user who stands in no list of users.
+    const nobody = `import os from "node:os";
+import { syncBuiltinESMExports } from "node:module";
+os.homedir = os.userInfo = () => { throw new Error("ENOENT: no such user"); };
+syncBuiltinESMExports();
+${SOFTWARE}`;
+    expectNormalised(await run(nobody, env));
+    const [uid] = await readdir(temporary);
+    expect(uid).toBe(`webgpu-batchnorm-${process.getuid!()}`);
+    const given = await empty();
+    expectNormalised(await run(nobody, { ...env, WEBGPU_BATCHNORM_CACHE: given }));
+    expect(await readdir(given)).toHaveLength(1);
+  });
+
   test("falls through to the temporary folder, then says what it tried", async () => {
     const file = join(await empty(), "a-file");
     await writeFile(file, "");

@@ -36,6 +36,36 @@ const held = ["s", "b", "m", "v"].map((name) => [5, tensor(name, [1, 2])] as con
 const attribute = (name: string, value: number): Uint8Array =>
   Uint8Array.from([...message([1, name]), 2 * 8 + 5, ...floats(value)]);
 
+describe("Constant nodes", () => {
+  const constant = (name: string, ...fields: Parameters<typeof message>): Uint8Array =>
+    message([2, name], [4, "Constant"], [5, message([1, "value_floats"], ...fields)]);
+
+  test("give floats in one piece or several", () => {
+    const fixed = (...values: number[]): Uint8Array =>
+      Uint8Array.from(values.flatMap((value) => [7 * 8 + 5, ...floats(value)]));
+    const several = Uint8Array.from([...message([1, "value_floats"]), ...fixed(3, 4)]);
+    const file = readOnnx(
+      model(
+        [1, constant("s", [7, floats(1, 2)])],
+        [1, message([2, "b"], [4, "Constant"], [5, several])],
+        [1, normalize()],
+        ...held.slice(2),
+      ),
+    );
+    const [found] = findBatchNorms(file);
+    expect(found!.state.weight).toEqual(Float32Array.of(1, 2));
+    expect(found!.state.bias).toEqual(Float32Array.of(3, 4));
+    expect(file.get("b")!.shape).toEqual([2]);
+  });
+
+  test("of torn floats are refused, others left alone", () => {
+    const torn = model([1, constant("s", [7, floats(1, 2).slice(1)])]);
+    expect(() => readOnnx(torn)).toThrow(/"s": whole floats of 4 bytes, got 7 bytes/);
+    const text = message([2, "s"], [4, "Constant"], [5, message([1, "value_string"], [4, "a"])]);
+    expect([...readOnnx(model([1, text]))]).toEqual([]);
+  });
+});
+
 describe("a file of PyTorch", () => {
   test.each([
     ["model.onnx", {}],

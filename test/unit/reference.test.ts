@@ -626,6 +626,19 @@ describe("conventions", () => {
     expect(unbiased.varBiased).toEqual(population.varBiased);
   });
 
+  it("forgets what was there at momentum 1, and at the first batch of a cumulative average", () => {
+    const was = { mean: [NaN], variance: [Infinity], numBatchesTracked: 0n };
+    for (const momentum of [1, null]) {
+      const { mean, variance } = forward([1, 3], [2, 1], { state: was, momentum }).state!;
+      expect([mean, variance]).toEqual([Float64Array.of(2), Float64Array.of(2)]);
+    }
+  });
+
+  it("takes a variance that eps does not lift above 0 as 0", () => {
+    const given = { mean: [1], variance: [-1], eps: 0.5, beta: [7] };
+    expect([...inference([1, 3], [2, 1], given).y]).toEqual([7, 7]);
+  });
+
   it("gives the scales that tolerances are relative to, per channel", () => {
     const options = { mode: "evaluation", mean: [0, 0], variance: [1, 1], eps: 0 } as const;
     const result = backward([1, -5, -3, 2], [2, 1, -2, 7], [2, 2], options);

@@ -161,10 +161,43 @@ describe("a file of our own", () => {
     ["too few values", { shape: [2, 3], data: Float32Array.of(1) }, /6 values \(\[2, 3\]\), got 1/],
     ["numbers without a type", { data: [1, 2] }, /dtype: one of BOOL.*an array without a type/],
     ["a type without numbers", { dtype: "F8_E4M3", data: [1] }, /got F8_E4M3/],
+    ["a fraction", { dtype: "I32", data: [1, 1.5] }, /value 1: a whole number.*\(I32\), got 1.5/],
+    ["no number", { dtype: "U8", data: [NaN] }, /value 0: a whole number from 0 to 255 .*NaN/],
+    ["too large a number", { dtype: "I8", data: [-128, 128] }, /value 1: .* -128 to 127 .*got 128/],
+    ["too small a number", { dtype: "U16", data: [-1] }, /0 to 65535 .*got -1/],
+    ["what is neither true nor false", { dtype: "BOOL", data: [2] }, /0 to 1 \(BOOL\), got 2/],
+    ["a bigint of 65 bits", 2n ** 63n, /9223372036854775807 \(I64\), got 9223372036854775808/],
+    ["a bigint below zero", { dtype: "U64", data: [-1n] }, /\(U64\), got -1/],
     ["a negative shape", { shape: [-1, -1], data: Float32Array.of(1) }, /whole numbers >= 0/],
   ])("refuses %s", (_, value, message) => {
     expect(() => writeSafetensors({ a: value })).toThrow(FileError);
     expect(() => writeSafetensors({ a: value })).toThrow(message);
+  });
+
+  test("numbers and bigints of any type that holds them", () => {
+    const tensors = {
+      a: { dtype: "I64", shape: [], data: [12] },
+      b: { dtype: "U64", data: [2 ** 53, 0] },
+      c: { dtype: "F32", data: BigInt64Array.of(-3n) },
+      d: { dtype: "F64", data: [2n ** 60n] },
+      e: { dtype: "F16", data: BigInt64Array.of(5n) },
+      f: { dtype: "BF16", data: [7n] },
+      g: { dtype: "I8", data: [127n, -128n] },
+      h: { dtype: "I32", data: Float64Array.of(-(2 ** 31)) },
+      i: -(2n ** 63n),
+    } as const satisfies Record<string, WritableTensor>;
+    const read = [...readSafetensors(writeSafetensors(tensors))];
+    expect(Object.fromEntries(read.map(([name, { data }]) => [name, data]))).toEqual({
+      a: BigInt64Array.of(12n),
+      b: BigUint64Array.of(2n ** 53n, 0n),
+      c: Float32Array.of(-3),
+      d: Float64Array.of(2 ** 60),
+      e: Float32Array.of(5),
+      f: Float32Array.of(7),
+      g: Int8Array.of(127, -128),
+      h: Int32Array.of(-(2 ** 31)),
+      i: BigInt64Array.of(-(2n ** 63n)),
+    });
   });
 
   test("refuses a tensor by the name of the notes", () => {
