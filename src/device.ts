@@ -382,13 +382,14 @@ export function createBuffer(
 ): GPUBuffer {
   const state = stateOf(device);
   state.requireAlive(subject);
-  const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+  // Whole vec4s, one at least: ONNX Runtime copies no less.
+  const size = Math.max(16, Math.ceil(bytes / 16) * 16);
   if (size > device.limits.maxBufferSize) {
     throw new BufferError(
       complain(
         subject,
         `at most ${device.limits.maxBufferSize} bytes (maxBufferSize)`,
-        `${size}`,
+        `${bytes}`,
         "use a smaller batch, or request the device with a higher maxBufferSize",
       ),
     );

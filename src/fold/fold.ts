@@ -1,4 +1,5 @@
 import { kindOf, requireKnown } from "../arguments.js";
+import { GAMMA_FLOOR } from "../descriptor.js";
 import { complain, OptionError, ShapeError } from "../errors.js";
 import { remedyFor } from "../remedy.js";
 import { indexing, type ConvLayout, type Indexing, type LinearLayout } from "./indexing.js";
@@ -41,6 +42,8 @@ export interface FoldState {
   readonly num_batches_tracked?: unknown;
   /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
   readonly eps: number;
+  /** Whether it is a module that works `inPlace`: such a one counts |gamma| as {@link GAMMA_FLOOR} at least. Default false. */
+  readonly inPlace?: boolean;
 }
 
 /** Where the Batch Normalization stands. */
@@ -193,12 +196,14 @@ function affineOf(
   for (const [name, values] of Object.entries({ gamma, beta, mean, variance })) {
     if (values) requireLength(subject, name, values, channels);
   }
+  const floored = (value: number): number =>
+    !bn.inPlace || Math.abs(value) >= GAMMA_FLOOR ? value : value < 0 ? -GAMMA_FLOOR : GAMMA_FLOOR;
   const scale = new Float64Array(channels);
   const shift = new Float64Array(channels);
   for (let c = 0; c < channels; c += 1) {
     const sum = variance[c]! + eps;
     // As everywhere in this package: 1 / √0 is 0.
-    scale[c] = sum === 0 ? 0 : (gamma?.[c] ?? 1) / Math.sqrt(sum);
+    scale[c] = sum === 0 ? 0 : floored(gamma?.[c] ?? 1) / Math.sqrt(sum);
     shift[c] = (beta?.[c] ?? 0) - mean[c]! * scale[c]!;
     if (variance[c]! >= 0 && Number.isFinite(scale[c]) && Number.isFinite(shift[c])) continue;
     throw new OptionError(

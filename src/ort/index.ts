@@ -113,7 +113,8 @@ export function fromOrt(
  * @param Class `ort.Tensor` of the build that the session is of.
  * @param dims the tensor's shape unless given: another of as many values.
  * @throws OptionError where arguments are of another kind; ShapeError where the tensor is bf16 (ONNX Runtime has no such GPU tensors) or `dims` has another number of values;
- * BufferError where it does not begin at its buffer's start, which ONNX Runtime always does; DestroyedError.
+ * BufferError where it does not begin at its buffer's start, which ONNX Runtime always does, or the buffer has no room for
+ * whole 16 bytes, in which ONNX Runtime copies; DestroyedError.
  * @example
  * ```ts
  * import * as ort from "onnxruntime-web/webgpu";
@@ -148,6 +149,17 @@ export function toOrt<T>(
         "a tensor at the start of its buffer",
         `one ${tensor.offset} bytes into it`,
         "copy it to a buffer of its own: ONNX Runtime takes no offset",
+      ),
+    );
+  }
+  const copied = Math.ceil(tensor.byteLength / 16) * 16;
+  if (tensor.buffer.size < copied) {
+    throw new BufferError(
+      complain(
+        subject,
+        `a buffer of ${copied} bytes, for ONNX Runtime copies 16 at a time`,
+        `${tensor.buffer.size}`,
+        "make it as large, or let tensor() or Tensor.empty() make it",
       ),
     );
   }

@@ -69,8 +69,14 @@ export async function register(tf: TensorFlow, options: RegisterOptions = {}): P
       "use @tensorflow/tfjs-backend-webgpu 4.22",
     );
   }
-  if (registration) unregister(registration.tf);
   const layers = options.layers ?? tf.layers;
+  // Before anything is replaced.
+  if (layers && typeof (layers as Partial<Layers>).batchNormalization !== "function") {
+    throw new OptionError(
+      complain("register: layers", "tf.layers", kindOf(layers), "pass tf.layers, or leave it out"),
+    );
+  }
+  if (registration) unregister(registration.tf);
   const undo = [overrideInference(tf)];
   if (layers) undo.push(patchLayer(tf, layers));
   registration = { tf, undo };

@@ -4,6 +4,8 @@ import { BatchNormError, complain } from "../errors.js";
 /** A tensor of TensorFlow.js. */
 export type Tensor = core.Tensor;
 export type TensorInfo = core.TensorInfo;
+/** Keeps tensors for a gradient. */
+export type GradSaver = (tensors: Tensor[]) => void;
 
 /** What of `tf.layers` is looked at: the class of its layer is found through it. */
 export interface Layers {
@@ -19,6 +21,7 @@ export type TensorFlow = Pick<
   | "batchNorm"
   | "clipByValue"
   | "clone"
+  | "customGrad"
   | "div"
   | "elu"
   | "engine"
@@ -41,6 +44,7 @@ export type TensorFlow = Pick<
   | "rsqrt"
   | "scalar"
   | "sigmoid"
+  | "step"
   | "sub"
   | "sum"
   | "tanh"

@@ -250,6 +250,7 @@ describe.each([
     const floats = ort.Tensor.fromGpuBuffer(within.buffer, { dataType: "float32", dims: [2] });
     const gone = Tensor.empty(device, [2]);
     gone.destroy();
+    const short = Tensor.wrap(device, device.createBuffer({ size: 12, usage: 0x80 | 0x4 }), [3]);
     for (const [run, type, message] of [
       [
         () => fromOrt(device, onCpu),
@@ -263,6 +264,7 @@ describe.each([
         ShapeError,
         /f32 or f16, got bf16/,
       ],
+      [() => toOrt(ort.Tensor, short), BufferError, /16 bytes, .* got 12; make it as large/],
       [() => toOrt(ort.Tensor, within), BufferError, /256 bytes into it/],
       [() => toOrt(ort.Tensor, within, [3]), BufferError, /at the start/],
       [() => toOrt(ort.Tensor, keep(Tensor.empty(device, [2])), [3]), ShapeError, /dims: 2 values/],

@@ -269,3 +269,19 @@ describe("what cannot be folded is refused", () => {
     expect(Array.from(folded.weight.data)).toEqual([0, 0, 0, 0, 0, 0]);
   });
 });
+
+test("a module that works in place counts a small gamma as its floor", () => {
+  const weight = { data: [1, 1, 1, 1], shape: [4, 1] };
+  const bn = {
+    weight: [0.001, -0.001, 0, -2],
+    bias: [0, 0, 0, 0],
+    running_mean: [0, 0, 0, 0],
+    running_var: [1, 1, 1, 1],
+    eps: 0,
+  };
+  const scales = (state: typeof bn & { inPlace?: boolean }): number[] =>
+    Array.from(foldIntoLinear({ weight, layout: "OI" }, state).weight.data);
+  const small = Math.fround(0.001);
+  expect(scales(bn)).toEqual([small, -small, 0, -2]);
+  expect(scales({ ...bn, inPlace: true })).toEqual([2 ** -7, -(2 ** -7), 2 ** -7, -2]);
+});

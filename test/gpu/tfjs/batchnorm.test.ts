@@ -181,6 +181,15 @@ describe("what is handed on to the stock kernel", () => {
   });
 });
 
+test("a register that fails has replaced nothing", async () => {
+  const stock = [tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")];
+  const wrong = { layers: tf } as never;
+  await expect(register(tf, wrong)).rejects.toThrow(/register: layers: tf\.layers, got an? /);
+  expect([tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")]).toEqual(
+    stock,
+  );
+});
+
 test("unregister leaves the registry as it was, and register may be called again", async () => {
   const stock = [tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")];
   const { call } = Object.getPrototypeOf(tf.layers.batchNormalization({ name: "probe" })) as {

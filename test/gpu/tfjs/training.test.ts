@@ -186,22 +186,59 @@ test("a mean of a million deviations costs no accuracy", async () => {
   expect(await found.y.data()).toBeAllclose(y, { atol: bound });
 });
 
-test("a gradient that is differentiated again", async () => {
-  const second = async (operation: Operation): Promise<Float32Array> => {
-    const random = createRandom(8);
-    const x = tf.tensor(random.normals(24), [6, 4]);
-    const gamma = tf.tensor1d([1, 2, 3, 4]);
-    const once = tf.grad((of: Tensor) => {
-      const { y } = operation({ x: of, gamma });
-      return tf.sum(tf.mul(y, tf.mul(y, y)));
-    });
-    const penalty = tf.grad((of: Tensor) => tf.sum(tf.square(once(of))));
-    return (await penalty(x).data()) as Float32Array;
+describe("a gradient that is differentiated again", () => {
+  const shape = [6, 4];
+  const gamma = [1, 2, 0.5, 1.5];
+  const beta = [0.3, -0.2, 0.4, 0.1];
+  const values = createRandom(8).normals(24);
+
+  /** The penalty of sum(y^3), in float64: its gradient's squares, summed. */
+  const penaltyAt = (x: ArrayLike<number>, activation: ActivationName): number => {
+    const options = { activation, gamma, beta, eps: EPS };
+    const dy = reference.forward(x, shape, options).y.map((y) => 3 * y * y);
+    return reference.backward(dy, x, shape, options).dx.reduce((sum, d) => sum + d * d, 0);
   };
-  const each: Case = { shape: [6, 4], activation: "sigmoid" };
-  const expected = await second(theirs(each));
-  expect(expected.some((value) => Math.abs(value) > 1e-3)).toBe(true);
-  expect(await second(mine(each))).toBeAllclose(expected, toleranceOf(expected));
+  /** By differences. */
+  const slopes = (of: (x: Float64Array) => number, x: ArrayLike<number>, h: number): number[] =>
+    Array.from(x, (value, i) => {
+      const at = (to: number): number => of(Float64Array.from(x).fill(to, i, i + 1));
+      return (at(value + h) - at(value - h)) / (2 * h);
+    });
+  const penalty =
+    (activation: ActivationName) =>
+    (x: Tensor): Tensor => {
+      const once = tf.grad((of: Tensor) => {
+        const { y } = batchNormTraining(of, tf.tensor1d(gamma), tf.tensor1d(beta), { activation });
+        return tf.sum(tf.mul(y, tf.mul(y, y)));
+      });
+      return tf.sum(tf.square(once(x)));
+    };
+
+  test.each(Object.keys(ACTIVATIONS) as ActivationName[])("%s", async (activation) => {
+    const expected = slopes((x) => penaltyAt(x, activation), values, 1e-5);
+    expect(expected.some((value) => Math.abs(value) > 1e-3)).toBe(true);
+    for (const backend of ["webgpu", "cpu"]) {
+      await tf.setBackend(backend);
+      try {
+        const found = await tf.grad(penalty(activation))(tf.tensor(values, shape)).data();
+        expect(found, backend).toBeAllclose(expected, toleranceOf(expected));
+      } finally {
+        await tf.setBackend("webgpu");
+      }
+    }
+  });
+
+  test.each(["none", "tanh"] as const)("and once more, within another: %s", async (activation) => {
+    const curvature = (x: Tensor): Tensor => tf.sum(tf.square(tf.grad(penalty(activation))(x)));
+    const curvatureAt = (x: ArrayLike<number>): number =>
+      slopes((each) => penaltyAt(each, activation), x, 1e-4).reduce((sum, d) => sum + d * d, 0);
+    const { value, grad } = tf.valueAndGrad(curvature)(tf.tensor(values, shape));
+    const expected = slopes(curvatureAt, values, 1e-3);
+    const scale = Math.max(...expected.map(Math.abs));
+    // Of three gradients in f32, and of differences of differences.
+    expect((await value.data())[0]! / curvatureAt(values)).toBeCloseTo(1, 3);
+    expect(await grad.data()).toBeAllclose(expected, { atol: 1e-3 * scale });
+  });
 });
 
 describe("where our kernels do not serve, TensorFlow.js's operations do", () => {
@@ -215,6 +252,15 @@ describe("where our kernels do not serve, TensorFlow.js's operations do", () => 
         const each: Case = { shape: [6, 4], activation };
         compare(await measure(each, mine(each)), await measure(each, theirs(each)));
       }
+      // What has no deviation, and no eps beside, has no gradient either.
+      const constant = (x: Tensor): Tensor => batchNormTraining(x, null, null, { eps: 0 }).y;
+      const same = tf.tensor2d([
+        [3, 1],
+        [3, 2],
+      ]);
+      expect(await constant(same).data()).toBeAllclose([0, -1, 0, 1], { atol: 1e-6 });
+      const dx = tf.grad((x: Tensor) => tf.sum(tf.square(constant(x))))(same);
+      expect(await dx.data()).toBeAllclose([0, 0, 0, 0], { atol: 1e-5 });
       const [below] = [
         batchNormTraining(tf.tensor2d([[-1], [1]]), null, null, {
           activation: "elu",
