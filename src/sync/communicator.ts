@@ -37,6 +37,11 @@ export interface Communicator {
     merge: Merge,
     options?: AllReduceOptions,
   ): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Ends the group for a reason of this rank's own, which the others are told: it cannot go on in step with them. Absent:
+   * they wait for it in vain.
+   */
+  abandon?(reason: unknown): void;
   /** Rejects what is pending and says goodbye. Idempotent. */
   close(): Promise<void>;
 }

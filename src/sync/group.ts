@@ -22,6 +22,8 @@ export const MOST_PENDING = 256;
 /** Milliseconds until a missing part is asked for, doubled each time up to the second. */
 const FIRST_RETRY = 250;
 const LAST_RETRY = 2000;
+/** Bytes a millisecond that a part may take at least, before it is asked for: what is only slow must not be sent twice. */
+const PACE = 1000;
 /** A call's timeout has room for so many at least, however long they have become, or it would end on mere loss. */
 const LEAST_RETRIES = 10;
 /** Milliseconds between two looks at what is overdue. */
@@ -107,7 +109,12 @@ export class Group implements Communicator {
     transport.open({
       message: (bytes) => {
         const message = decode(bytes);
-        if (message) this.#receive(message);
+        try {
+          if (message) this.#receive(message);
+        } catch (error) {
+          // A part that has no room, say. The transport's own loop must not end with it.
+          this.abandon(error);
+        }
       },
       interrupted: () => {
         this.#interrupted = true;
@@ -185,6 +192,11 @@ export class Group implements Communicator {
     }
   }
 
+  abandon(reason: unknown): void {
+    if (!this.#failure)
+      this.#fail(reasons.abandoned("an error", "what a rank does with it", reason));
+  }
+
   #contribute(round: number, part: Float32Array): void {
     const call = this.#calls.get(round);
     if (!call) return;
@@ -196,7 +208,8 @@ export class Group implements Communicator {
     }
     const now = this.clock.now();
     call.deadline = now + this.#timeout;
-    call.retryAt = now + FIRST_RETRY;
+    call.retryDelay = Math.max(FIRST_RETRY, Math.min(part.byteLength / PACE, this.#mostDelay));
+    call.retryAt = now + call.retryDelay;
     const bytes = new Uint8Array(part.byteLength);
     bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
     const hash = hashOf(bytes);
@@ -205,7 +218,7 @@ export class Group implements Communicator {
     const chunks = this.#chunks(round, bytes, tag, hash);
     this.#kept.set(round, chunks);
     this.#round(round).contribute(this.rank, bytes, tag, hash);
-    for (const chunk of chunks) this.#post(chunk, null);
+    if (this.size > 1) for (const chunk of chunks) this.#post(chunk, null);
     this.#forget();
     this.#look(round);
     this.#plan();
@@ -314,7 +327,6 @@ export class Group implements Communicator {
   }
 
   #post(message: Uint8Array<ArrayBuffer>, to: number | null): void {
-    if (this.size === 1) return;
     try {
       this.transport.send(message, to);
     } catch (error) {
@@ -444,7 +456,7 @@ export class Group implements Communicator {
       return;
     }
     if (this.#phase === "closing" || !(round < this.#reserved + MOST_PENDING)) return;
-    const contradiction = this.#round(round).take(message);
+    const contradiction = this.#round(round).take(message, this.clock.now());
     if (contradiction !== null) return this.#contradicted(message, contradiction);
     this.#look(round);
   }
@@ -523,6 +535,11 @@ export class Group implements Communicator {
 
   // Time
 
+  /** Milliseconds between two askings for a part at most, unless it is a large one. */
+  get #mostDelay(): number {
+    return Math.max(FIRST_RETRY, this.#timeout / LEAST_RETRIES);
+  }
+
   /** Has what is missing asked for with the next tick. */
   #hurry(): void {
     for (const call of this.#calls.values())
@@ -581,10 +598,14 @@ export class Group implements Communicator {
       }
       if (now >= call.deadline) return this.#overdue(round);
       if (now < call.retryAt) continue;
+      const collected = this.#round(round);
+      const { missing } = collected;
+      // Whoever is on the way with it needs no asking.
+      const silent = missing.filter((rank) => now - collected.progressOf(rank) >= call.retryDelay);
+      for (const rank of silent) this.#send(Kind.want, rank, round);
       call.retryAt = now + call.retryDelay;
-      const most = Math.max(FIRST_RETRY, Math.min(LAST_RETRY, this.#timeout / LEAST_RETRIES));
-      call.retryDelay = Math.min(most, 2 * call.retryDelay);
-      for (const rank of this.#round(round).missing) this.#send(Kind.want, rank, round);
+      const most = Math.max(call.retryDelay, Math.min(LAST_RETRY, this.#mostDelay));
+      if (silent.length > 0) call.retryDelay = Math.min(most, 2 * call.retryDelay);
     }
   }
 

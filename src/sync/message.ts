@@ -93,6 +93,8 @@ export function decode(bytes: Uint8Array): Message | null {
   if (word(0) !== MAGIC) return null;
   const textEnd = HEADER_BYTES + word(5);
   if (bytes.length !== textEnd + word(9)) return null;
+  // The ranks of a farewell are whole words.
+  if (word(1) === Kind.leave && word(9) % 4 !== 0) return null;
   const [round, done, next] = [40, 48, 56].map((at) => view.getFloat64(at, true)) as Three<number>;
   const [id, session, other] = [64, 72, 80].map((at) =>
     view.getBigUint64(at, true),

@@ -9,6 +9,8 @@ interface Part {
   readonly offsets: Set<number>;
   received: number;
   complete: boolean;
+  /** When the last chunk came. */
+  at: number;
 }
 
 /** Bytes of the largest part, 256 MiB: what a broken message may make us allocate. */
@@ -25,11 +27,14 @@ export class Round {
   /** This rank's own part. */
   contribute(rank: number, bytes: Uint8Array<ArrayBuffer>, tag: string, hash: number): void {
     const offsets = new Set<number>();
-    this.#parts[rank] = { tag, hash, bytes, offsets, received: bytes.length, complete: true };
+    this.#parts[rank] = {
+      ...{ tag, hash, bytes, offsets },
+      ...{ received: bytes.length, complete: true, at: 0 },
+    };
   }
 
   /** Takes a chunk; says what contradicts what that rank has sent before, or null. */
-  take({ rank, text, hash, bytes, offset, payload }: Message): string | null {
+  take({ rank, text, hash, bytes, offset, payload }: Message, now: number): string | null {
     if (bytes > MOST_BYTES) return `a part of ${bytes} bytes`;
     const part = (this.#parts[rank] ??= {
       tag: text,
@@ -38,12 +43,14 @@ export class Round {
       offsets: new Set(),
       received: 0,
       complete: false,
+      at: now,
     });
     if (part.tag !== text || part.hash !== hash || part.bytes.length !== bytes) {
       return "another part of the same round";
     }
     if (part.complete || part.offsets.has(offset)) return null;
     if (offset + payload.length > bytes) return "a chunk beyond its part";
+    part.at = now;
     part.bytes.set(payload, offset);
     part.offsets.add(offset);
     part.received += payload.length;
@@ -78,6 +85,11 @@ export class Round {
   /** Ranks whose part is not here, or not all of it. */
   get missing(): number[] {
     return [...this.#parts.keys()].filter((rank) => !this.#parts[rank]?.complete);
+  }
+
+  /** When the last of a rank's chunks came; -Infinity where none has. */
+  progressOf(rank: number): number {
+    return this.#parts[rank]?.at ?? -Infinity;
   }
 
   get hashes(): number[] {

@@ -12,6 +12,8 @@ export interface Weather {
   delay?: number;
   /** Bytes of the largest message. */
   maxBytes?: number;
+  /** Bytes that a process sends a millisecond; what it sends meanwhile waits. */
+  bandwidth?: number;
 }
 
 interface Event {
@@ -48,7 +50,7 @@ export class Network {
   #order = 0;
   #members = new Map<
     Endpoint,
-    { events: TransportEvents | null; dead: boolean; cut: boolean; stopped: boolean }
+    { events: TransportEvents | null; dead: boolean; cut: boolean; stopped: boolean; sends: number }
   >();
   readonly #random;
 
@@ -64,6 +66,8 @@ export class Network {
       dead: false,
       cut: false,
       stopped: false,
+      /** Until when. */
+      sends: 0,
     };
     const endpoint = {
       rank: options.rank,
@@ -104,7 +108,9 @@ export class Network {
         if (bytes.length > (this.weather.maxBytes ?? 1000)) throw new Error("message too large");
         if (state.dead || state.cut) return;
         this.sent.push({ bytes, from: options.rank, to });
-        this.deliver(bytes, to);
+        const { bandwidth = Infinity } = this.weather;
+        state.sends = Math.max(this.now, state.sends) + bytes.length / bandwidth;
+        this.deliver(bytes, to, state.sends - this.now);
       },
       close: async () => {
         state.events = null;
@@ -122,7 +128,7 @@ export class Network {
   }
 
   /** Brings a message to whom it is for, as the weather is. */
-  deliver(original: Uint8Array<ArrayBuffer>, to: number | null): void {
+  deliver(original: Uint8Array<ArrayBuffer>, to: number | null, wait = 0): void {
     const { loss = 0, twice = 0, delay = 10 } = this.weather;
     for (const [endpoint, state] of this.#members) {
       if (to !== null && endpoint.rank !== to) continue;
@@ -132,7 +138,7 @@ export class Network {
         const bytes = this.tamper ? this.tamper(original.slice()) : original;
         if (!bytes) continue;
         this.#add(
-          this.#random.uniform() * delay,
+          wait + this.#random.uniform() * delay,
           () => {
             if (!state.cut) state.events?.message(bytes);
           },

@@ -186,6 +186,36 @@ describe("whatever the network does", () => {
   });
 });
 
+describe("a slow link", () => {
+  test.each([
+    ["in one piece", Infinity],
+    ["in many", 20_000],
+  ])("is not filled with what is under way already: %s", async (_, maxBytes) => {
+    // A part takes 3 s: 3 MB at 1 MB/s; and rounds follow one another at once.
+    const network = new Network(5, { bandwidth: 1000, maxBytes, delay: 20 });
+    const members = network.group(2, { timeout: 30_000 });
+    await meet(network, members);
+    for (let round = 0; round < 6; round++) {
+      const settled = await network.until(callAll(members, round, 750_000));
+      expect(reasons(settled)).toEqual(["resolved", "resolved"]);
+    }
+    // Latency and one asking too many leave it at that.
+    expect(network.now).toBeLessThan(6 * 3000 * 1.2);
+    const sent = network.sent.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    expect(sent).toBeLessThan(1.1 * 2 * 6 * 3_000_000);
+  });
+
+  test("what gets lost on it is still asked for", async () => {
+    const network = new Network(6, { bandwidth: 1000, maxBytes: 20_000, delay: 20, loss: 0.02 });
+    const members = network.group(3, { timeout: 60_000 });
+    await meet(network, members);
+    for (let round = 0; round < 3; round++) {
+      const settled = await network.until(callAll(members, round, 100_000));
+      expect(reasons(settled)).toEqual(["resolved", "resolved", "resolved"]);
+    }
+  });
+});
+
 describe("ranks that are late", () => {
   test("are waited for within the limit", async () => {
     const network = new Network(4);
@@ -350,6 +380,18 @@ describe("meeting", () => {
     );
     for (const end of ends) expect(end).toBeInstanceOf(GroupError);
     expect(network.now).toBeLessThan(1000);
+  });
+
+  test("a rank of size 1 goes on by itself, and who expected it is told at once", async () => {
+    const network = new Network(8);
+    const alone = network.join({ rank: 0, size: 1, timeout: 4000 });
+    await network.until(alone.group.met);
+    const other = network.join({ rank: 1, size: 2, timeout: 4000 });
+    await expect(network.until(other.group.met)).rejects.toThrow(
+      /group: size 2, got rank 0 of 1; start every rank with the same size/,
+    );
+    expect(network.now).toBeLessThan(1000);
+    expect(reasons(await network.until(callAll([alone], 0)))).toEqual(["resolved"]);
   });
 
   test("a stranger that claims a rank of a running group is refused, and the group goes on", async () => {
@@ -585,6 +627,58 @@ describe("a call", () => {
     const part = { then: (give: (values: Float32Array) => void) => give(partOf(0, 0, 3)) };
     const got = await network.until(members[0]!.group.allReduce(part as never, join));
     expect([...got]).toEqual(expected(1, 0, 3));
+  });
+});
+
+describe("a message that cannot be taken", () => {
+  test("a farewell of torn words is none", async () => {
+    const network = new Network(9);
+    const members = network.group(2);
+    await meet(network, members);
+    const calls = callAll(members, 0);
+    const { bytes } = network.sent.findLast(({ bytes }) => decode(bytes)?.kind === Kind.part)!;
+    const { id, session } = decode(bytes)!;
+    const [rank, to] = [decode(bytes)!.rank, 1 - decode(bytes)!.rank];
+    const header = { kind: Kind.leave, rank, to, id, session, round: 0, done: 0, next: 1 };
+    network.deliver(encode(header, { code: 2, text: "torn", payload: Uint8Array.of(1) }), to);
+    expect(reasons(await network.until(calls))).toEqual(["resolved", "resolved"]);
+  });
+
+  test("a part that has no room ends the group, not the transport's loop", async () => {
+    const network = new Network(10);
+    const members = network.group(2);
+    await meet(network, members);
+    const calls = callAll(members, 0, 1000);
+    const real = globalThis.Uint8Array;
+    const failing = new Proxy(real, {
+      construct(Type, given) {
+        if (given[0] === 4000) throw new RangeError("Array buffer allocation failed");
+        return new Type(...(given as [number]));
+      },
+    });
+    // From here on nobody has room for the other's part.
+    globalThis.Uint8Array = failing;
+    const settled = await network.until(calls).finally(() => (globalThis.Uint8Array = real));
+    for (const { group } of members) expect(group.failure).toBeInstanceOf(CommunicatorError);
+    expect(reasons(settled).map((reason) => (reason as Error).name)).not.toContain("RangeError");
+    expect(
+      (members.find(({ group }) => group.failure?.cause)!.group.failure!.cause as Error).name,
+    ).toBe("RangeError");
+  });
+
+  test("whoever cannot go on says so, and the others are told", async () => {
+    const network = new Network(11);
+    const members = network.group(2);
+    await meet(network, members);
+    await network.until(callAll(members, 0));
+    const reason = new Error("no memory");
+    members[0]!.group.abandon(reason);
+    members[0]!.group.abandon(new Error("again"));
+    const settled = await network.until(callAll(members, 1));
+    const [own, other] = reasons(settled) as Error[];
+    expect(own).toBeInstanceOf(CommunicatorError);
+    expect(own!.cause).toBe(reason);
+    expect(other).toBeInstanceOf(PeerLostError);
   });
 });
 
