@@ -1,6 +1,6 @@
 import { kindOf, requireKnown } from "../arguments.js";
 import { requireWants, type Wants } from "../backward.js";
-import { BatchNorm, HINTS } from "../batchnorm.js";
+import { BatchNorm, HINTS, type Context } from "../batchnorm.js";
 import { rangeOf, requireDisjoint, type Range } from "../bindings.js";
 import type { Dtype } from "../descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
@@ -8,6 +8,7 @@ import {
   complain,
   ContextError,
   DestroyedError,
+  DeviceLostError,
   OptionError,
   OverlapError,
   SingleValueError,
@@ -17,7 +18,8 @@ import { statisticsBytes, statisticsByteSizes, sumsBytes } from "../statistics/s
 import { requireTensor, Tensor } from "../tensor.js";
 import type { AllReduceOptions, Communicator } from "./communicator.js";
 import { gather } from "./gather.js";
-import { SyncPlans, type Variation } from "./sync-plans.js";
+import { SyncPlans, type PlansOfVariation, type Variation } from "./sync-plans.js";
+import { Turns } from "./turns.js";
 
 /** Options of {@link SyncBatchNorm}. */
 export interface SyncBatchNormOptions {
@@ -61,6 +63,10 @@ export class SyncContext {
   inputs: { tensor: Tensor; name: string; version: number }[] = [];
   /** @internal */
   variation: Variation | null = null;
+  /** @internal Of the module, for a forward in evaluation; made at its first. */
+  evaluation: Context | null = null;
+  /** @internal Whether the last forward was one in evaluation. */
+  evaluated = false;
   /** @internal */
   readonly saved: GPUBuffer;
   #destroyed = false;
@@ -84,6 +90,7 @@ export class SyncContext {
   destroy(): void {
     this.#destroyed = true;
     this.saved.destroy();
+    this.evaluation?.destroy();
     this.variation = null;
     this.inputs = [];
   }
@@ -116,6 +123,9 @@ export class SyncBatchNorm {
   readonly #plans: SyncPlans;
   readonly #local: Readonly<Record<"statistics" | "sums", GPUBuffer>>;
   readonly #parts: Readonly<Record<"statistics" | "sums", GPUBuffer>>;
+  /** Calls may overlap; what they do on the device is in their order: take parts, and use what has come of the round. */
+  readonly #takes = new Turns();
+  readonly #uses = new Turns();
   #own: SyncContext | null = null;
   #last: SyncContext | null = null;
   #destroyed = false;
@@ -187,15 +197,20 @@ export class SyncBatchNorm {
    * channel together; and with the errors of {@link Communicator.allReduce}.
    */
   async forward(x: Tensor, options: SyncForwardOptions = {}): Promise<Tensor> {
+    try {
+      return await this.#forward(x, options);
+    } catch (error) {
+      throw this.#told(error);
+    }
+  }
+
+  async #forward(x: Tensor, options: SyncForwardOptions): Promise<Tensor> {
     const subject = "forward";
     this.#requireLive(subject);
     const { module } = this;
     requireKnown(subject, options, ["out", "residual", "context", "signal"], HINTS);
     const { out, residual, signal } = options;
-    if (!module.training) {
-      this.#last = null;
-      return module.forward(x, { ...(out ? { out } : {}), ...(residual ? { residual } : {}) });
-    }
+    if (!module.training) return this.#infer(x, options);
     requirePlain(subject, module);
     module.requireInput(subject, x);
     module.requireOther(`${subject}: residual`, residual, x);
@@ -203,52 +218,69 @@ export class SyncBatchNorm {
     requireOther(subject, out, x, "x");
     requireApart(subject, { x, residual, y: out });
     const context = options.context ?? (this.#own ??= new SyncContext(this));
-    if (context.owner !== this)
-      throw contextError(subject, "another layer's", "make one with context()");
-    requireKept(subject, context);
+    this.#requireOwn(subject, context);
     this.#requireOpen(subject, signal);
+    // From now on it is this forward's, which fills it when its turn has come.
+    context.variation = null;
+    context.evaluated = false;
     const variation = { shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
     const inputs = [{ tensor: x, name: "x", version: x.version }];
     if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
-    const part = this.#plans
-      .of(variation)
-      .statistics()
-      .then((plan) => {
-        requireSame(subject, inputs);
-        this.#submit(subject, (target) => {
-          plan.encode(target, { x, statistics: this.#local.statistics });
-        });
-        return this.#read(subject, "statistics");
-      });
-    const all = await this.#reduce(part, subject, signal);
-    const plan = await this.#plans.of(variation).forward();
-    this.#requireLive(subject);
-    requireKept(subject, context);
-    requireSame(subject, inputs);
-    this.#requireTrainable(all);
-    const y = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
-    try {
-      module.device.queue.writeBuffer(this.#parts.statistics, 0, all);
+    const part = this.#take(variation, async (plans) => {
+      const plan = await plans.statistics();
+      requireSame(subject, inputs);
       this.#submit(subject, (target) => {
-        plan.encode(target, {
-          x,
-          y,
-          statistics: this.#parts.statistics,
-          saved: context.saved,
-          ...(residual ? { residual } : {}),
-          ...(module.gamma && module.beta ? { gamma: module.gamma, beta: module.beta } : {}),
-          ...(module.runningMean ? { state: module.runningMean.buffer } : {}),
-        });
+        plan.encode(target, { x, statistics: this.#local.statistics });
       });
-    } catch (error) {
-      if (!out) y.destroy();
-      throw error;
+      return { values: this.#read(subject, "statistics") };
+    });
+    return this.#use(this.#reduce(part, subject, signal), variation, async (all, plans) => {
+      const plan = await plans.forward();
+      this.#requireLive(subject);
+      requireKept(subject, context);
+      requireSame(subject, inputs);
+      this.#requireTrainable(all);
+      const y = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
+      try {
+        module.device.queue.writeBuffer(this.#parts.statistics, 0, all);
+        this.#submit(subject, (target) => {
+          plan.encode(target, {
+            x,
+            y,
+            statistics: this.#parts.statistics,
+            saved: context.saved,
+            ...(residual ? { residual } : {}),
+            ...(module.gamma && module.beta ? { gamma: module.gamma, beta: module.beta } : {}),
+            ...(module.runningMean ? { state: module.runningMean.buffer } : {}),
+          });
+        });
+      } catch (error) {
+        if (!out) y.destroy();
+        throw error;
+      }
+      module.runningMean?.touch();
+      module.runningVar?.touch();
+      context.inputs = inputs;
+      context.variation = variation;
+      this.#last = context;
+      return y;
+    });
+  }
+
+  /** In evaluation the layer is the module. */
+  #infer(x: Tensor, { out, residual, context }: SyncForwardOptions): Tensor {
+    if (context) this.#requireOwn("forward", context);
+    const evaluation = context && (context.evaluation ??= this.module.context());
+    const y = this.module.forward(x, {
+      ...(out ? { out } : {}),
+      ...(residual ? { residual } : {}),
+      ...(evaluation ? { context: evaluation } : {}),
+    });
+    this.#last = null;
+    if (context) {
+      context.variation = null;
+      context.evaluated = true;
     }
-    module.runningMean?.touch();
-    module.runningVar?.touch();
-    context.inputs = inputs;
-    context.variation = variation;
-    this.#last = context;
     return y;
   }
 
@@ -268,6 +300,14 @@ export class SyncBatchNorm {
   ): Promise<Tensor>;
   async backward(dy: Tensor, options: SyncBackwardOptions): Promise<Tensor | null>;
   async backward(dy: Tensor, options: SyncBackwardOptions = {}): Promise<Tensor | null> {
+    try {
+      return await this.#backward(dy, options);
+    } catch (error) {
+      throw this.#told(error);
+    }
+  }
+
+  async #backward(dy: Tensor, options: SyncBackwardOptions): Promise<Tensor | null> {
     const subject = "backward";
     this.#requireLive(subject);
     const { module } = this;
@@ -310,8 +350,7 @@ export class SyncBatchNorm {
     context!.variation = null;
     const all = [...inputs, { tensor: dy, name: "dy", version: dy.version }];
     const { sums } = this.#local;
-    const sumUp = async (): Promise<Float32Array> => {
-      const plans = this.#plans.of(variation);
+    const part = this.#take(variation, async (plans) => {
       const [sum, share] = await Promise.all([
         plans.sums(residualGrad !== undefined),
         wants.gamma || wants.beta ? plans.parameters(wants, accumulate) : null,
@@ -328,28 +367,27 @@ export class SyncBatchNorm {
           ...(wants.beta ? { dBeta: module.betaGrad! } : {}),
         });
       });
-      return wants.x ? this.#read(subject, "sums") : new Float32Array(0);
-    };
-    if (!wants.x) {
-      await sumUp();
-      return null;
-    }
-    const parts = await this.#reduce(sumUp(), subject, signal);
-    const plan = await this.#plans.of(variation).input();
-    this.#requireLive(subject);
-    requireKept(subject, context!);
-    requireSame(subject, all);
-    const dx = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
-    try {
-      module.device.queue.writeBuffer(this.#parts.sums, 0, parts);
-      this.#submit(subject, (target) => {
-        plan.encode(target, { ...from, sums: this.#parts.sums, dx });
-      });
-    } catch (error) {
-      if (!out) dx.destroy();
-      throw error;
-    }
-    return dx;
+      return { values: wants.x ? this.#read(subject, "sums") : NOTHING };
+    });
+    // Without a round: a later forward, which saves other statistics, still comes after it.
+    if (!wants.x) return this.#use(part, variation, () => Promise.resolve(null));
+    return this.#use(this.#reduce(part, subject, signal), variation, async (parts, plans) => {
+      const plan = await plans.input();
+      this.#requireLive(subject);
+      requireKept(subject, context!);
+      requireSame(subject, all);
+      const dx = out ?? Tensor.empty(module.device, x.shape, { dtype: x.dtype });
+      try {
+        module.device.queue.writeBuffer(this.#parts.sums, 0, parts);
+        this.#submit(subject, (target) => {
+          plan.encode(target, { ...from, sums: this.#parts.sums, dx });
+        });
+      } catch (error) {
+        if (!out) dx.destroy();
+        throw error;
+      }
+      return dx;
+    });
   }
 
   /**
@@ -365,14 +403,15 @@ export class SyncBatchNorm {
     requireKnown("prepare", options, ["dtype", "residual"]);
     const { dtype = "f32", residual = false } = options;
     const { affine } = this.module.options;
-    const plans = this.#plans.of({ shape, dtype, residual });
-    await Promise.all([
-      plans.statistics(),
-      plans.forward(),
-      plans.sums(false),
-      plans.input(),
-      ...(affine ? [plans.parameters({ gamma: true, beta: true }, false)] : []),
-    ]);
+    await this.#plans.use({ shape, dtype, residual }, async (plans) => {
+      await Promise.all([
+        plans.statistics(),
+        plans.forward(),
+        plans.sums(false),
+        plans.input(),
+        ...(affine ? [plans.parameters({ gamma: true, beta: true }, false)] : []),
+      ]);
+    });
   }
 
   /** Frees buffers and plans; the module and the communicator are the caller's. Idempotent. */
@@ -399,6 +438,41 @@ export class SyncBatchNorm {
         "make it anew or destroy it later",
       ),
     );
+  }
+
+  /** Takes a part when its turn has come: `record` submits it, and the next turn need not wait for what is read then. */
+  async #take(
+    variation: Variation,
+    record: (plans: PlansOfVariation) => Promise<{ values: Promise<Float32Array> }>,
+  ): Promise<Float32Array> {
+    const { values } = await this.#takes.run(() => this.#plans.use(variation, record));
+    return values;
+  }
+
+  /** Uses what has come of a round when its turn has come. The group ends with whoever cannot, or ranks were out of step. */
+  #use<A, T>(
+    round: Promise<A>,
+    variation: Variation,
+    apply: (all: A, plans: PlansOfVariation) => Promise<T>,
+  ): Promise<T> {
+    // It may fail before its turn.
+    round.catch(() => undefined);
+    return this.#uses.run(async () => {
+      const all = await round;
+      try {
+        return await this.#plans.use(variation, (plans) => apply(all, plans));
+      } catch (error) {
+        // This one all ranks get.
+        if (!(error instanceof SingleValueError)) this.communicator.abandon?.(error);
+        throw error;
+      }
+    });
+  }
+
+  /** The others do not wait for a rank whose device is lost. */
+  #told(error: unknown): unknown {
+    if (error instanceof DeviceLostError) this.communicator.abandon?.(error);
+    return error;
   }
 
   /** Refuses what the communicator would: before anything has been begun for the round. */
@@ -465,14 +539,20 @@ export class SyncBatchNorm {
     context: SyncContext | null,
   ): { variation: Variation; inputs: SyncContext["inputs"]; saved: GPUBuffer } {
     if (!context) throw contextError(subject, "none", "call forward first");
-    const { owner, variation, inputs, saved } = context;
-    if (owner !== this)
-      throw contextError(subject, "another layer's", "pass the context of this layer's forward");
-    requireKept(subject, context);
+    const { variation, inputs, saved } = context;
+    this.#requireOwn(subject, context);
+    if (context.evaluated) throw contextError(subject, "one of evaluation mode", SWITCHED);
     if (!variation)
       throw contextError(subject, "a used one", "call forward again, or pass another context");
     requireSame(subject, inputs);
     return { variation, inputs, saved };
+  }
+
+  /** @throws ContextError, DestroyedError. */
+  #requireOwn(subject: string, context: SyncContext): void {
+    if (context.owner !== this)
+      throw contextError(subject, "another layer's", "pass one of this layer's context()");
+    requireKept(subject, context);
   }
 
   #evaluate(
@@ -481,10 +561,11 @@ export class SyncBatchNorm {
     { out, residualGrad, wants, accumulate }: SyncBackwardOptions,
   ): Tensor | null {
     if (context) {
-      const remedy = "call backward before train() or eval() switches the mode";
-      throw contextError("backward", "one of training mode", remedy);
+      this.#requireOwn("backward", context);
+      if (!context.evaluated) throw contextError("backward", "one of training mode", SWITCHED);
     }
     return this.module.backward(dy, {
+      ...(context ? { context: context.evaluation! } : {}),
       ...(out ? { out } : {}),
       ...(residualGrad ? { residualGrad } : {}),
       ...(wants ? { wants } : {}),
@@ -492,6 +573,10 @@ export class SyncBatchNorm {
     });
   }
 }
+
+const NOTHING = Promise.resolve(new Float32Array(0));
+
+const SWITCHED = "call backward before train() or eval() switches the mode";
 
 function contextError(subject: string, received: string, remedy: string): ContextError {
   const expected = "one of a forward not yet differentiated";

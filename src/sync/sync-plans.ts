@@ -32,12 +32,21 @@ interface Destroyable {
   destroy(): void;
 }
 
+/** What has been made for one variation. */
+interface Kept {
+  readonly made: Map<string, Promise<Destroyable>>;
+  /** Calls that are about to record them. */
+  users: number;
+  /** Whether it has made room: whoever uses it last frees it. */
+  isOut: boolean;
+}
+
 /** Variations whose plans a layer keeps. */
 const KEPT = 8;
 
 /** Plans of one layer for the shapes that it meets. */
 export class SyncPlans {
-  readonly #kept = new Map<string, Map<string, Promise<Destroyable>>>();
+  readonly #kept = new Map<string, Kept>();
 
   constructor(
     private readonly module: BatchNorm,
@@ -45,9 +54,21 @@ export class SyncPlans {
     private readonly parts: number,
   ) {}
 
-  of({ shape, dtype, residual }: Variation): PlansOfVariation {
+  /** Hands a variation's plans to whoever records them, and keeps them alive until that is done. */
+  async use<T>(variation: Variation, action: (plans: PlansOfVariation) => Promise<T>): Promise<T> {
+    const { shape, dtype, residual } = variation;
+    const kept = this.#keptOf(`${shape.join("x")} ${dtype} ${residual}`);
+    kept.users += 1;
+    try {
+      return await action(this.#of(variation, kept.made));
+    } finally {
+      kept.users -= 1;
+      if (kept.isOut) free(kept);
+    }
+  }
+
+  #of({ shape, dtype, residual }: Variation, made: Kept["made"]): PlansOfVariation {
     const { device, options } = this.module;
-    const made = this.#madeOf(`${shape.join("x")} ${dtype} ${residual}`);
     // The count of a batch is known when all parts are: a shard may have one value.
     const common = { ...options, shape, dtype, singleValue: "zero" as const };
     const once = <T extends Destroyable>(name: string, make: () => Promise<T>): Promise<T> => {
@@ -91,29 +112,32 @@ export class SyncPlans {
   }
 
   destroy(): void {
-    for (const made of this.#kept.values()) destroyAll(made);
+    for (const kept of this.#kept.values()) free(kept);
     this.#kept.clear();
   }
 
-  #madeOf(key: string): Map<string, Promise<Destroyable>> {
-    let made = this.#kept.get(key);
-    if (made) {
+  #keptOf(key: string): Kept {
+    let kept = this.#kept.get(key);
+    if (kept) {
       this.#kept.delete(key);
     } else {
-      made = new Map();
+      kept = { made: new Map(), users: 0, isOut: false };
       for (const [oldest, old] of this.#kept) {
         if (this.#kept.size < KEPT) break;
         this.#kept.delete(oldest);
-        destroyAll(old);
+        free(old);
       }
     }
-    this.#kept.set(key, made);
-    return made;
+    this.#kept.set(key, kept);
+    return kept;
   }
 }
 
-function destroyAll(made: ReadonlyMap<string, Promise<Destroyable>>): void {
-  for (const plan of made.values()) {
+/** Frees plans, once nobody uses them any more. */
+function free(kept: Kept): void {
+  kept.isOut = true;
+  if (kept.users > 0) return;
+  for (const plan of kept.made.values()) {
     plan.then(
       (each) => each.destroy(),
       () => undefined,

@@ -6,6 +6,7 @@ import {
   BufferError,
   ContextError,
   DestroyedError,
+  DeviceLostError,
   OptionError,
   OverlapError,
   ShapeError,
@@ -25,6 +26,7 @@ import {
   type Communicator,
 } from "../../src/sync/index.js";
 import { MOST_PENDING } from "../../src/sync/group.js";
+import { stateOf } from "../../src/device.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import { pytorchFixtures } from "../support/fixtures.js";
@@ -553,13 +555,192 @@ test("a context that is destroyed while the others are waited for is an error", 
   const pending = a.forward(x, { context });
   context.destroy();
   await Promise.all([expect(pending).rejects.toThrow(DestroyedError), b.forward(x)]);
-  const kept = a.context();
-  await Promise.all([a.forward(x, { context: kept }), b.forward(x)]);
-  const sent = vi.spyOn(a.communicator, "allReduce");
-  const last = a.backward(dy, { context: kept });
+  const { a: c, b: d } = pair(1);
+  const kept = c.context();
+  await Promise.all([c.forward(x, { context: kept }), d.forward(x)]);
+  const sent = vi.spyOn(c.communicator, "allReduce");
+  const last = c.backward(dy, { context: kept });
   await (sent.mock.calls[0]![0] as Promise<unknown>);
   kept.destroy();
-  await Promise.all([expect(last).rejects.toThrow(DestroyedError), b.backward(dy)]);
+  await Promise.all([expect(last).rejects.toThrow(DestroyedError), d.backward(dy)]);
+  // The other rank has moved on: they are no more in step.
+  await expect(d.forward(x)).rejects.toThrow(PeerLostError);
+});
+
+test("a rank that cannot use what has come of a round ends the group, and its device's loss does", async () => {
+  const x = put([1, 3], [2, 1]);
+  const { a, b } = pair(1);
+  const failing = vi.spyOn(Tensor, "empty").mockImplementationOnce(() => {
+    throw new BufferError("pretended");
+  });
+  const results = await reasonsOf([a.forward(x), b.forward(x)]);
+  failing.mockRestore();
+  expect(results.filter((each) => each instanceof BufferError)).toHaveLength(1);
+  for (const each of [a, b]) expect(each.communicator.failure).not.toBeNull();
+  expect((await reasonsOf([a.forward(x), b.forward(x)])).map((each) => String(each))).toEqual(
+    expect.arrayContaining([expect.stringMatching(/gave up/)]),
+  );
+
+  const own = await openDevice();
+  const [first, other] = createLocalCommunicators(2) as [Communicator, Communicator];
+  const lost = new SyncBatchNorm(new BatchNorm1d(own, 1), first);
+  const left = new SyncBatchNorm(new BatchNorm1d(device, 1), other);
+  const there = tensor(own, [1, 3], [2, 1]);
+  await Promise.all([lost.forward(there), left.forward(x)]);
+  own.destroy();
+  await own.lost;
+  const pending = left.forward(x);
+  await expect(lost.forward(there)).rejects.toThrow(DeviceLostError);
+  // At once, not when it has waited for half a minute.
+  await expect(pending).rejects.toThrow(PeerLostError);
+});
+
+describe("what overlaps is done in the order of the calls", () => {
+  /** As where a compiler has to be waited for: whatever is not there yet takes long. */
+  async function slowly<T>(run: () => Promise<T>): Promise<T> {
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called on what it was asked of
+    const { pending } = stateOf(device);
+    const spy = vi.spyOn(stateOf(device), "pending").mockImplementation(async function (
+      this: ReturnType<typeof stateOf>,
+    ) {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      await pending.call(this);
+    });
+    return run().finally(() => spy.mockRestore());
+  }
+
+  test("gradients replace, then add, whichever plan is there first", async () => {
+    const { a, b } = pair(1, { eps: 0 });
+    const [wide, narrow] = [put([1, 3, 5], [3, 1]), put([2, 8], [2, 1])];
+    for (const each of [a, b]) await each.prepare([2, 1]);
+    const views = [a.context(), a.context(), b.context(), b.context()];
+    await Promise.all([
+      a.forward(wide, { context: views[0]! }),
+      a.forward(narrow, { context: views[1]! }),
+      b.forward(wide, { context: views[2]! }),
+      b.forward(narrow, { context: views[3]! }),
+    ]);
+    const [dWide, dNarrow] = [put([1, 2, 4], [3, 1]), put([10, 20], [2, 1])];
+    // Those of the second are there.
+    for (const each of [a, b]) {
+      const view = each.context();
+      await Promise.all(
+        [a, b].map((one) => one.forward(narrow, one === each ? { context: view } : {})),
+      );
+      await each.backward(dNarrow, { context: view, accumulate: true, wants: { x: false } });
+    }
+    await slowly(() =>
+      Promise.all([
+        a.backward(dWide, { context: views[0]! }),
+        a.backward(dNarrow, { context: views[1]!, accumulate: true }),
+        b.backward(dWide, { context: views[2]! }),
+        b.backward(dNarrow, { context: views[3]!, accumulate: true }),
+      ]),
+    );
+    for (const { module } of [a, b]) expect([...(await module.betaGrad!.read())]).toEqual([37]);
+  });
+
+  test("running statistics, though each rank has other plans to make", async () => {
+    const { a, b } = pair(1, { momentum: 0.5, runningVariance: "population" });
+    await Promise.all([a.prepare([5, 1]), b.prepare([5, 1])]);
+    const [four, five] = [put([1, 1, 1, 1], [4, 1]), put([5, 5, 5, 5, 5], [5, 1])];
+    // The first round is of four and five values, the second of five and four.
+    const [first4, second5] = [put([2, 2, 2, 2], [4, 1]), put([9, 9, 9, 9, 9], [5, 1])];
+    await slowly(() =>
+      Promise.all([a.forward(four), a.forward(five), b.forward(second5), b.forward(first4)]),
+    );
+    const means = [49 / 9, 33 / 9];
+    const expected = means.reduce((running, mean) => (running + mean) / 2, 0);
+    const [first, other] = await Promise.all([a, b].map((each) => each.module.runningMean!.read()));
+    expect(first).toBeAllclose([expected], { rtol: 1e-6 });
+    expect(other).toEqual(first);
+  });
+
+  test("a forward saves its statistics after a backward that still needs those before", async () => {
+    const run = async (overlap: boolean): Promise<number[]> => {
+      const { a, b } = pair(1);
+      const [x1, x2] = [put([1, 3], [2, 1]), put([10, 50], [2, 1])];
+      const dy = put([1, 2], [2, 1]);
+      await Promise.all([a.forward(x1), b.forward(x1)]);
+      const gradients = [a.backward(dy), b.backward(dy)];
+      if (!overlap) await Promise.all(gradients);
+      const ys = await Promise.all([a.forward(x2), b.forward(x2)]);
+      const dxs = await Promise.all(gradients);
+      const tensors = [...dxs, ...ys, a.module.gammaGrad!, b.module.gammaGrad!];
+      return (await Promise.all(tensors.map((each) => each.read()))).flatMap((each) => [...each]);
+    };
+    expect(await run(true)).toEqual(await run(false));
+    // One that has been called takes the context with it.
+    const { a, b } = pair(1);
+    const x = put([1, 3], [2, 1]);
+    await Promise.all([a.forward(x), b.forward(x)]);
+    const pending = [a.forward(x), b.forward(x)];
+    await expect(a.backward(put([1, 2], [2, 1]))).rejects.toThrow(/context: .* got a used one/);
+    await Promise.all(pending);
+  });
+
+  test("more shapes at once than plans are kept of", async () => {
+    const { a, b } = pair(1);
+    const shapes = Array.from({ length: 10 }, (_, i) => [i + 2, 1]);
+    const xs = shapes.map(([size]) =>
+      put(
+        Array.from({ length: size! }, (_, i) => i),
+        [size!, 1],
+      ),
+    );
+    const contexts = [a, b].map((each) => xs.map(() => each.context()));
+    await Promise.all(
+      [a, b].flatMap((each, rank) =>
+        xs.map((x, i) => each.forward(x, { context: contexts[rank]![i]! })),
+      ),
+    );
+    const gradients = await Promise.all(
+      [a, b].flatMap((each, rank) =>
+        xs.map((x, i) => each.backward(x, { context: contexts[rank]![i]! })),
+      ),
+    );
+    // dy is x: nothing is left of it but what eps makes.
+    for (const dx of gradients)
+      expect(await dx.read()).toBeAllclose(new Float32Array(dx.size), { atol: 1e-4 });
+  });
+});
+
+test("contexts in evaluation and of frozen modules, and of one mode for the other", async () => {
+  const [communicator] = createLocalCommunicators(1) as [Communicator];
+  const module = new ExtendedBatchNorm(device, 1).freeze({ affine: "trainable" });
+  const plain = new BatchNorm1d(device, 1);
+  for (const each of [module, plain]) {
+    each.eval();
+    each.loadStateDict({ ...(await each.stateDict()), running_mean: [2], running_var: [4] });
+  }
+  const x = [put([1, 3], [2, 1]), put([4, 8], [2, 1])] as const;
+  const dy = [put([1, 2], [2, 1]), put([3, 5], [2, 1])] as const;
+  for (const each of [module, plain]) {
+    const bn = new SyncBatchNorm(each, communicator);
+    const contexts = [bn.context(), bn.context()] as const;
+    for (const i of [0, 1] as const) await bn.forward(x[i], { context: contexts[i] });
+    for (const i of [1, 0] as const) {
+      const dx = await bn.backward(dy[i], { context: contexts[i] });
+      const expected = (await dy[i].read()).map((value) => value / 2);
+      expect(await dx.read()).toBeAllclose(expected, { rtol: 1e-5 });
+      const dGamma = (await x[i].read()).map((value, k) => ((value - 2) / 2) * 2 * expected[k]!);
+      expect(await each.gammaGrad!.read()).toBeAllclose([dGamma[0]! + dGamma[1]!], { rtol: 1e-5 });
+    }
+    await expect(bn.backward(dy[0], { context: contexts[0] })).rejects.toThrow(ContextError);
+    for (const context of contexts) context.destroy();
+    bn.destroy();
+  }
+  const bn = new SyncBatchNorm(plain, communicator);
+  const context = bn.context();
+  plain.train();
+  await bn.forward(x[0], { context });
+  plain.eval();
+  await expect(bn.backward(dy[0], { context })).rejects.toThrow(/one of training mode/);
+  await bn.forward(x[1], { context });
+  plain.train();
+  await expect(bn.backward(dy[0], { context })).rejects.toThrow(/one of evaluation mode/);
+  expect(communicator.failure).toBeNull();
+  for (const each of [context, bn, module, plain]) each.destroy();
 });
 
 describe("modules of webgpu-batchnorm/statistics", () => {
