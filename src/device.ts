@@ -218,18 +218,21 @@ export class DeviceState {
     const ready = this.#kernels.get(key);
     if (ready) return ready;
     const { device } = this;
+    // Not every implementation rejects.
+    device.pushErrorScope("internal");
     device.pushErrorScope("validation");
     const { module, layout, descriptor, bindings } = this.#describe(variant);
     const pipeline = device.createComputePipelineAsync(descriptor);
-    const scope = device.popErrorScope();
+    const scopes = [device.popErrorScope(), device.popErrorScope()];
     const compiled = (async (): Promise<Kernel> => {
-      const [result, error] = await Promise.all([
+      const [result, invalid, internal] = await Promise.all([
         pipeline.then(
           (made) => made,
           (reason: unknown) => reason as Error,
         ),
-        scope.catch(() => null),
+        ...scopes.map((scope) => scope.catch(() => null)),
       ]);
+      const error = invalid ?? internal;
       if (this.lost) throw this.lost;
       if (error || result instanceof Error) {
         throw await compileError(variant, module, error?.message ?? (result as Error).message);
@@ -308,7 +311,7 @@ async function probeHalves(state: DeviceState): Promise<boolean> {
         entries: [params, found].map((each, binding) => ({ binding, resource: { buffer: each } })),
       }),
     );
-    pass.dispatchWorkgroups(256);
+    pass.dispatchWorkgroups(65536 / 64);
     pass.end();
     encoder.copyBufferToBuffer(found, 0, staging, 0, 16);
     device.queue.submit([encoder.finish()]);
@@ -326,7 +329,8 @@ async function compileError(
   message: string,
 ): Promise<CompileError> {
   const source = sourceOf(variant);
-  const info = await module.getCompilationInfo().catch(() => null);
+  const { getCompilationInfo } = module as Partial<GPUShaderModule>;
+  const info = await getCompilationInfo?.call(module).catch(() => null);
   const lines = (info?.messages ?? [])
     .filter((each) => each.type === "error")
     .map((each) => `${source.where(each.lineNum)}: ${each.message}`);

@@ -42,7 +42,8 @@ export interface Tuning {
   readonly maxHeldTeam: number;
   /**
    * Lanes whose merges are shuffles, a power of two and at most the adapter's `subgroupMinSize`; 0: none. The device
-   * needs the feature `subgroups`. The results are the same to the bit.
+   * needs the feature `subgroups`, and subgroups of neighbouring invocations, which all known adapters have and WGSL does
+   * not promise. The results are the same to the bit.
    */
   readonly subgroup: number;
   /** Keep the order of additions by force (adapters whose compiler reassociates). */

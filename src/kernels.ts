@@ -317,7 +317,7 @@ export const HALF_PROBE: Variant = {
   },
   dtype: "f32",
   value: "scalar",
-  workgroupSize: 256,
+  workgroupSize: 64,
   team: 1,
   lanesAdjacent: false,
   subgroup: 0,

@@ -80,7 +80,10 @@ export async function findDevice(): Promise<Found> {
   }
 }
 
-function nameOf({ adapterInfo }: GPUDevice): { name: string; software: boolean } {
+function nameOf({ adapterInfo = {} as GPUAdapterInfo }: Partial<GPUDevice>): {
+  name: string;
+  software: boolean;
+} {
   const { vendor, architecture, device: model, description, isFallbackAdapter } = adapterInfo;
   const software =
     isFallbackAdapter ||

@@ -10,7 +10,7 @@ fn narrowsAs(pair: vec2f) -> bool {
   return all((own == expected) | (isNan(own) & isNan(expected)));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let half = id.x;
   let own = unpack2x16float(half).x;

@@ -189,7 +189,7 @@ describe("the device's own conversions are tried", () => {
     const resources = [{ buffer: buffer(128, UNIFORM) }, { buffer: found }];
     const entries = resources.map((resource, binding) => ({ binding, resource }));
     pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
-    pass.dispatchWorkgroups(256);
+    pass.dispatchWorkgroups(1024);
     pass.end();
     encoder.copyBufferToBuffer(found, 0, staging, 0, 16);
     device.queue.submit([encoder.finish()]);

@@ -26,11 +26,13 @@ fn laneStatistics(task: Task) -> Statistics {
   return done;
 }
 
+// Not `count[channel] = …`: what Naga makes of that is none to Direct3D's older compiler.
 fn put(all: ptr<function, Statistics>, channel: u32, one: vec4f) {
-  (*all).count[channel] = one.x;
-  (*all).shift[channel] = one.y;
-  (*all).delta[channel] = one.z;
-  (*all).m2[channel] = one.w;
+  let its = vec4u(channel) == vec4u(0u, 1u, 2u, 3u);
+  (*all).count = select((*all).count, vec4f(one.x), its);
+  (*all).shift = select((*all).shift, vec4f(one.y), its);
+  (*all).delta = select((*all).delta, vec4f(one.z), its);
+  (*all).m2 = select((*all).m2, vec4f(one.w), its);
 }
 
 fn plusOne(a: f32, b: f32) -> f32 { return plusChannel(Channel(a), Channel(b)).x; }
