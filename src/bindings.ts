@@ -1,7 +1,9 @@
 import { kindOf, requireKnown } from "./arguments.js";
 import {
   extentOf,
+  LAYOUTS,
   OPTIONS,
+  requireChoices,
   requireDtype,
   type BatchNormOptions,
   type Dtype,
@@ -77,7 +79,9 @@ export function stateLayout(channels: number): StateLayout {
 export function byteSizes(descriptor: PlanDescriptor): ByteSizes {
   const subject = "byteSizes";
   requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...CORE_OPTIONS]);
-  const extent = extentOf(subject, descriptor.shape, descriptor.layout ?? "channels-first");
+  const { layout = "channels-first" } = descriptor;
+  requireChoices(subject, { layout }, { layout: LAYOUTS });
+  const extent = extentOf(subject, descriptor.shape, layout);
   return sizesOf(extent, requireDtype(subject, descriptor.dtype ?? "f32"));
 }
 

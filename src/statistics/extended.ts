@@ -306,6 +306,16 @@ export class ExtendedBatchNorm extends BatchNorm {
       const given = { ...options, wants, ...(context ? { context } : {}) };
       return super.backward(dy, given);
     }
+    for (const [name, trained] of [
+      ["gamma", this.#scale],
+      ["beta", this.#center],
+    ] as const) {
+      if (!wants[name] || trained) continue;
+      const option = name === "gamma" ? "scale" : "center";
+      throw new OptionError(
+        complain(`backward: wants`, `no ${name} (${option} is false)`, "one", "leave it out"),
+      );
+    }
     requireTensor("backward: dy", dy);
     const { x, residual, mask } = this.#differentiable(context);
     this.requireOther("backward: dy", dy, x);

@@ -67,7 +67,7 @@ export function resolveRenorm(
   options: RenormOptions & Pick<BatchNormOptions, "trackRunningStats">,
 ): RenormConstants | null {
   if (!options.renorm) {
-    if (options.renormClipping ?? options.renormMomentum) {
+    if ((options.renormClipping ?? options.renormMomentum) !== undefined) {
       throw new OptionError(
         complain(`${subject}: renorm`, "true where it has options", "false", "set renorm: true"),
       );
