@@ -1,6 +1,7 @@
 import { requireKnown } from "./arguments.js";
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import {
+  type ActivationName,
   requireChoices,
   requireInvertible,
   requireTrainable,
@@ -95,6 +96,9 @@ export interface BackwardPlan {
   /** Frees what the plan owns, not what it binds. Idempotent. */
   destroy(): void;
 }
+
+/** Activations whose dz is dy or 0: any type stores it as it is. */
+const EXACT: readonly ActivationName[] = ["none", "relu", "relu6"];
 
 function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Outline {
   const subject = "backward";
@@ -193,9 +197,10 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     steps.push(...sums(evaluation && dx && !twice, dResidual));
     if (twice) steps.push(merge, ...sums(true, false));
     if (dx && !evaluation) {
-      // Where dz is at hand as dResidual, it stands for dy, the residual and the activation; not so where xHat is
-      // recovered from y, through the activation.
-      const hasGradient = dResidual && !recovers;
+      // Where dz is at hand as dResidual, to the last bit, it stands for dy, the residual and the activation; not so where
+      // xHat is recovered from y, through the activation.
+      const isStored = resolved.dtype === "f32" || EXACT.includes(options.activation);
+      const hasGradient = dResidual && isStored && !recovers;
       if (apart) {
         const kernel = backwardKernel("merge");
         steps.push(mergingStep(mapping, tuning, (each) => ({ ...base(each), kernel })));

@@ -257,7 +257,9 @@ export function requireInvertible(
 ): void {
   const { activation, slope } = options;
   const has =
-    activation === "none" || ((activation === "leaky-relu" || activation === "elu") && slope > 0);
+    activation === "none" ||
+    // As the shader has it: an f32, and none that an adapter takes for 0.
+    ((activation === "leaky-relu" || activation === "elu") && Math.fround(slope) >= 2 ** -126);
   if (!has) {
     throw new OptionError(
       complain(

@@ -278,6 +278,29 @@ test.each(["own", "split"])(
   },
 );
 
+test.each(Object.keys(TUNINGS))(
+  "dx of 16-bit types is made from dz, not from what dResidual stores of it, tuning %s",
+  async (name) => {
+    for (const activation of ["silu", "gelu", "leaky-relu", "relu"] as const) {
+      const each: Case = {
+        ...{ shape: [16, 2, 16, 16], dtype: "bf16", activation, residual: true },
+        ...{ residualGrad: true, mode: "training", tuning: TUNINGS[name]! },
+      };
+      const inputs = inputsOf(random, each);
+      // All dz nearly alike: what the subtraction of their mean leaves is far below a unit of them.
+      inputs.dy.fill(1);
+      inputs.residual.fill(0);
+      inputs.gamma.fill(0.1);
+      inputs.beta.fill(2.4);
+      const found = await runPlans(device, each, inputs);
+      const ratios = worst(each, inputs, found, runReference(each, inputs));
+      expect(ratios.dx, activation).toBeLessThanOrEqual(1);
+      const total = found.dx.reduce((sum, dx) => sum + dx, 0);
+      expect(Math.abs(total), activation).toBeLessThan(0.02);
+    }
+  },
+);
+
 test.each([
   ["by channel", [2, 8, 16, 16], 4096],
   ["within a row", [2, 3, 20, 20], 1024],

@@ -3,7 +3,13 @@
  * its bound when `backward/lib/sums_along.wgsl` drops what rounding lost, against 0.003 as it is).
  */
 import { beforeAll, expect, test } from "vitest";
-import { SOFTWARE_TUNING } from "webgpu-batchnorm";
+import {
+  createBackwardSync,
+  createForwardSync,
+  SOFTWARE_TUNING,
+  Tensor,
+  tensor,
+} from "webgpu-batchnorm";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import { comparisons, runOnce } from "../support/tolerance.js";
@@ -32,4 +38,63 @@ test.each([
   for (const { name, actual, expected, atol } of found) {
     expect(actual, name).toBeAllclose(expected, { atol });
   }
+});
+
+/**
+ * 64 chunks of 524,176 values on SwiftShader, 131,044 blocks a lane. The first value of each is the largest, and the others
+ * are such that every addition to it loses the same part of a unit: what was lost is itself a long sum.
+ */
+test("a chain whose losses all point one way", async () => {
+  const shape = [1, 1, 5793, 5791];
+  const size = 5793 * 5791;
+  const chunk = 524_176;
+  const small = Math.fround(1.4841789131025962e-8);
+  const step = Math.fround(1.0019232034683228);
+  const x = new Float32Array(size);
+  const dy = new Float32Array(size).fill(small);
+  for (let i = 0; i < size; i++) x[i] = i % 2 === 0 ? step : -step;
+  for (let at = 0; at < size; at += chunk) [x[at], dy[at]] = [11600, 1];
+  const { trackRunningStats, tuning } = { trackRunningStats: false, tuning: SOFTWARE };
+  const bn = [
+    createForwardSync(device, { shape, affine: false, trackRunningStats, tuning }),
+    createBackwardSync(device, { shape, affine: true, tuning, wants: { x: false } }),
+  ] as const;
+  const [input, gradient] = [tensor(device, x, shape), tensor(device, dy, shape)];
+  const [y, dGamma, dBeta] = [shape, [1], [1]].map((dims) => Tensor.empty(device, dims));
+  const saved = tensor(device, new Float32Array(5), [5]);
+  const encoder = device.createCommandEncoder();
+  bn[0].encode(encoder, { x: input, y: y!, saved });
+  bn[1].encode(encoder, { x: input, dy: gradient, saved, dGamma: dGamma!, dBeta: dBeta! });
+  device.queue.submit([encoder.finish()]);
+  const sum = (of: Float32Array): number => of.reduce((all, each) => all + each, 0);
+  const mean = sum(x) / size;
+  const variance = x.reduce((all, each) => all + (each - mean) ** 2, 0) / size;
+  const outlier = (11600 - mean) / Math.sqrt(variance + 1e-5);
+  expect((await y!.read()).slice(0, 1)).toBeAllclose([outlier], { rtol: 2e-6 });
+  expect(await dBeta!.read()).toBeAllclose([sum(dy)], { rtol: 1e-6 });
+  for (const each of [...bn, input, gradient, y!, dGamma!, dBeta!, saved]) each.destroy();
+});
+
+test("hundreds of regions, each of which leaves a part of its own", async () => {
+  const shape = [600, 2, 64];
+  const values = createRandom(2).normals(600 * 128);
+  const dy = new Float32Array(600 * 128);
+  // Plainly added to 1, 2^-24 is rounded away each time.
+  for (let at = 0; at < dy.length; at += 64) dy[at] = at < 128 ? 1 : 2 ** -24;
+  const plan = { shape, limits: { maxBindingBytes: 1024 }, affine: true, trackRunningStats: false };
+  const plans = [
+    createForwardSync(device, { ...plan, affine: false }),
+    createBackwardSync(device, { ...plan, wants: { x: false } }),
+  ] as const;
+  const [x, gradient] = [tensor(device, values, shape), tensor(device, dy, shape)];
+  const y = Tensor.empty(device, shape);
+  const [dGamma, dBeta] = [Tensor.empty(device, [2]), Tensor.empty(device, [2])];
+  const saved = tensor(device, new Float32Array(10), [10]);
+  const encoder = device.createCommandEncoder();
+  plans[0].encode(encoder, { x, y, saved });
+  plans[1].encode(encoder, { x, dy: gradient, saved, dGamma, dBeta });
+  device.queue.submit([encoder.finish()]);
+  const wanted = 1 + 599 * 2 ** -24;
+  expect(await dBeta.read()).toBeAllclose([wanted, wanted], { rtol: 2 ** -23 });
+  for (const each of [...plans, x, gradient, y, dGamma, dBeta, saved]) each.destroy();
 });

@@ -189,8 +189,7 @@ export const SMALLEST = { f32: 0, f16: 2 ** -25, bf16: 2 ** -134 } as const;
  *
  * y: 2e-6 * max(1, |xHat|) * |gamma| through an activation of slope at most 1.13, plus the activation's own
  * 1e-6 * max(1, |z|), plus half a unit of the stored type. dBeta, dGamma: 1e-5 of the sums of magnitudes.
- * dx: 1e-5 * |gamma| * invStd * max|dz| per unit of 1 + |xHat|, plus half a unit. Where a residual's gradient
- * is stored in 16 bits, dx of training is made from the stored dz: half a unit of max|dz| more.
+ * dx: 1e-5 * |gamma| * invStd * max|dz| per unit of 1 + |xHat|, plus half a unit.
  */
 export function worst(
   each: Case,
@@ -222,12 +221,11 @@ export function worst(
       1.13 * 2e-6 * Math.max(1, xHat) * gamma + 1e-6 * Math.max(1, Math.abs(want.z[i]!));
     note("y", Math.abs(got.y[i]! - y), bound + half * Math.abs(y) + tiny + 2 ** -23 * Math.abs(y));
     const scale = gamma * want.invStd[c]!;
-    const stored = each.residual && each.mode === "training" ? half * maxDz[c]! * scale * 2 : 0;
     const dx = want.dx[i]!;
     note(
       "dx",
       Math.abs(got.dx[i]! - dx),
-      1e-5 * scale * maxDz[c]! * (1 + xHat) + half * Math.abs(dx) + tiny + stored,
+      1e-5 * scale * maxDz[c]! * (1 + xHat) + half * Math.abs(dx) + tiny,
     );
     if (got.dResidual) {
       const dz = want.dz[i]!;

@@ -500,10 +500,7 @@ export function comparisons(
     const c = channel(i);
     const means =
       mode === "evaluation" ? 0 : (sumError[c]! + Math.abs(xHat[i]!) * sumErrorXHat[c]!) / count;
-    // In two dispatches dx is made from dResidual, which holds dz as it was stored: a rounding that DESIGN 5 does not name.
-    const rereads = dtype !== "f32" && activation !== "none" && outputs.dResidual !== undefined;
-    const reread = rereads && mode === "training" ? 0.5 * ulp(dz[i]!, dtype) : 0;
-    const error = GRADIENT * maxAbsDz[c]! + dzError[i]! + means + reread;
+    const error = GRADIENT * maxAbsDz[c]! + dzError[i]! + means;
     return storing(value, Math.abs(gammaAt(c)) * invStd[c]! * error + FLUSHED, dtype);
   });
   add(

@@ -4,6 +4,7 @@ import {
   extentOf,
   type Layout,
   requireTrainable,
+  requireInvertible,
   resolveOptions,
 } from "../../src/descriptor.js";
 import { BatchNormError, OptionError, ShapeError, SingleValueError } from "../../src/errors.js";
@@ -45,6 +46,15 @@ describe("options", () => {
     expect(resolveOptions("test", { momentum: null }).momentum).toBeNull();
     expect(resolveOptions("test", { momentum: 0 }).momentum).toBe(0);
     expect(resolveOptions("test", { eps: 0 }).eps).toBe(0);
+  });
+
+  test("what works in place has a slope that is one as an f32", () => {
+    const options = (slope: number) =>
+      resolveOptions("test", { activation: "leaky-relu", slope, inPlace: true });
+    requireInvertible("test", options(2 ** -126), false);
+    for (const slope of [0, -1, 1e-46, 2 ** -127]) {
+      expect(() => requireInvertible("test", options(slope), false)).toThrow(/with slope > 0/);
+    }
   });
 
   test("the slope's default is the activation's", () => {

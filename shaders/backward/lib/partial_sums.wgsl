@@ -4,12 +4,26 @@ fn partialSumsAt(slot: u32, group: u32) -> Sums {
   return Sums(partials[at], partials[at + params.allGroups]);
 }
 
+// A sum and what rounding has lost of it, which the next term takes along: there may be thousands of chunks.
+struct ChannelSum {
+  sum: Channel,
+  lost: Channel,
+}
+
+fn addedPartial(to: ChannelSum, value: Channel) -> ChannelSum {
+  let term = plusChannel(value, to.lost);
+  let sum = plusChannel(to.sum, term);
+  return ChannelSum(sum, minusChannel(term, minusChannel(sum, to.sum)));
+}
+
 fn channelSums(group: u32, lane: u32, local: u32) -> Sums {
   if (params.slots == 1u) { return partialSumsAt(0u, group); }
-  var mine = Sums();
+  var dz = ChannelSum();
+  var dzXHat = ChannelSum();
   for (var slot = lane; slot < params.slots; slot += TEAM) {
     let each = partialSumsAt(slot, group);
-    mine = Sums(mine.dz + each.dz, mine.dzXHat + each.dzXHat);
+    dz = addedPartial(dz, each.dz);
+    dzXHat = addedPartial(dzXHat, each.dzXHat);
   }
-  return sumTeam(mine, lane, local);
+  return sumTeam(Sums(dz.sum + dz.lost, dzXHat.sum + dzXHat.lost), lane, local);
 }

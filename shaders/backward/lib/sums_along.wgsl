@@ -1,5 +1,5 @@
-// A lane's sums of dz and dz * xHat. Long sums without a long error: blocks of four are added plainly, blocks to each
-// other by two-sum, what rounding lost carried beside. `visit` sees every dz.
+// A lane's sums of dz and dz * xHat. Long sums without a long error: blocks of four are added plainly, each block with what
+// rounding has lost before (Kahan 1965). `visit` sees every dz.
 struct LaneSum {
   sum: Value,
   lost: Value,
@@ -11,10 +11,9 @@ struct LaneSums {
 }
 
 fn added(to: LaneSum, value: Value) -> LaneSum {
-  let sum = plus(to.sum, value);
-  let part = minus(sum, to.sum);
-  let lost = minus(to.sum, minus(sum, part)) + minus(value, part);
-  return LaneSum(sum, to.lost + lost);
+  let term = plus(value, to.lost);
+  let sum = plus(to.sum, term);
+  return LaneSum(sum, minus(term, minus(sum, to.sum)));
 }
 
 fn sumsAlong(begin: Cursor, walk: Walk, first: u32, end: u32, known: Saved, following: Saved) -> LaneSums {

@@ -51,11 +51,10 @@ fn absorbBlock(lane: ptr<function, Lane>, count: f32, shift: Value, mean: Value,
   let weight = count / total;
   let distance = minus(shift, (*lane).shift) + minus(mean, (*lane).delta);
   let delta = (*lane).delta + distance * weight;
-  let added = m2 + distance * distance * ((*lane).count * weight);
-
+  // With what rounding has lost before (Kahan 1965): the error does not grow with the chain.
+  let added = plus(m2 + distance * distance * ((*lane).count * weight), (*lane).m2Lost);
   let sum = plus((*lane).m2, added);
-  let sumPart = minus(sum, (*lane).m2);
-  (*lane).m2Lost += minus((*lane).m2, minus(sum, sumPart)) + minus(added, sumPart);
+  (*lane).m2Lost = minus(added, minus(sum, (*lane).m2));
   (*lane).m2 = sum;
 
   let anchor = plus((*lane).shift, delta);

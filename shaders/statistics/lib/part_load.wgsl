@@ -14,13 +14,12 @@ fn laneParts(group: u32, lane: u32) -> Part {
       merged = next;
       continue;
     }
-    // The squares between the two means and within the next part, then both to M2 by two-sum.
-    let before = merged.m2;
-    let added = mergePair(Part(merged.count, merged.shift, merged.delta, Channel()), next);
-    let sum = plusChannel(before, added.m2);
-    let part = minusChannel(sum, before);
-    lost += minusChannel(before, minusChannel(sum, part)) + minusChannel(added.m2, part);
-    merged = Part(added.count, added.shift, added.delta, sum);
+    // The squares between the two means and within the next part, with what rounding has lost before.
+    let both = mergePair(Part(merged.count, merged.shift, merged.delta, Channel()), next);
+    let added = plusChannel(both.m2, lost);
+    let sum = plusChannel(merged.m2, added);
+    lost = minusChannel(added, minusChannel(sum, merged.m2));
+    merged = Part(both.count, both.shift, both.delta, sum);
   }
   merged.m2 += lost;
   return merged;

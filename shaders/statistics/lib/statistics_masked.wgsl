@@ -21,10 +21,9 @@ fn laneStatistics(task: Task) -> Statistics {
     let distance = minus(x, shift) - lane.delta;
     let delta = lane.delta + distance * weight;
 
-    let added = distance * distance * (lane.count * weight);
+    let added = plus(distance * distance * (lane.count * weight), lost);
     let sum = plus(lane.m2, added);
-    let sumPart = minus(sum, lane.m2);
-    lost += minus(lane.m2, minus(sum, sumPart)) + minus(added, sumPart);
+    lost = minus(added, minus(sum, lane.m2));
 
     let mean = plus(shift, delta);
     let part = minus(mean, shift);
