@@ -1,10 +1,9 @@
 import { kindOf, requireKnown } from "./arguments.js";
 import {
   extentOf,
-  LAYOUTS,
   OPTIONS,
-  requireChoices,
   requireDtype,
+  resolveOptions,
   type BatchNormOptions,
   type Dtype,
   type Extent,
@@ -79,9 +78,7 @@ export function stateLayout(channels: number): StateLayout {
 export function byteSizes(descriptor: PlanDescriptor): ByteSizes {
   const subject = "byteSizes";
   requireKnown(subject, descriptor, [...PLAN_OPTIONS, ...CORE_OPTIONS]);
-  const { layout = "channels-first" } = descriptor;
-  requireChoices(subject, { layout }, { layout: LAYOUTS });
-  const extent = extentOf(subject, descriptor.shape, layout);
+  const extent = extentOf(subject, descriptor.shape, resolveOptions(subject, descriptor).layout);
   return sizesOf(extent, requireDtype(subject, descriptor.dtype ?? "f32"));
 }
 

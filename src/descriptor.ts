@@ -71,8 +71,6 @@ export type Choices = Readonly<Record<string, readonly unknown[] | null>>;
 /** The choice of a switch. */
 export const SWITCH: readonly boolean[] = [true, false];
 
-export const LAYOUTS: readonly Layout[] = ["channels-first", "channels-last"];
-
 /** The options that take one of a few values. */
 const CHOICES = {
   affine: SWITCH,
@@ -80,7 +78,7 @@ const CHOICES = {
   inPlace: SWITCH,
   runningVariance: ["unbiased", "population"],
   singleValue: ["error", "zero"],
-  layout: LAYOUTS,
+  layout: ["channels-first", "channels-last"],
   activation: [
     "none",
     "relu",

@@ -40,7 +40,7 @@ export interface Kernel {
 /** The table that suits an adapter, within what the device allows. */
 function tuningFor({ adapterInfo, limits }: GPUDevice): Tuning {
   const info = adapterInfo as GPUAdapterInfo | undefined;
-  const names = `${info?.architecture ?? ""} ${info?.device ?? ""} ${info?.description ?? ""}`;
+  const names = [info?.architecture, info?.device, info?.description].join(" ");
   const keepsOrder = /swiftshader/i.test(names);
   const software =
     keepsOrder ||
@@ -48,13 +48,14 @@ function tuningFor({ adapterInfo, limits }: GPUDevice): Tuning {
     /llvmpipe|lavapipe|warp|basic render/i.test(names);
   const table = software ? SOFTWARE_TUNING : GPU_TUNING;
   const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } = limits;
-  const most = Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX);
-  const workgroupSize = Math.min(table.workgroupSize, 2 ** Math.floor(Math.log2(most)));
+  const limit = Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX);
+  const most = 2 ** Math.floor(Math.log2(limit));
+  const workgroupSize = Math.min(table.workgroupSize, most);
   return {
     ...table,
     workgroupSize,
     maxTeam: Math.min(table.maxTeam, workgroupSize),
-    maxHeldTeam: Math.min(table.maxHeldTeam, 2 ** Math.floor(Math.log2(most))),
+    maxHeldTeam: Math.min(table.maxHeldTeam, most),
     fence: !keepsOrder,
   };
 }
@@ -189,23 +190,18 @@ export class DeviceState {
     const key = JSON.stringify(variant);
     const ready = this.#kernels.get(key);
     if (ready && !(ready instanceof Promise)) return ready;
-    const { device } = this;
-    // A driver's own compiler fails with an internal error.
-    device.pushErrorScope("internal");
-    device.pushErrorScope("validation");
-    const { module, layout, descriptor, bindings } = this.#describe(variant);
-    const pipeline = device.createComputePipeline(descriptor);
-    const scopes = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    const { pipeline, module, error, ...rest } = this.#begin(variant, (descriptor) =>
+      this.device.createComputePipeline(descriptor),
+    );
     this.watch(
-      scopes.then(async ([invalid, internal]) => {
-        const error = invalid ?? internal;
-        if (error && !this.lost) {
+      error.then(async (found) => {
+        if (found && !this.lost) {
           this.#kernels.delete(key);
-          throw await compileError(variant, module, error.message);
+          throw await compileError(variant, module, found.message);
         }
       }),
     );
-    const kernel = { pipeline, layout, bindings };
+    const kernel = { pipeline, ...rest };
     this.#kernels.set(key, kernel);
     return kernel;
   }
@@ -217,46 +213,37 @@ export class DeviceState {
     const key = JSON.stringify(variant);
     const ready = this.#kernels.get(key);
     if (ready) return ready;
-    const { device } = this;
-    // Not every implementation rejects.
-    device.pushErrorScope("internal");
-    device.pushErrorScope("validation");
-    const { module, layout, descriptor, bindings } = this.#describe(variant);
-    const pipeline = device.createComputePipelineAsync(descriptor);
-    const scopes = [device.popErrorScope(), device.popErrorScope()];
-    const compiled = (async (): Promise<Kernel> => {
-      const [result, invalid, internal] = await Promise.all([
-        pipeline.then(
-          (made) => made,
-          (reason: unknown) => reason as Error,
-        ),
-        ...scopes.map((scope) => scope.catch(() => null)),
-      ]);
-      const error = invalid ?? internal;
+    const { pipeline, module, error, ...rest } = this.#begin(variant, (descriptor) =>
+      this.device
+        .createComputePipelineAsync(descriptor)
+        .catch((reason: unknown) => reason as Error),
+    );
+    const compiled = Promise.all([pipeline, error]).then(async ([made, found]): Promise<Kernel> => {
       if (this.lost) throw this.lost;
-      if (error || result instanceof Error) {
-        throw await compileError(variant, module, error?.message ?? (result as Error).message);
-      }
-      return { pipeline: result, layout, bindings };
-    })();
+      if (!found && !(made instanceof Error)) return { pipeline: made, ...rest };
+      throw await compileError(variant, module, (found ?? (made as Error)).message);
+    });
     this.#kernels.set(key, compiled);
-    try {
-      const kernel = await compiled;
-      this.#kernels.set(key, kernel);
-      return kernel;
-    } catch (error) {
-      this.#kernels.delete(key);
-      throw error;
-    }
+    void compiled.then(
+      (kernel) => this.#kernels.set(key, kernel),
+      () => this.#kernels.delete(key),
+    );
+    return compiled;
   }
 
-  #describe(variant: Variant): {
+  /** Begins a variant's pipeline; `error` settles with what the device has against it. */
+  #begin<P>(
+    variant: Variant,
+    create: (descriptor: GPUComputePipelineDescriptor) => P,
+  ): Omit<Kernel, "pipeline"> & {
+    pipeline: P;
     module: GPUShaderModule;
-    layout: GPUBindGroupLayout;
-    descriptor: GPUComputePipelineDescriptor;
-    bindings: readonly BindingSpec[];
+    error: Promise<GPUError | null>;
   } {
     const { device } = this;
+    // A driver's own compiler fails with an internal error, and not every implementation rejects.
+    device.pushErrorScope("internal");
+    device.pushErrorScope("validation");
     const { bindings } = variant.kernel.specOf(variant);
     const label = `bn.${labelOf(variant)}`;
     const module = device.createShaderModule({ label, code: sourceOf(variant).code });
@@ -277,12 +264,16 @@ export class DeviceState {
       });
       this.#layouts.set(key, layout);
     }
-    const descriptor = {
+    const pipeline = create({
       label,
       layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
-    };
-    return { module, layout, descriptor, bindings };
+    });
+    const scopes = [device.popErrorScope(), device.popErrorScope()];
+    const error = Promise.all(scopes.map((scope) => scope.catch(() => null))).then(
+      ([invalid, internal]) => invalid ?? internal ?? null,
+    );
+    return { pipeline, module, layout, bindings, error };
   }
 }
 

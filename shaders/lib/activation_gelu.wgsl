@@ -15,6 +15,5 @@ fn activate(z: Value) -> Value { return z * phi(z); }
 fn activateGradient(z: Value) -> Value {
   let c = clamp(z, Value(-13.0), Value(13.0));
   // Far out a huge z would outgrow what little the density still is.
-  let near = select(z, Value(), abs(z) > Value(13.0));
-  return phi(z) + near * (0.3989422804014327 * exp(-0.5 * c * c));
+  return phi(z) + select(z, Value(), abs(z) > Value(13.0)) * (0.3989422804014327 * exp(-0.5 * c * c));
 }
