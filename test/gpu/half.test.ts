@@ -3,7 +3,15 @@
  * mean is 0, variance 1, eps 0 and beta 0 multiplies by gamma and does nothing else.
  */
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { BatchNorm2d, createInference, stateLayout, tensor, Tensor } from "../../src/index.js";
+import {
+  BatchNorm1d,
+  BatchNorm2d,
+  createInference,
+  stateLayout,
+  tensor,
+  Tensor,
+} from "../../src/index.js";
+import { backward, forward } from "../../src/reference.js";
 import { extentOf } from "../../src/descriptor.js";
 import { narrow, widen } from "../../src/half.js";
 import { stateOf } from "../../src/device.js";
@@ -11,6 +19,7 @@ import { HALF_PROBE, sourceOf } from "../../src/kernels.js";
 import { ExtendedBatchNorm } from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { TUNINGS } from "../support/tolerance.js";
+import "../support/allclose.js";
 
 let device: GPUDevice;
 beforeAll(async () => {
@@ -219,6 +228,42 @@ describe("the device's own conversions are tried", () => {
   ])("those that %s do not", async (_, widening, narrowing) => {
     const edit = converting(widening || "widenBits(half)", narrowing || "narrowBits(pair)");
     expect(await probed(edit)).toEqual([1, 1]);
+  });
+
+  test.each([
+    ["row2", [4, 3, 6], "channels-first"],
+    ["row4", [4, 3, 8], "channels-first"],
+    ["channels2", [12, 6], "channels-last"],
+    ["channels4", [12, 8], "channels-last"],
+    ["quad", [16, 8, 7], "channels-first"],
+    ["half", [4, 3, 7], "channels-first"],
+  ] as const)("and put every number where it belongs: %s", async (value, shape, layout) => {
+    const fresh = await openDevice();
+    // SwiftShader's are wrong for some halves, none of which are among these.
+    stateOf(fresh).native = true;
+    const codes = vi.spyOn(fresh, "createShaderModule");
+    const bn = new BatchNorm1d(fresh, shape[1], {
+      layout,
+      affine: false,
+    });
+    const size = shape.reduce((a, b) => a * b, 1);
+    const xs = Float32Array.from({ length: size }, (_, i) => ((i * 37) % 61) / 8 - 3);
+    const dys = Float32Array.from({ length: size }, (_, i) => ((i * 23) % 41) / 16 - 1);
+    const [x, dy] = [xs, dys].map((data) => tensor(fresh, data, shape, { dtype: "f16" }));
+    // Both before the probe has told what it found.
+    const [y, dx] = [bn.forward(x!), bn.backward(dy!)];
+    const used = codes.mock.calls.filter(([{ label }]) => !label!.includes("probe"));
+    expect(used.length).toBeGreaterThan(1);
+    for (const [{ label, code }] of used) {
+      expect(label).toContain(`f16 ${value} `);
+      expect(code).toContain("unpack2x16float");
+    }
+    const options = { layout, affine: false };
+    // A unit of values below 4, on SwiftShader's word for its rounding.
+    expect(await y.read()).toBeAllclose(forward(xs, shape, options).y, { atol: 2 ** -9 });
+    expect(await dx.read()).toBeAllclose(backward(dys, xs, shape, options).dx, { atol: 2 ** -9 });
+    bn.destroy();
+    fresh.destroy();
   });
 
   test.each([

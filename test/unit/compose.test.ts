@@ -6,6 +6,7 @@ import { forwardKernel } from "../../src/kernels/forward.js";
 import { INFERENCE } from "../../src/kernels/inference.js";
 import { statisticsKernel } from "../../src/statistics/kernels.js";
 import { bridgeKernel } from "../../src/tfjs/kernels.js";
+import { readFragments } from "../../scripts/support/shorten-wgsl.js";
 
 const fragments = {
   ...commonFragments,
@@ -85,4 +86,23 @@ describe("compose", () => {
       "compose: no fragment lib/nonesuch.wgsl",
     );
   });
+});
+
+test("nothing but the fenced operations takes a shift away from x", () => {
+  const shaders = readFragments();
+  const plainly = Object.entries(shaders).flatMap(([name, text]) =>
+    text
+      .replace(/\/\/.*/g, "")
+      .split("\n")
+      .filter((line) =>
+        /(?<!\.)\bx\s*-|[-+]\s*(by\.|known\.|from\.)?shift\b|loadX\([^)]*\)\s*[-+]/.test(line),
+      )
+      .map((line) => `${name}: ${line.trim()}`),
+  );
+  expect(plainly).toEqual([]);
+  // And that pattern does find it.
+  expect(shaders["lib/normalize"]).toContain("minus(x, by.shift) - by.delta");
+  expect(shaders["backward/lib/gradient"]).toMatch(
+    /minus\(loadX\(\w+\), \w+\.shift\) - \w+\.delta/,
+  );
 });

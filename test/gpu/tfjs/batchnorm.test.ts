@@ -181,6 +181,27 @@ describe("what is handed on to the stock kernel", () => {
   });
 });
 
+test("the same shape with another epsilon", async () => {
+  const x = tf.tensor2d([
+    [1, 2],
+    [3, 6],
+  ]);
+  const [mean, variance] = [tf.tensor1d([2, 4]), tf.tensor1d([1, 4])];
+  const [offset, scale] = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4])];
+  const run = async (): Promise<number[]> => {
+    const found: number[] = [];
+    for (const epsilon of [1e-3, 3, 0.5]) {
+      const y = (of: Tensor): Tensor => tf.batchNorm(of, mean, variance, offset, scale, epsilon);
+      for (const each of [y(x), tf.grad(y)(x)]) found.push(...(await each.data()));
+    }
+    return found;
+  };
+  const stock = await run();
+  await register(tf);
+  expect(await run()).toBeAllclose(stock, { rtol: 1e-6 });
+  expect(ours()).toBeGreaterThan(0);
+});
+
 test("a register that fails has replaced nothing", async () => {
   const stock = [tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")];
   const wrong = { layers: tf } as never;

@@ -275,6 +275,47 @@ describe("where our kernels do not serve, TensorFlow.js's operations do", () => 
   });
 });
 
+test("the same shape with another eps, and with another slope", async () => {
+  const random = createRandom(12);
+  const x = tf.tensor(random.normals(24), [6, 4]);
+  for (const eps of [1e-3, 0.5, 0.1]) {
+    const run = (of: Tensor) => batchNormTraining(of, null, null, { eps }).y;
+    const xs = [...(await x.data())];
+    const [y, dx] = [run(x), tf.grad(run)(x, x)];
+    expect(await y.data()).toBeAllclose(reference.forward(xs, [6, 4], { eps }).y, { atol: 1e-5 });
+    expect(await dx.data()).toBeAllclose(reference.backward(xs, xs, [6, 4], { eps }).dx, {
+      atol: 1e-4,
+    });
+  }
+  for (const slope of [0.01, 0.3, 2]) {
+    for (const activation of ["leaky-relu", "elu"] as const) {
+      const options = { activation, slope, eps: EPS };
+      const run = (of: Tensor) => batchNormTraining(of, null, null, options).y;
+      const xs = [...(await x.data())];
+      const [y, dx] = [run(x), tf.grad(run)(x, x)];
+      expect(await y.data()).toBeAllclose(reference.forward(xs, [6, 4], options).y, { atol: 1e-5 });
+      expect(await dx.data()).toBeAllclose(reference.backward(xs, xs, [6, 4], options).dx, {
+        atol: 1e-4,
+      });
+    }
+  }
+});
+
+test("statistics do not come from what a buffer of TensorFlow.js's pool held before", async () => {
+  const x = tf.tensor(createRandom(13).normals(24), [6, 4]);
+  const expected = await batchNormTraining(x, null, null).mean.data();
+  // Of the size of a plan's state: two rows of 64 and a counter.
+  for (let i = 0; i < 4; i++) {
+    const spoilt = tf.mul(tf.fill([132], NaN), 1);
+    await spoilt.data();
+    spoilt.dispose();
+  }
+  const { mean, variance, y } = batchNormTraining(x, null, null);
+  expect(await mean.data()).toEqual(expected);
+  for (const each of [variance, y])
+    expect([...(await each.data())].every(Number.isFinite)).toBe(true);
+});
+
 test("an empty batch gives an empty y and gradients of zero", async () => {
   const x = tf.zeros([0, 3]);
   const gamma = tf.ones([3]);
