@@ -63,10 +63,12 @@ export function yTolerance(xHat: number, gamma: number, y: number): number {
  * The share of Σ|dz|, Σ|dz·xHat| and |gamma|·invStd·max|dz| by which dBeta, dGamma and dx may be off.
  *
  * A sum's error is at most (additions that one value goes through)·2^-24 of the sum of magnitudes: 2 in a block of four,
- * 2 for the compensated chain of blocks, 2 for the parts of a vector, 8 in a tree of 256 lanes, 64 for the chunks that one
- * lane adds plainly. 78 of them are 4.7e-6, whatever M is; xHat's own 2e-6 comes to that in dGamma, and a rounding of each
- * product. dx = gamma·invStd·(dz - dBeta/M - xHat·dGamma/M): its terms are of the size of max|dz| each (|dGamma|/M <=
- * max|dz| by Cauchy and Schwarz), so that the same shares add up, those of the sums divided by M.
+ * 2 for the compensated chain of blocks, 2 for the parts of a vector, 8 in a tree of 256 lanes, 2 for the compensated chain
+ * of chunks. 16 of them are 1e-6, whatever M is. dGamma has a rounding of each product and xHat's own error besides, 2e-6 of
+ * max(1,|xHat|): 1e-5 of Σ|dz|·max(1,|xHat|) is what README promises; where dz is spread over all xHat, as in what is run
+ * here, that of Σ|dz·xHat| holds as well. dx = gamma·invStd·(dz - dBeta/M - xHat·dGamma/M): the same shares add up, those of
+ * the sums divided by M, the last times |xHat| (|dGamma|/M <= max|dz| by Cauchy and Schwarz): so README's max(1,|xHat|),
+ * which only an outlier needs whose share of dGamma is large.
  */
 export const GRADIENT = 1e-5;
 
