@@ -132,7 +132,7 @@ export interface Held {
 }
 
 /**
- * Bytes that an operation moves at least, in bytes of x: DESIGN section 4's streaming floors, or those of passes that
+ * Bytes that an operation moves at least, in bytes of x: the streaming floors, or those of passes that
  * hold a channel. A copy moves 2.
  */
 export function floorOf(operation: Operation, held: Held = {}): number {

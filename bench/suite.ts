@@ -88,7 +88,7 @@ async function guarded<T>(device: GPUDevice, work: () => Promise<T>): Promise<T>
   return result as T;
 }
 
-/** Milliseconds per byte of x that a candidate took last, by candidate, operation and layout. */
+/** Milliseconds per byte of x that a candidate took last, by candidate, operation and layout; 0: not known yet. */
 export type Paces = Map<string, number>;
 
 /** Milliseconds of a sample at most, however long one run of ours takes, unless more was asked for. */
@@ -151,16 +151,18 @@ export async function runCase(
       meter.mark();
       const right = await guarded(device, async () => {
         prepared = await candidate.prepare(device, each, inputs);
-        // Twice: whatever is kept for reuse is there the second time.
+        // Twice: whatever is kept for reuse is there the second time. A candidate's very first run starts it, too.
         const firstMs = await time(prepared, 1);
-        const onceMs = firstMs > patienceMs ? firstMs : await time(prepared, 1);
+        const hasStarted = paces.has(paceKey(candidate, each));
+        const onceMs = hasStarted && firstMs > patienceMs ? firstMs : await time(prepared, 1);
         const held = meter.most;
         const outputs = await prepared.outputs();
         return { onceMs, held, verdict: outputs && judge(each, expected, outputs) };
       });
       const { verdict, held, onceMs } = right;
       // Of a small one most is fixed cost, which foretells nothing.
-      if (bytes >= 2 ** 20) paces.set(paceKey(candidate, each), onceMs / bytes);
+      const pace = paceKey(candidate, each);
+      paces.set(pace, bytes >= 2 ** 20 ? onceMs / bytes : (paces.get(pace) ?? 0));
       if (verdict && !verdict.pass) {
         prepared!.dispose();
         prepared = undefined;

@@ -88,9 +88,10 @@ export interface BackwardPlan {
   readonly scratchBytes: number;
   /**
    * Records at most two dispatches into an encoder or an open compute pass; three for large tensors, and where dx is
-   * written over dy in evaluation, in 16-bit types, with channels that share a word.
+   * written over dy in evaluation, in 16-bit types, with channels that share a word. Those over x run once for every
+   * region of a tensor beyond one binding.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: BackwardResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */

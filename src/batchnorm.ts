@@ -319,7 +319,8 @@ export class BatchNorm {
    * Normalises x of `[N, C, ...]` (or `[N, ..., C]` in channels-last).
    *
    * @returns y, of x's shape and dtype: `out`, or a new tensor that the caller destroys.
-   * @throws ShapeError, BufferError, OverlapError, SingleValueError, DestroyedError, DeviceLostError.
+   * @throws ShapeError, BufferError, OverlapError, OptionError, SingleValueError, DestroyedError, DeviceLostError;
+   * ContextError where `context` is not this module's.
    */
   forward(x: Tensor, options: ForwardOptions = {}): Tensor {
     const subject = "forward";
@@ -478,7 +479,9 @@ export class BatchNorm {
   }
 
   /**
-   * Compiles and plans for a shape ahead of its first use, in the background.
+   * Compiles and plans for a shape ahead of its first use, in the background: what calls need that write in place neither
+   * way and want every gradient; others compile at their first use. A module keeps the plans of the eight shapes (and types,
+   * with or without a residual) that it met last.
    *
    * Rejects with CompileError, OutOfMemoryError, DeviceLostError; ShapeError at once.
    */

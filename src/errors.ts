@@ -57,7 +57,7 @@ export class OutOfMemoryError extends BatchNormError {
   override name = "OutOfMemoryError";
 }
 
-/** No adapter of the kind that was asked for. */
+/** No adapter of the kind that was asked for, or what it takes to get one is missing: a package, a feature, a limit, a folder. */
 export class AdapterError extends BatchNormError {
   override name = "AdapterError";
 }

@@ -48,10 +48,11 @@ export interface ForwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records into an encoder or an open compute pass: at most two dispatches, three for large tensors. Running
-   * statistics are updated on the device each time the recorded commands run.
+   * Records into an encoder or an open compute pass: at most two dispatches, three for large tensors, those over x
+   * once for every region of a tensor beyond one binding. Running statistics are updated on the device each time the
+   * recorded commands run.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: ForwardResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */

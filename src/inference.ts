@@ -41,9 +41,9 @@ export interface InferencePlan {
   /** 0: inference needs no scratch. */
   readonly scratchBytes: number;
   /**
-   * Records one dispatch into an encoder or an open compute pass.
+   * Records one dispatch into an encoder or an open compute pass; one for every region of a tensor beyond one binding.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: InferenceResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */

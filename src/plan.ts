@@ -478,7 +478,7 @@ export class Plan {
    * Records the plan's dispatches. Submits nothing, allocates no GPU memory. Where an output is in the buffer of an
    * input (an arena), the first call compiles a variant that may.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: Resources): void {
     if (this.#destroyed) {

@@ -18,10 +18,12 @@ function adapterOf(device: GPUDevice): GPUAdapter {
  * Node, which has no `navigator.gpu`. Call it before they are imported: some look when they load. What they
  * compute is then on the same device as what this package computes, and nothing has to be copied.
  *
- * Adds `navigator` and `navigator.gpu` to the global scope where they are absent. The device stays the caller's; a
- * later call hands out another.
+ * Adds `navigator` and `navigator.gpu` to the global scope where they are absent, and sets
+ * `navigator.gpu.requestAdapter`. In Node the device's `queue.writeBuffer` takes shared memory from then on, which is copied.
+ * The device stays the caller's; a later call hands out another.
  *
  * @param device to hand out, from {@link requestDevice}.
+ * @throws OptionError where it is no device.
  * @example
  * ```ts
  * shareDevice(await requestDevice());

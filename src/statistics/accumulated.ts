@@ -69,7 +69,8 @@ interface Noted {
  * Running statistics move once for the whole batch, with the first `forward`; gammaGrad and betaGrad are filled with the
  * first `backward`. The next `observe` begins the next batch.
  *
- * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`.
+ * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`: nothing is
+ * written in place.
  *
  * @example
  * ```ts

@@ -46,9 +46,10 @@ export interface SumsPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records at most two dispatches into an encoder or an open compute pass.
+   * Records at most two dispatches into an encoder or an open compute pass, the one over x once for every region of a
+   * tensor beyond one binding.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: SumsResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */
@@ -153,9 +154,10 @@ export interface StatisticsBackwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records at most three dispatches into an encoder or an open compute pass.
+   * Records at most three dispatches into an encoder or an open compute pass, those over x once for every region of a
+   * tensor beyond one binding.
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: StatisticsBackwardResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */

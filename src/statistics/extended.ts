@@ -81,7 +81,8 @@ class ExtendedContext extends Context {
 /**
  * Batch Normalization of rank 2 to 5 whose statistics need not be the whole batch's: ghosts (`virtualBatchSize`), batch
  * renormalization (`renorm`), a mask for each forward, statistics that are frozen, affine parameters without scale
- * or without center. In everything else it is {@link BatchNorm}; in evaluation with running statistics it is the same.
+ * or without center. Where it takes its statistics from a batch, nothing is written in place: no `inPlace`, `out` is
+ * neither x nor dy. In everything else it is {@link BatchNorm}; in evaluation with running statistics it is the same.
  *
  * @example
  * ```ts

@@ -46,9 +46,10 @@ export interface StatisticsForwardPlan {
   /** Bytes of scratch that the plan owns. */
   readonly scratchBytes: number;
   /**
-   * Records into an encoder or an open compute pass: at most four dispatches, of which only those over x are large.
+   * Records into an encoder or an open compute pass: at most four dispatches, of which only those over x
+   * are large (and run once for every region of a tensor beyond one binding).
    *
-   * @throws BufferError, ShapeError, OverlapError, DestroyedError, DeviceLostError.
+   * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: StatisticsForwardResources): void;
   /** Frees what the plan owns, not what it binds. Idempotent. */

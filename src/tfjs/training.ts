@@ -63,7 +63,7 @@ function descriptorOf({ gamma, beta, residual, view, eps, activation, slope }: P
   };
 }
 
-/** [y, mean, variance, saved]: at most three dispatches, of which the last is small. */
+/** [y, mean, variance, saved]: two dispatches, three for large tensors, and a small last one. */
 function forward(
   tf: TensorFlow,
   backend: Backend,
@@ -120,7 +120,7 @@ function forward(
   return outputs;
 }
 
-/** Gradients of {@link forward}, all that there are in one: two dispatches at most. */
+/** Gradients of {@link forward}, all that there are in one: at most two dispatches, three for large tensors. */
 function backward(
   tf: TensorFlow,
   backend: Backend,

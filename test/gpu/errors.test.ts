@@ -1,4 +1,4 @@
-/** Every error of DESIGN 3: its class, its message's four parts, and that the module works afterwards. */
+/** Every error: its class, its message's four parts, and that the module works afterwards. */
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import {
   BatchNorm,
@@ -152,7 +152,7 @@ async function works(bn: BatchNorm, data = xs, of: readonly number[] = shape): P
   const dx = bn.backward(dy);
   const f = forward(data, of, options);
   const b = backward(dys.subarray(0, data.length), data, of, options);
-  // gamma is 1 here: DESIGN 5's bounds with the largest of their factors.
+  // gamma is 1 here: the README's bounds with the largest of their factors.
   const largest = f.xHat.reduce((a, v) => Math.max(a, Math.abs(v)), 1);
   expect(await y.read()).toBeAllclose(f.y, { atol: 2e-6 * largest, rtol: 2 ** -23 });
   const steepest = b.invStd.reduce((a, v) => Math.max(a, v), 0);

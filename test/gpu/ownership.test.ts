@@ -52,7 +52,7 @@ function channelOf(shape: readonly number[], layout: Layout): (index: number) =>
   return (index) => Math.floor(index / inner) % channels;
 }
 
-/** DESIGN 5's bounds, plus one rounding to the stored type. */
+/** The README's bounds, plus one rounding to the stored type. */
 function boundsOf(
   shape: readonly number[],
   layout: Layout,

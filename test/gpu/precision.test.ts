@@ -1,5 +1,5 @@
 /**
- * The bound of DESIGN 5 where it is hard to keep: offsets up to a million deviations, outliers a million deviations away,
+ * The bound where it is hard to keep: offsets up to a million deviations, outliers a million deviations away,
  * constant channels of any magnitude.
  */
 import { beforeAll, describe, expect, test } from "vitest";

@@ -83,7 +83,7 @@ export async function program(device) {
   const weight = { data: [1, 0, 0, 1, 1, 1], shape: [3, 2] };
   const folded = foldIntoLinear({ weight, layout: "OI" }, { ...state, eps: 1e-5 });
   return JSON.stringify({
-    pass: error <= 2e-6 * 3, // DESIGN's bound at |xHat| <= 3
+    pass: error <= 2e-6 * 3, // the README's bound at |xHat| <= 3
     count: String(state.num_batches_tracked),
     mean: state.running_mean.length,
     folded: folded.bias.length,

@@ -1,5 +1,5 @@
 /**
- * The bounds of DESIGN 5 with their derivations, and the runs that are held against them: a plan's outputs beside the
+ * The bounds with their derivations, and the runs that are held against them: a plan's outputs beside the
  * float64 reference's, each with its tolerance. No test framework here, so that `npm run accuracy` uses the same bounds.
  *
  * Every check built on this is phrased `error <= tolerance`, so that a NaN fails.
@@ -411,7 +411,7 @@ export interface Expected {
  *
  * An error of z passes an activation multiplied by its largest slope, and reaches dz multiplied by |dy| and the largest
  * curvature, or by the whole jump of the derivative where z is as near to one as its error. dz's errors go through the
- * sums and dx as dz itself does. Without an activation dz is dy, exact, and DESIGN 5's bounds are all there is.
+ * sums and dx as dz itself does. Without an activation dz is dy, exact, and the bounds of the README are all there is.
  */
 export function comparisons(
   call: Call,
