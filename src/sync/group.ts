@@ -411,7 +411,8 @@ export class Group implements Communicator {
     const { rank, id, session, code } = message;
     const meeting = this.#phase === "meeting";
     if (code !== this.size || rank >= this.size) {
-      if (!meeting) return this.#hello(null);
+      // Another group that runs would answer for ever.
+      if (!meeting) return session === 0n ? this.#hello(null) : undefined;
       this.#hello(null);
       return this.#fail(reasons.sizesDiffer(this.size, message));
     }

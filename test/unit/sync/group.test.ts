@@ -394,6 +394,27 @@ describe("meeting", () => {
     expect(reasons(await network.until(callAll([alone], 0)))).toEqual(["resolved"]);
   });
 
+  test("running groups of one name and other sizes leave each other alone", async () => {
+    const network = new Network(8);
+    const members = network.group(2, { timeout: 4000 });
+    await meet(network, members);
+    // Met while the network was cut, so that neither group ended the other.
+    for (const each of members) each.cut();
+    const alone = network.join({ rank: 0, size: 1, timeout: 4000 });
+    await network.until(alone.group.met);
+    await network.pass(100);
+    for (const each of members) each.mend();
+    network.sent.length = 0;
+    const newcomer = network.join({ rank: 1, size: 2, timeout: 4000 });
+    await expect(network.until(newcomer.group.met)).rejects.toThrow(GroupError);
+    await network.pass(1000);
+    expect(network.sent.length).toBeLessThan(20);
+    for (const each of members) expect(each.group.failure).toBe(null);
+    expect(reasons(await network.until(callAll([...members, alone], 0)))).toEqual([
+      ...["resolved", "resolved", "resolved"],
+    ]);
+  });
+
   test("a stranger that claims a rank of a running group is refused, and the group goes on", async () => {
     const network = new Network(15);
     const members = network.group(2, { timeout: 4000 });
