@@ -8,5 +8,11 @@
  */
 export function sum(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
   const [first = new Float32Array(0)] = parts;
-  return Float32Array.from(first, (_, i) => parts.reduce((total, part) => total + part[i]!, 0));
+  const all = new Float32Array(first.length);
+  for (let i = 0; i < all.length; i += 1) {
+    let total = 0;
+    for (const part of parts) total += part[i]!;
+    all[i] = total;
+  }
+  return all;
 }
