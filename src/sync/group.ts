@@ -200,6 +200,15 @@ export class Group implements Communicator {
   #contribute(round: number, part: Float32Array): void {
     const call = this.#calls.get(round);
     if (!call) return;
+    try {
+      this.#take(round, part, call);
+    } catch (error) {
+      // Its memory was given away, or there is none for a copy.
+      this.#abandon(round, error, "a part that cannot be copied");
+    }
+  }
+
+  #take(round: number, part: Float32Array, call: Call): void {
     const { tag } = call;
     if (part.byteLength > MOST_BYTES) {
       const most = `at most ${MOST_BYTES} bytes`;

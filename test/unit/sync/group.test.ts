@@ -641,6 +641,23 @@ describe("a call", () => {
     expect(String(other)).toMatch(/a part of another kind in round 0/);
   });
 
+  test.each<[string, (part: Float32Array) => Float32Array | Promise<Float32Array>]>([
+    ["now", (part) => part],
+    ["promised", (part) => Promise.resolve(part)],
+  ])("with a part whose memory was given away, %s, ends the group", async (_, give) => {
+    const network = new Network(44);
+    const members = network.group(2);
+    await meet(network, members);
+    const part = Float32Array.of(1, 2, 3);
+    structuredClone(part.buffer, { transfer: [part.buffer] });
+    const failing = members[0]!.group.allReduce(give(part), join);
+    const waiting = callAll([members[1]!], 0);
+    await expect(network.until(failing)).rejects.toThrow(TypeError);
+    const [other] = reasons(await network.until(waiting));
+    expect(other).toBeInstanceOf(PeerLostError);
+    expect(String(other)).toMatch(/a part that cannot be copied in round 0/);
+  });
+
   test("takes whatever can be awaited", async () => {
     const network = new Network(42);
     const members = network.group(1);
