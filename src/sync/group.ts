@@ -15,7 +15,7 @@ import { GROUP_OPTIONS, requireGroup, type GroupOptions } from "./options.js";
 import * as reasons from "./reasons.js";
 import { Roster, type Peer } from "./roster.js";
 import { MOST_BYTES, Round } from "./round.js";
-import { systemClock, type Clock, type Transport } from "./transport.js";
+import { systemClock, type Clock, type Transport, type TransportEvents } from "./transport.js";
 
 /** Calls of one rank that may wait at a time, and rounds that another may be ahead. */
 export const MOST_PENDING = 256;
@@ -106,7 +106,7 @@ export class Group implements Communicator {
     signal?.addEventListener("abort", abort, { once: true });
     const forget = (): void => signal?.removeEventListener("abort", abort);
     this.met.then(forget, forget);
-    transport.open({
+    const events: TransportEvents = {
       message: (bytes) => {
         const message = decode(bytes);
         try {
@@ -121,7 +121,13 @@ export class Group implements Communicator {
       },
       restored: () => this.#restored(),
       lost: (error) => this.#lost(error),
-    });
+    };
+    try {
+      transport.open(events);
+    } catch (error) {
+      this.#fail(reasons.disconnected(error as Error), false);
+      return;
+    }
     for (const peer of this.#roster.others) {
       const id = ids[peer.rank];
       if (id !== undefined) this.#roster.seat(peer, id);

@@ -1,4 +1,5 @@
 /** The protocol on a network that loses, repeats, delays and reorders messages, in simulated time. */
+import { getEventListeners } from "node:events";
 import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -6,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { OptionError } from "../../../src/errors.js";
 import { decode, encode, hashOf, HEADER_BYTES, Kind } from "../../../src/sync/message.js";
-import { MOST_PENDING } from "../../../src/sync/group.js";
+import { createCommunicator, MOST_PENDING } from "../../../src/sync/group.js";
 import {
   CommunicatorClosedError,
   CommunicatorError,
@@ -817,6 +818,29 @@ describe("ends", () => {
     const [end] = reasons(await network.until(callAll([members[0]!], 0)));
     expect(end).toBeInstanceOf(TransportError);
   });
+});
+
+test("a transport that cannot be opened is an error, and leaves nothing on the signal", async () => {
+  const { signal } = new AbortController();
+  const cause = new Error("closed");
+  let sent = 0;
+  const transport = {
+    maxBytes: 1000,
+    open: () => {
+      throw cause;
+    },
+    send: () => {
+      sent += 1;
+    },
+    close: async () => undefined,
+  };
+  const error: unknown = await createCommunicator(transport, { rank: 0, size: 2, signal }).catch(
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(TransportError);
+  expect(error).toMatchObject({ cause });
+  expect(sent).toBe(0);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
 });
 
 test("sum adds in rank order and rounds once", () => {
