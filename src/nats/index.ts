@@ -3,7 +3,13 @@
  *
  * @packageDocumentation
  */
-import type { ConnectionOptions, NatsConnection, Status } from "@nats-io/nats-core";
+import type {
+  ConnectionOptions,
+  NatsConnection,
+  PermissionViolationError,
+  Status,
+  WsConnectionOptions,
+} from "@nats-io/nats-core";
 import { kindOf, requireKnown, shown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
 import { remedyFor } from "../remedy.js";
@@ -17,12 +23,12 @@ import type { Transport } from "../sync/transport.js";
 export interface NatsOptions extends GroupOptions {
   /** The group's name: letters, digits, `-` and `_`. One run at a time uses it. */
   group: string;
-  /** A connection of yours, which stays open. */
+  /** A connection of yours, which stays open. Several ranks of one process may share it, unless it was made with `noEcho`. */
   connection?: NatsConnection;
   /** Or where to connect: `nats://host:4222` and `tls://` in Node, `ws://` and `wss://` in browsers. */
   servers?: string | string[];
   /** More options of the connection: user, token, certificates. */
-  connect?: ConnectionOptions;
+  connect?: ConnectionOptions & Pick<WsConnectionOptions, "wsFactory">;
 }
 
 /**
@@ -91,19 +97,33 @@ async function connect({
       complain("createNatsCommunicator", "servers or a connection", "neither", remedy),
     );
   }
-  const open = await connector(list.some((each) => /^wss?:/.test(each)));
+  const webSocket = list.some((each) => /^wss?:/i.test(each));
+  if (webSocket && typeof WebSocket === "undefined" && !rest.connect?.wsFactory) {
+    const remedy = "run Node 22, pass nats:// addresses, or connect: { wsFactory }";
+    throw new OptionError(
+      complain("createNatsCommunicator: servers", "a WebSocket for ws://", "none here", remedy),
+    );
+  }
+  const open = await connector(webSocket);
+  signal?.throwIfAborted();
   const pending = open({
-    timeout,
+    // Of each attempt: one address that is silent leaves time for the next.
+    timeout: timeout / list.length,
     reconnectTimeWait: 200,
+    // A group is not told what it says itself.
+    noEcho: true,
     ...rest.connect,
     servers: list,
     // Rounds have their own time limit.
     maxReconnectAttempts: -1,
   });
   let abort = (): void => undefined;
+  let timer: ReturnType<typeof setTimeout>;
   const given = new Promise<never>((_, reject) => {
     abort = () => reject(signal!.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
+    // The client waits for a WebSocket that never opened to close.
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeout} ms`)), timeout);
   });
   try {
     return await Promise.race([pending, given]);
@@ -112,19 +132,25 @@ async function connect({
       (late) => late.close(),
       () => undefined,
     );
-    if (signal?.aborted) throw error;
+    signal?.throwIfAborted();
     throw new TransportError(
       complain(
         "createNatsCommunicator",
-        `a NATS server at ${list.join(", ")}`,
+        `a NATS server at ${list.map(withoutSecrets).join(", ")}`,
         `"${(error as Error).message}"`,
         "start nats-server, or check the address",
       ),
       { cause: error },
     );
   } finally {
+    clearTimeout(timer!);
     signal?.removeEventListener("abort", abort);
   }
+}
+
+/** An address without the user and password, or the token, that may stand in it. */
+function withoutSecrets(address: string): string {
+  return address.replace(/^(\w+:\/\/)?[^/]*@/, "$1");
 }
 
 async function connector(
@@ -165,7 +191,12 @@ function overNats(
   const prefix = `webgpu-batchnorm.${group}`;
   const subjectOf = (to: number | null): string => `${prefix}.${to ?? "all"}`;
   const subscriptions: { unsubscribe(): void }[] = [];
-  let status: AsyncIterable<Status> & { stop?(): void };
+  let status: (AsyncIterable<Status> & { stop?(): void }) | null = null;
+  // By its name: there may be two copies of the client. A subscription that is denied is told to itself.
+  const isDenied = (error: Error): boolean => {
+    const { operation, subject } = error as Partial<PermissionViolationError>;
+    return operation === "publish" && subject!.startsWith(`${prefix}.`);
+  };
   let closing = false;
   return {
     maxBytes: connection.info?.max_payload ?? 2 ** 20,
@@ -179,11 +210,12 @@ function overNats(
         });
         subscriptions.push(subscription);
       }
-      status = connection.status();
+      const told: AsyncIterable<Status> = (status = connection.status());
       void (async () => {
-        for await (const { type } of status) {
-          if (type === "disconnect") events.interrupted();
-          else if (type === "reconnect") events.restored();
+        for await (const each of told) {
+          if (each.type === "disconnect") events.interrupted();
+          else if (each.type === "reconnect") events.restored();
+          else if (each.type === "error" && isDenied(each.error)) events.lost(each.error);
         }
         // It ends with the connection, or because close() has stopped it.
         if (closing) return;
@@ -197,7 +229,7 @@ function overNats(
     async close() {
       closing = true;
       // A connection of the caller's lives on and would keep it, and the group with it.
-      status.stop?.();
+      status?.stop?.();
       if (connection.isClosed()) return;
       // A server that is away must not hold up the end.
       const flushed = connection.flush().catch(() => undefined);

@@ -50,7 +50,7 @@ export class NatsServer {
     private readonly webSocketPort: number,
   ) {}
 
-  static async start(options: { maxPayload?: number } = {}): Promise<NatsServer> {
+  static async start(options: { maxPayload?: number; config?: string } = {}): Promise<NatsServer> {
     const path = find();
     if (!path) throw new Error(MISSING);
     const folder = await mkdtemp(join(tmpdir(), "webgpu-batchnorm-nats-"));
@@ -62,6 +62,7 @@ export class NatsServer {
         `port: ${server.port}`,
         `websocket { host: "127.0.0.1", port: ${server.webSocketPort}, no_tls: true }`,
         `max_payload: ${options.maxPayload ?? 2 ** 20}`,
+        options.config ?? "",
       ].join("\n"),
     );
     await server.start();

@@ -1,10 +1,11 @@
 /** A real nats-server and ranks in processes of their own; what is killed here is killed for real. */
 import { getEventListeners } from "node:events";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connect as dial, createServer, type AddressInfo } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { connect } from "@nats-io/transport-node";
 import { createNatsCommunicator } from "webgpu-batchnorm/nats";
 import { OptionError } from "../../../src/errors.js";
-import { TransportError } from "../../../src/sync/errors.js";
+import { PeerTimeoutError, TransportError } from "../../../src/sync/errors.js";
 import { bundle } from "../../support/bundle.js";
 import { haveNatsServer, NatsServer } from "../../support/nats-server.js";
 import { join, joined, partOf } from "../../support/parts.js";
@@ -294,7 +295,143 @@ describe.skipIf(!here)("over a real nats-server", () => {
   });
 });
 
+describe.skipIf(!here)("a server with rules", () => {
+  let server: NatsServer;
+  beforeAll(async () => {
+    const deny = (what: string): string =>
+      `permissions: { ${what}: { deny: "webgpu-batchnorm.>" } }`;
+    const users = ["publish", "subscribe"].map((w) => `{ user: ${w}, password: x, ${deny(w)} }`);
+    const all = "{ user: all, password: x }";
+    const config = `authorization { users = [ ${users.join(", ")}, ${all} ] }`;
+    server = await NatsServer.start({ config });
+  });
+  afterAll(() => server?.stop());
+
+  test.each(["publish", "subscribe"])("that denies to %s: an error at once", async (user) => {
+    const options = { servers: server.url, group: "denied", rank: 0, size: 2, timeout: 20_000 };
+    const start = performance.now();
+    const failing = createNatsCommunicator({ ...options, connect: { user, pass: "x" } });
+    await expect(failing).rejects.toThrow(TransportError);
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
+
+  test("gets the options of the connection, and another's denied subject changes nothing", async () => {
+    const options = { servers: server.url, group: "allowed", rank: 0, size: 1, timeout: 5000 };
+    await expect(createNatsCommunicator(options)).rejects.toThrow(TransportError);
+    const connection = await connect({ servers: server.url, user: "publish", pass: "x" });
+    const other = createNatsCommunicator({ ...options, connection, size: 2, timeout: 1000 });
+    await expect(other).rejects.toThrow(/denied|Permissions Violation/i);
+    await connection.close();
+    const allowed = await createNatsCommunicator({
+      ...options,
+      connect: { user: "all", pass: "x" },
+    });
+    await allowed.close();
+  });
+});
+
+describe.skipIf(!here)("a connection", () => {
+  let server: NatsServer;
+  beforeAll(async () => {
+    server = await NatsServer.start();
+  });
+  afterAll(() => server?.stop());
+
+  test.each(["close", "drain"] as const)("after its %s() is an error", async (end) => {
+    const connection = await connect({ servers: server.url });
+    void connection[end]();
+    const { signal } = new AbortController();
+    const options = { connection, group: "ended", rank: 0, size: 1, signal };
+    const error: unknown = await createNatsCommunicator(options).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TransportError);
+    expect((error as Error).cause).toBeInstanceOf(Error);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+    await connection.closed();
+  });
+
+  test("of its own does not echo, and is closed where the ranks do not meet", async () => {
+    let [said, heard] = ["", ""];
+    let close = (): void => undefined;
+    const closed = new Promise<void>((resolve) => (close = resolve));
+    const proxy = createServer((socket) => {
+      const upstream = dial(Number(new URL(server.url).port), "127.0.0.1");
+      socket.on("data", (bytes) => (said += bytes.toString("latin1"))).pipe(upstream);
+      upstream.on("data", (bytes) => (heard += bytes.toString("latin1"))).pipe(socket);
+      socket.on("close", close).on("error", () => upstream.destroy());
+      upstream.on("error", () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const { port } = proxy.address() as AddressInfo;
+    const options = { servers: `nats://127.0.0.1:${port}`, group: "echo", rank: 0, size: 2 };
+    await expect(createNatsCommunicator({ ...options, timeout: 500 })).rejects.toThrow(
+      PeerTimeoutError,
+    );
+    await closed;
+    proxy.close();
+    expect(said).toContain("PUB webgpu-batchnorm.echo.all");
+    expect(heard).not.toContain("MSG ");
+  });
+});
+
+describe("a server that is silent", () => {
+  const silent = createServer(() => undefined);
+  let address: string;
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  });
+  afterAll(() => {
+    silent.close();
+  });
+  const options = { group: "silent", rank: 0, size: 1 };
+
+  test("is an error after timeout, whatever the client does", async () => {
+    /** As a WebSocket that never opens: its close() is never told either. */
+    const wsFactory = async () => ({
+      socket: { close: () => undefined } as unknown as WebSocket,
+      encrypted: false,
+    });
+    for (const more of [
+      { servers: `nats://${address}` },
+      { servers: `ws://${address}`, connect: { wsFactory } },
+    ]) {
+      const start = performance.now();
+      const failing = createNatsCommunicator({ ...options, ...more, timeout: 300 });
+      await expect(failing).rejects.toThrow(TransportError);
+      expect(performance.now() - start).toBeLessThan(5000);
+    }
+  });
+
+  test.each([0, 100])("an abort after %d ms is heard", async (ms) => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reason = new Error("enough");
+    const pending = createNatsCommunicator({ ...options, servers: `nats://${address}`, signal });
+    if (ms === 0) controller.abort(reason);
+    else setTimeout(() => controller.abort(reason), ms);
+    const start = performance.now();
+    await expect(pending).rejects.toBe(reason);
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
 describe("without a server", () => {
+  test("a WebSocket that there is not is an error at once", async () => {
+    vi.stubGlobal("WebSocket", undefined);
+    const options = { servers: "ws://127.0.0.1:1", group: "none", rank: 0, size: 1 };
+    await expect(createNatsCommunicator(options)).rejects.toThrow(
+      /servers: a WebSocket for ws:\/\/, got none here; run Node 22/,
+    );
+    vi.unstubAllGlobals();
+  });
+
+  test("an address is named without its password", async () => {
+    const options = { servers: "nats://me:secret@127.0.0.1:1", group: "none", rank: 0, size: 1 };
+    const error = await createNatsCommunicator(options).catch((reason: unknown) => String(reason));
+    expect(error).toMatch(/a NATS server at nats:\/\/127\.0\.0\.1:1,/);
+    expect(error).not.toContain("secret");
+  });
+
   test("an address where none answers is an error that names it", async () => {
     const options = {
       servers: "nats://127.0.0.1:1",
