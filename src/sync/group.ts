@@ -26,6 +26,8 @@ const LAST_RETRY = 2000;
 const PACE = 1000;
 /** A call's timeout has room for so many at least, however long they have become, or it would end on mere loss. */
 const LEAST_RETRIES = 10;
+/** Bytes of a part that a message brings at least, whatever its tag. */
+const LEAST_CHUNK = 64;
 /** Milliseconds between two looks at what is overdue. */
 const TICK = 100;
 /** Milliseconds of silence after which close() takes those who may miss this rank's last part for gone. */
@@ -163,6 +165,11 @@ export class Group implements Communicator {
     if (typeof tag !== "string") {
       const remedy = "say what is reduced";
       throw new OptionError(complain("allReduce: tag", "a string", kindOf(tag), remedy));
+    }
+    if (tag !== "" && this.#roomBeside(tag) < LEAST_CHUNK) {
+      const expected = `a tag that leaves ${LEAST_CHUNK} bytes of ${this.transport.maxBytes}`;
+      const received = `one of ${tag.length} characters`;
+      throw new OptionError(complain("allReduce: tag", expected, received, "shorten it"));
     }
     if (this.#failure) throw this.#failure;
     signal?.throwIfAborted();
@@ -358,14 +365,19 @@ export class Group implements Communicator {
     this.#send(Kind.leave, null, 0, reasons.farewell(this.#failure!));
   }
 
+  /** Bytes of a part that a message has room for. */
+  #roomBeside(tag: string): number {
+    // A character of a string takes 3 bytes of UTF-8 at most.
+    return this.transport.maxBytes - HEADER_BYTES - 3 * tag.length;
+  }
+
   #chunks(
     round: number,
     bytes: Uint8Array<ArrayBuffer>,
     tag: string,
     hash: number,
   ): Uint8Array<ArrayBuffer>[] {
-    // 4 bytes for each of the tag's characters is the most that UTF-8 takes.
-    const room = Math.max(64, this.transport.maxBytes - HEADER_BYTES - 4 * tag.length);
+    const room = Math.max(LEAST_CHUNK, this.#roomBeside(tag));
     const chunks: Uint8Array<ArrayBuffer>[] = [];
     for (let offset = 0; offset === 0 || offset < bytes.length; offset += room) {
       const payload = bytes.subarray(offset, Math.min(bytes.length, offset + room));

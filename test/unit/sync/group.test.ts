@@ -659,6 +659,24 @@ describe("a call", () => {
     expect(String(other)).toMatch(/a part that cannot be copied in round 0/);
   });
 
+  test("with a tag too long for a message is refused, and changes nothing", async () => {
+    const network = new Network(45, { maxBytes: 300 });
+    const members = network.group(2);
+    await meet(network, members);
+    const call = members[0]!.group.allReduce(partOf(0, 0, 3), join, { tag: "層".repeat(50) });
+    await expect(call).rejects.toThrow(
+      /^allReduce: tag: a tag that leaves 64 bytes of 300, got one of 50 characters; shorten it/,
+    );
+    // As long as may be, in characters of 3 bytes.
+    const tag = "層".repeat(49);
+    const settled = await network.until(
+      Promise.all(
+        members.map(({ group, rank }) => group.allReduce(partOf(rank, 0, 40), join, { tag })),
+      ),
+    );
+    for (const each of settled) expect([...each]).toEqual(expected(2, 0, 40));
+  });
+
   test("takes whatever can be awaited", async () => {
     const network = new Network(42);
     const members = network.group(1);
