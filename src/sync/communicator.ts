@@ -26,11 +26,12 @@ export interface Communicator {
    * same order, so all hold the same bits.
    *
    * A call that rejects ends the communicator: later ones reject with the same error, and the other ranks get
-   * an error of their own. Only one that is refused beforehand changes nothing: by an aborted `signal`, or with
-   * OptionError, where arguments are of another kind or 256 calls are pending.
+   * an error of their own. Only one that is refused before its round begins changes nothing: by an aborted `signal`, or
+   * with OptionError, where arguments are of another kind, the tag is too long for a message or 256 calls are pending.
    *
-   * @param part this rank's numbers, copied at once; as many as on every other rank. A promise of them takes its
-   * place in the order of calls now, and the time limit counts from when it resolves.
+   * @param part this rank's numbers, copied at once; as many as on every other rank, 256 MiB at most. A promise of them
+   * takes its place in the order of calls now, and the time limit counts from when it resolves. A part that is too large,
+   * cannot be copied or turns out to be something else ends the communicator.
    */
   allReduce(
     part: Float32Array | Promise<Float32Array>,
@@ -42,6 +43,9 @@ export interface Communicator {
    * they wait for it in vain.
    */
   abandon?(reason: unknown): void;
-  /** Rejects what is pending and says goodbye. Idempotent. */
+  /**
+   * Rejects what is pending and says goodbye. Idempotent. Stays to answer those who may still need this rank's last part:
+   * until they have completed its round or are silent, `timeout` at most, which it takes where they never call it.
+   */
   close(): Promise<void>;
 }
