@@ -442,6 +442,14 @@ describe("meeting", () => {
     expect(network.now - start).toBeLessThan(6000);
   });
 
+  test("is called off where the signal was aborted beforehand", async () => {
+    const network = new Network(17);
+    const signal = AbortSignal.abort(new Error("never"));
+    const { group } = network.join({ rank: 0, size: 2, signal });
+    await expect(group.met).rejects.toThrow("never");
+    expect(group.failure).toMatchObject({ cause: signal.reason as Error });
+  });
+
   test("can be called off", async () => {
     const network = new Network(17);
     const controller = new AbortController();
@@ -699,6 +707,35 @@ describe("a message that cannot be taken", () => {
     const header = { kind: Kind.leave, rank, to, id, session, round: 0, done: 0, next: 1 };
     network.deliver(encode(header, { code: 2, text: "torn", payload: Uint8Array.of(1) }), to);
     expect(reasons(await network.until(calls))).toEqual(["resolved", "resolved"]);
+  });
+
+  test.each<[string, object, number, RegExp | null]>([
+    ["larger than any", { bytes: 2 ** 28 + 4 }, MOST_PENDING - 1, /got a part of 268435460 bytes/],
+    ["of a round too far ahead", { bytes: 2 ** 28 + 4 }, MOST_PENDING, null],
+    ["of a chunk beyond its end", { offset: 8 }, 0, /got a chunk beyond its part/],
+  ])("a part %s", async (_, change, round, message) => {
+    const network = new Network(12);
+    const members = network.group(2);
+    await meet(network, members);
+    const { id, session } = decode(network.sent.findLast(({ from }) => from === 0)!.bytes)!;
+    const header = { kind: Kind.part, rank: 0, to: 1, id, session, round, done: 0, next: 0 };
+    const rest = { hash: 1, bytes: 12, payload: new Uint8Array(8), ...change };
+    network.deliver(encode(header, rest), 1);
+    await network.pass(50);
+    const { failure } = members[1]!.group;
+    if (message) expect(failure).toBeInstanceOf(PartMismatchError);
+    expect(failure?.message ?? "").toMatch(message ?? /^$/);
+  });
+
+  test("a part of this rank's own that is larger than any ends the group", async () => {
+    const network = new Network(13);
+    const members = network.group(2);
+    await meet(network, members);
+    const part = Object.defineProperty(new Float32Array(1), "byteLength", { value: 2 ** 28 + 4 });
+    const failing = members[0]!.group.allReduce(part, join);
+    await expect(failing).rejects.toThrow(/at most 268435456 bytes, got 268435460; reduce in/);
+    const [other] = reasons(await network.until(callAll([members[1]!], 0)));
+    expect(String(other)).toMatch(/too large a part in round 0/);
   });
 
   test("a part that has no room ends the group, not the transport's loop", async () => {
