@@ -35,7 +35,7 @@ function lacksLibraries(executable: string): boolean {
  * checkout's and this version's: the package itself takes whatever lies in the temporary folder, and a second
  * process meets the first one's half-written file there.
  */
-async function unpack(): Promise<string> {
+export async function unpackChromium(): Promise<string> {
   const require = createRequire(import.meta.url);
   const packed = join(dirname(require.resolve("@sparticuz/chromium")), "..");
   const { version } = JSON.parse(readFileSync(join(packed, "package.json"), "utf8")) as {
@@ -89,7 +89,7 @@ export async function chromiumLaunch(): Promise<Launch> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return { executablePath: chromium.executablePath(), args, env };
   }
-  const folder = await unpack();
+  const folder = await unpackChromium();
   const executablePath = join(folder, "chromium");
   if (lacksLibraries(executablePath)) {
     const libraries = join(folder, "al2023", "lib");
