@@ -13,7 +13,7 @@ import type { Tuning } from "./dispatch.js";
 import { BufferError, complain, DestroyedError, OverlapError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
 import type { Limits } from "./plan.js";
-import { requireLike, tensorBytes, type Tensor } from "./tensor.js";
+import { bindingOf, requireLike, tensorBytes, type Tensor } from "./tensor.js";
 
 /** What a plan binds: a whole buffer, a range of one, or a tensor. */
 export type Resource = GPUBuffer | GPUBufferBinding | Tensor;
@@ -132,7 +132,6 @@ export function rangeOf(
   resource: Resource | undefined,
 ): Range {
   const subject = `${operation}: ${need.name}`;
-  let range: GPUBufferBinding | undefined;
   if (isTensor(resource)) {
     if (resource.destroyed) {
       throw new DestroyedError(
@@ -140,11 +139,9 @@ export function rangeOf(
       );
     }
     requireLike(subject, resource, { ...need, device, whose: "plan" });
-    range = { buffer: resource.buffer, offset: resource.offset, size: resource.byteLength };
-  } else if (Object(resource) === resource) {
-    range = "buffer" in resource! ? resource : { buffer: resource as GPUBuffer };
   }
-  if (typeof range?.buffer?.usage !== "number") {
+  const range = bindingOf(resource);
+  if (!range) {
     throw new BufferError(
       complain(
         subject,
@@ -154,8 +151,8 @@ export function rangeOf(
       ),
     );
   }
-  const { buffer, offset = 0 } = range;
-  const room = Math.min(range.size ?? Infinity, buffer.size - offset);
+  const { buffer, offset } = range;
+  const room = Math.min(range.size, buffer.size - offset);
   const alignment = device.limits.minStorageBufferOffsetAlignment;
   if (!(Number.isSafeInteger(offset) && offset >= 0 && offset % alignment === 0)) {
     throw new BufferError(

@@ -2,6 +2,7 @@ import { kindOf, requireKnown } from "./arguments.js";
 import { createBuffer, readBytes, requireDevice, stateOf, USAGE } from "./device.js";
 import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
 import { narrow, widen } from "./half.js";
+import { remedyFor } from "./remedy.js";
 import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
 
 /** What a tensor can be made of. A `Uint16Array` holds the bits of 16-bit floats where `raw` says so. */
@@ -73,20 +74,31 @@ export class Tensor {
   }
 
   /**
-   * Views somebody else's buffer, or a range of it, without a copy. The buffer stays theirs.
+   * Views somebody else's buffer, a range of it, or a tensor's, without a copy. The buffer stays theirs.
    *
-   * @throws BufferError where the range is too short, misaligned or outside the buffer.
+   * @throws BufferError where it is none, or the range is too short, misaligned or outside the buffer.
+   * @example
+   * ```ts
+   * const rows = Tensor.wrap(device, x, [32, 64 * 7 * 7]); // x of [32, 64, 7, 7] in another shape
+   * ```
    */
   static wrap(
     device: GPUDevice,
-    source: GPUBuffer | GPUBufferBinding,
+    source: Tensor | GPUBuffer | GPUBufferBinding,
     shape: readonly number[],
     options: TensorOptions = {},
   ): Tensor {
     requireDevice(device);
     requireKnown("Tensor.wrap", options, TENSOR_OPTIONS);
-    const binding = "buffer" in source ? source : { buffer: source };
-    const offset = binding.offset ?? 0;
+    if (source instanceof Tensor) source.requireUsable("Tensor.wrap");
+    const binding = bindingOf(source);
+    if (!binding) {
+      const remedy = remedyFor(source, "make one with tensor(device, data, shape)");
+      throw new BufferError(
+        complain("Tensor.wrap", "a buffer, a binding or a tensor", kindOf(source), remedy),
+      );
+    }
+    const { buffer, offset, size } = binding;
     const dtype = requireDtype("Tensor.wrap", options.dtype ?? "f32");
     if (!(offset >= 0 && offset % 4 === 0)) {
       throw new BufferError(
@@ -98,15 +110,8 @@ export class Tensor {
         ),
       );
     }
-    const made = new Tensor(
-      device,
-      binding.buffer,
-      offset,
-      checkShape("Tensor.wrap", shape),
-      dtype,
-      false,
-    );
-    const room = Math.min(binding.size ?? Infinity, binding.buffer.size - offset);
+    const made = new Tensor(device, buffer, offset, checkShape("Tensor.wrap", shape), dtype, false);
+    const room = Math.min(size, buffer.size - offset);
     if (made.byteLength > room) {
       throw new BufferError(
         complain(
@@ -211,6 +216,18 @@ export class Tensor {
     this.#destroyed = true;
     if (this.ownsBuffer) this.buffer.destroy();
   }
+}
+
+/** What was given as a buffer, a range of one or a tensor, as a range; undefined where it is none of these. */
+export function bindingOf(given: unknown): Required<GPUBufferBinding> | undefined {
+  const {
+    buffer = given as GPUBuffer,
+    offset = 0,
+    size = Infinity,
+    byteLength = size,
+  } = Object(given) as GPUBufferBinding & Partial<Tensor>;
+  const { usage } = Object(buffer) as Partial<GPUBuffer>;
+  return usage === undefined ? usage : { buffer, offset, size: byteLength };
 }
 
 /** What a tensor has to be like. */

@@ -517,6 +517,18 @@ describe("recording", () => {
     buffer.destroy();
   });
 
+  test("a tensor can be seen in another shape", async () => {
+    const x = tensor(device, [1, 2, 3, 4, 5, 6], [2, 3]);
+    const row = Tensor.wrap(
+      device,
+      Tensor.wrap(device, { buffer: x.buffer, offset: 8 }, [4]),
+      [2, 2],
+    );
+    expect([row.offset, row.ownsBuffer, ...row.shape]).toEqual([8, false, 2, 2]);
+    expect([...(await row.read())]).toEqual([3, 4, 5, 6]);
+    x.destroy();
+  });
+
   test("outputs that hold NaN do not matter, accumulate false", async () => {
     const bn = new BatchNorm2d(device, 3);
     const nan = new Float32Array(300).fill(NaN);
