@@ -1,12 +1,12 @@
 import { requireKnown } from "../arguments.js";
 import { requireWants, type Wants } from "../backward.js";
 import { BatchNorm, type PrepareOptions } from "../batchnorm.js";
-import type { BatchNormOptions } from "../descriptor.js";
+import { extentOf, requireTrainable, type BatchNormOptions } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
 import { complain, ContextError, OptionError } from "../errors.js";
 import type { Target } from "../plan.js";
 import { PlanCache, record } from "../record.js";
-import { Tensor } from "../tensor.js";
+import { requireTensor, Tensor } from "../tensor.js";
 import { StatisticsAccumulator } from "./accumulator.js";
 import {
   createStatisticsBackward,
@@ -119,15 +119,16 @@ export class AccumulatedBatchNorm extends BatchNorm {
     requireKnown(subject, options, ["encoder"]);
     super.requireInput(subject, x);
     this.#requireTraining(subject);
-    if (this.#sweep !== "observe") {
-      this.#statistics.reset();
-      this.#inputs = new WeakMap();
-      this.#sweep = "observe";
-    }
-    const noted = this.#inputs.get(x);
+    const begins = this.#sweep !== subject;
+    const inputs = begins ? new WeakMap<Tensor, Noted>() : this.#inputs;
+    const noted = inputs.get(x);
     if (noted) requireNoted(`${subject}: x`, x, noted);
-    this.#statistics.add(x, options);
-    this.#inputs.set(x, { version: x.version });
+    this.#statistics.attempt(() => {
+      if (begins) this.#statistics.reset();
+      this.#statistics.add(x, options);
+    });
+    this.#sweep = subject;
+    this.#inputs = inputs.set(x, { version: x.version });
   }
 
   /**
@@ -146,6 +147,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#requireSweep(subject, ["observe", "forward"], "observe() every micro-batch first");
     const noted = this.#requireInput(subject, x);
     requireKnown(subject, options, ["out", "residual", "encoder"]);
+    const extent = extentOf(subject, x.shape, this.options.layout);
+    const count = this.#statistics.values;
+    requireTrainable(subject, { ...extent, count }, this.options.singleValue);
     const { residual, encoder } = options;
     const kept = residual && { tensor: residual, version: residual.version };
     const learns = this.#sweep === "observe" && this.options.trackRunningStats;
@@ -199,14 +203,13 @@ export class AccumulatedBatchNorm extends BatchNorm {
       "forward() every micro-batch first",
     );
     this.#requireInput(subject, x, { residual });
-    dy.requireUsable(`${subject}: dy`);
-    if (this.#sweep === "forward") {
-      this.#sums.reset();
-      this.#gradients = new WeakMap();
-    }
-    const noted = this.#gradients.get(dy);
+    requireTensor(`${subject}: dy`, dy);
+    const begins = this.#sweep !== subject;
+    const gradients = begins ? new WeakMap<Tensor, Noted>() : this.#gradients;
+    const noted = gradients.get(dy);
     if (noted) requireNoted(`${subject}: dy`, dy, noted);
     this.#sums.attempt(() => {
+      if (begins) this.#sums.reset();
       record(this.device, "accumulated.sums", encoder, (target) => {
         const part = this.#sums.next(this.#merge(target, encoder));
         const plan = this.#planOf("sums", x, residual, encoder, part, () =>
@@ -220,7 +223,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
       });
     });
     this.#sweep = subject;
-    this.#gradients.set(dy, { version: dy.version });
+    this.#gradients = gradients.set(dy, { version: dy.version });
   }
 
   override backward(
@@ -243,12 +246,13 @@ export class AccumulatedBatchNorm extends BatchNorm {
     requireKnown(subject, options, BACKWARD_NAMES);
     if (!this.training) return this.#backwardInEvaluation(subject, dy, options);
     requireWants("backward: wants", options.wants);
+    this.requireAffine(subject, options.wants);
     const { x, residual, encoder, accumulate = false } = options;
     super.requireInput(subject, x);
     const remedy = "observeGradient() every micro-batch first";
     this.#requireSweep(subject, ["observeGradient", "backward"], remedy);
     this.#requireInput(subject, x, { residual });
-    dy.requireUsable(`${subject}: dy`);
+    requireTensor(`${subject}: dy`, dy);
     requireNoted(`${subject}: dy`, dy, this.#gradients.get(dy), "pass it to observeGradient()");
     const first = this.#sweep === "observeGradient" && this.options.affine;
     const wants = {

@@ -94,9 +94,14 @@ export class StatisticsAccumulator {
     return this.#gathering.attempt(action);
   }
 
+  /** @internal Values per channel so far, masked ones counted. */
+  get values(): number {
+    return this.#gathering.values;
+  }
+
   /** @internal Whether so many values per channel can still be added. */
   hasRoomFor(count: number): boolean {
-    return this.#gathering.values + count <= MOST_VALUES;
+    return this.values + count <= MOST_VALUES;
   }
 
   /** Forgets everything. */

@@ -182,7 +182,8 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const mask = descriptor.mask ?? false;
   const renorm = resolveRenorm(subject, descriptor);
   if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given sums");
-  if (ghosts > 1 && mask) exclude(subject, "virtualBatchSize", "mask");
+  const { virtualBatchSize } = descriptor;
+  if (virtualBatchSize !== undefined && mask) exclude(subject, "virtualBatchSize", "mask");
   const residual = (descriptor.residual ?? false) && options.activation !== "none";
   const dResidual = descriptor.residualGrad ?? ((descriptor.residual ?? false) && !given);
   const dx = descriptor.wants?.x ?? true;

@@ -68,7 +68,9 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const mask = (descriptor.mask ?? false) && !given;
   const renorm = resolveRenorm(subject, descriptor);
   if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given statistics");
-  if (ghosts > 1 && descriptor.mask) exclude(subject, "virtualBatchSize", "mask");
+  const { virtualBatchSize } = descriptor;
+  if (virtualBatchSize !== undefined && descriptor.mask)
+    exclude(subject, "virtualBatchSize", "mask");
   // Whether merged statistics are of one value only the device knows.
   if (!given && !mask) {
     const [batch] = resolved.shape as [number];

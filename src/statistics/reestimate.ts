@@ -178,8 +178,12 @@ async function learn(subject: string, watches: readonly Watch[]): Promise<number
     });
     counts.push(count);
   }
+  // Parameters are as they are now: `run` may have written them.
+  const now = await Promise.all(watches.map(({ module }) => module.stateDict()));
   watches.forEach(({ module, before }, i) => {
-    module.loadStateDict({ ...before, ...learned[i] });
+    const { weight, bias } = now[i]!;
+    const parameters = { ...(weight && { weight }), ...(bias && { bias }) };
+    module.loadStateDict({ ...before, ...parameters, ...learned[i] });
   });
   return counts;
 }
