@@ -190,6 +190,33 @@ export class Context {
   }
 }
 
+/**
+ * @internal Contexts of forwards that were given none, used over and over until somebody asks for one. What is recorded
+ * may run after what is submitted at once, and must not write over what that has left.
+ */
+export class Spares<C extends Context> {
+  #kept = new Map<boolean, C>();
+
+  constructor(private readonly make: () => C) {}
+
+  /** The one for what is recorded, or for what is not. */
+  get(recorded: boolean): C {
+    const context = this.#kept.get(recorded) ?? this.make();
+    this.#kept.set(recorded, context);
+    return context;
+  }
+
+  /** It is the caller's from now on. */
+  release(context: Context | null): void {
+    for (const [recorded, each] of this.#kept) if (each === context) this.#kept.delete(recorded);
+  }
+
+  destroy(): void {
+    for (const each of this.#kept.values()) each.destroy();
+    this.#kept.clear();
+  }
+}
+
 /** Plans of one module for one shape. */
 class Plans {
   forward?: ForwardPlan;
@@ -204,7 +231,34 @@ class Plans {
 /** Shapes whose plans a module keeps. */
 const KEPT_SHAPES = 8;
 
-const ONES = (count: number): Float32Array => new Float32Array(count).fill(1);
+/**
+ * @internal
+ *
+ * @throws ShapeError where an entry is not one number for each channel, or a spread is below 0.
+ */
+export function requireEntry(
+  subject: string,
+  values: ArrayLike<unknown>,
+  channels: number,
+  name: string,
+): void {
+  if (values.length !== channels) {
+    throw new ShapeError(
+      complain(
+        subject,
+        `${channels} values`,
+        `${values.length ?? kindOf(values)}`,
+        "check the number of channels",
+      ),
+    );
+  }
+  const least = /var|std/.test(name) ? 0 : -Infinity;
+  for (const each of Array.from(values)) {
+    if (/number|bigint/.test(typeof each) && !((each as number) < least)) continue;
+    const expected = least === 0 ? "numbers >= 0" : "numbers";
+    throw new ShapeError(complain(subject, expected, shown(each), "check the file"));
+  }
+}
 
 /**
  * Batch Normalization as a module: parameters, running statistics, and plans for the shapes it meets.
@@ -232,8 +286,7 @@ export class BatchNorm {
   #destroyed = false;
   readonly #plans: PlanCache;
   #last: Context | null = null;
-  /** The context of forwards that were given none, used over and over until somebody asks for it. */
-  #own: Context | null = null;
+  readonly #own = new Spares(() => this.context());
 
   /** For the modules of each rank. */
   protected constructor(
@@ -260,27 +313,28 @@ export class BatchNorm {
     stateOf(device).requireAlive(kind);
     this.#plans = new PlanCache(device, KEPT_SHAPES);
     const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
-    const parameter = (name: string, values: Float32Array): Tensor =>
+    // Buffers begin as zeros; what is written on the CPU follows their check of the size.
+    const parameter = (name: string): Tensor =>
       Tensor.own(
         device,
-        createBuffer(device, `bn.${name}`, channels * 4, usage, values),
+        createBuffer(device, `bn.${name}`, channels * 4, usage),
         [channels],
         "f32",
       );
+    const start = (tensor: Tensor): void => tensor.write(new Float32Array(channels).fill(1));
     if (this.options.affine) {
-      this.gamma = parameter("gamma", ONES(channels));
-      this.beta = parameter("beta", new Float32Array(channels));
-      this.gammaGrad = parameter("gammaGrad", new Float32Array(channels));
-      this.betaGrad = parameter("betaGrad", new Float32Array(channels));
+      this.gamma = parameter("gamma");
+      this.beta = parameter("beta");
+      this.gammaGrad = parameter("gammaGrad");
+      this.betaGrad = parameter("betaGrad");
+      start(this.gamma);
     }
     if (this.options.trackRunningStats) {
-      const layout = stateLayout(channels);
-      const initial = new Float32Array(layout.bytes / 4);
-      initial.fill(1, layout.variance / 4, layout.variance / 4 + channels);
-      const state = createBuffer(device, "bn.state", layout.bytes, usage, initial);
-      this.#state = state;
-      this.runningMean = Tensor.wrap(device, { buffer: state, offset: layout.mean }, [channels]);
-      this.runningVar = Tensor.wrap(device, { buffer: state, offset: layout.variance }, [channels]);
+      const { bytes, mean, variance } = stateLayout(channels);
+      const buffer = (this.#state = createBuffer(device, "bn.state", bytes, usage));
+      this.runningMean = Tensor.wrap(device, { buffer, offset: mean }, [channels]);
+      this.runningVar = Tensor.wrap(device, { buffer, offset: variance }, [channels]);
+      start(this.runningVar);
     }
   }
 
@@ -289,10 +343,10 @@ export class BatchNorm {
     return this.#training;
   }
 
-  /** Back to training mode. */
-  train(): this {
+  /** To training mode, or with `false` to evaluation mode. */
+  train(mode = true): this {
     this.requireLive("train");
-    this.#training = true;
+    this.#training = mode;
     return this;
   }
 
@@ -311,7 +365,7 @@ export class BatchNorm {
 
   /** The context of the last forward, or null. Once asked for it is the caller's to destroy. */
   get lastContext(): Context | null {
-    if (this.#last === this.#own) this.#own = null;
+    this.#own.release(this.#last);
     return this.#last;
   }
 
@@ -362,7 +416,7 @@ export class BatchNorm {
         ),
       );
     }
-    const context = options.context ?? (this.#own ??= this.context());
+    const context = options.context ?? this.#own.get(encoder !== undefined);
     context.requireLive(subject);
     const versionBefore = x.version;
     const plan = batchStatistics
@@ -427,11 +481,7 @@ export class BatchNorm {
       gamma: options.wants?.gamma ?? this.options.affine,
       beta: options.wants?.beta ?? this.options.affine,
     };
-    if (!this.options.affine && (wants.gamma || wants.beta)) {
-      throw new OptionError(
-        complain(`${subject}: wants`, "no gamma or beta (affine is false)", "one", "leave it out"),
-      );
-    }
+    this.requireAffine(subject, wants);
     const mode = context!.batchStatistics ? "training" : "evaluation";
     const accumulate = options.accumulate ?? false;
     const residualGrad = options.residualGrad !== undefined;
@@ -624,27 +674,11 @@ export class BatchNorm {
           ),
         );
       }
-      if (values && values.length !== this.channels) {
-        throw new ShapeError(
-          complain(
-            `${subject}: ${prefix}${name}`,
-            `${this.channels} values`,
-            `${values.length ?? kindOf(values)}`,
-            "check the number of channels",
-          ),
-        );
-      }
-      const least = name === "running_var" ? 0 : -Infinity;
-      for (const each of Array.from<unknown>(values ?? [])) {
-        if (/number|bigint/.test(typeof each) && !((each as number) < least)) continue;
-        const expected = least === 0 ? "numbers >= 0" : "numbers";
-        throw new ShapeError(
-          complain(`${subject}: ${prefix}${name}`, expected, shown(each), "check the file"),
-        );
-      }
+      if (values === undefined) continue;
+      requireEntry(`${subject}: ${prefix}${name}`, values, this.channels, name);
     }
     const counted = dict.num_batches_tracked;
-    const given = typeof counted === "object" ? (counted[0] ?? 0) : counted;
+    const given = typeof counted !== "object" ? counted : counted.length === 1 ? counted[0] : NaN;
     if (given !== undefined && !this.#state) {
       throw new ShapeError(
         complain(
@@ -732,8 +766,7 @@ export class BatchNorm {
     }
     this.#state?.destroy();
     this.#plans.destroy();
-    this.#own?.destroy();
-    this.#own = null;
+    this.#own.destroy();
     this.#last = null;
   }
 
@@ -760,6 +793,14 @@ export class BatchNorm {
   requireInput(subject: string, x: Tensor): void {
     this.requireLive(subject);
     this.#requireInput(subject, x);
+  }
+
+  /** @internal @throws OptionError where gradients are wanted of parameters that there are not. */
+  requireAffine(subject: string, wants: Wants = {}): void {
+    if (this.options.affine || !(wants.gamma || wants.beta)) return;
+    throw new OptionError(
+      complain(`${subject}: wants`, "no gamma or beta (affine is false)", "one", "leave it out"),
+    );
   }
 
   /**

@@ -4,6 +4,8 @@ import {
   Context,
   FORWARD_OPTIONS,
   HINTS,
+  requireEntry,
+  Spares,
   type BackwardOptions,
   type ForwardOptions,
   type LoadOptions,
@@ -103,8 +105,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   #renorm: GPUBuffer | null = null;
   #plans = new PlanCache(this.device, 32);
   #latest: ExtendedContext | null = null;
-  /** Used over and over until somebody asks for it. */
-  #spare: ExtendedContext | null = null;
+  readonly #spares = new Spares(() => new ExtendedContext(this));
   #frozen: "trainable" | "fixed" | null = null;
   #wantsTraining = true;
 
@@ -174,7 +175,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   /** Back to the mode that `train()` or `eval()` asked for last. */
   unfreeze(): this {
     this.#frozen = null;
-    return this.#wantsTraining ? this.train() : this.eval();
+    return this.train(this.#wantsTraining);
   }
 
   /** @internal What `train()` or `eval()` asked for last, frozen or not. */
@@ -182,9 +183,10 @@ export class ExtendedBatchNorm extends BatchNorm {
     return this.#wantsTraining;
   }
 
-  override train(): this {
-    this.#wantsTraining = true;
-    return this.#frozen === null ? super.train() : this;
+  override train(mode = true): this {
+    this.requireLive("train");
+    this.#wantsTraining = mode;
+    return this.#frozen === null ? super.train(mode) : this;
   }
 
   override eval(): this {
@@ -198,7 +200,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override get lastContext(): Context | null {
-    if (this.#latest === this.#spare) this.#spare = null;
+    this.#spares.release(this.#latest);
     return this.#latest;
   }
 
@@ -217,7 +219,7 @@ export class ExtendedBatchNorm extends BatchNorm {
         complain("forward: context", "one from this module's context()", "another", "make one"),
       );
     }
-    const context = given ?? (this.#spare ??= new ExtendedContext(this));
+    const context = given ?? this.#spares.get(options.encoder !== undefined);
     super.requireInput("forward", x);
     context.requireLive("forward");
     if (mask !== undefined) requireMask("forward: mask", mask, x, this.options.layout);
@@ -303,10 +305,6 @@ export class ExtendedBatchNorm extends BatchNorm {
       gamma: options.wants?.gamma ?? (this.#scale && !fixed),
       beta: options.wants?.beta ?? (this.#center && !fixed),
     };
-    if (!(context instanceof ExtendedContext) || !context.batchStatistics) {
-      const given = { ...options, wants, ...(context ? { context } : {}) };
-      return super.backward(dy, given);
-    }
     for (const [name, trained] of [
       ["gamma", this.#scale],
       ["beta", this.#center],
@@ -316,6 +314,10 @@ export class ExtendedBatchNorm extends BatchNorm {
       throw new OptionError(
         complain(`backward: wants`, `no ${name} (${option} is false)`, "one", "leave it out"),
       );
+    }
+    if (!(context instanceof ExtendedContext) || !context.batchStatistics) {
+      const given = { ...options, wants, ...(context ? { context } : {}) };
+      return super.backward(dy, given);
     }
     requireTensor("backward: dy", dy);
     const { x, residual, mask } = this.#differentiable(context);
@@ -395,20 +397,24 @@ export class ExtendedBatchNorm extends BatchNorm {
     const dict = this.entriesOf(source, options, RENORM_NAMES);
     const { renorm_mean: mean, renorm_stddev: deviation, ...plain } = dict;
     for (const [name, values] of Object.entries({ renorm_mean: mean, renorm_stddev: deviation })) {
-      if (values !== undefined && (!this.#renorm || values.length !== this.channels)) {
+      const subject = `loadStateDict: ${prefix}${name}`;
+      if (values !== undefined && !this.#renorm) {
+        const remedy = "make the module with the renorm of the file";
+        throw new ShapeError(complain(subject, "no such entry", "one", remedy));
+      }
+      if (values !== undefined) requireEntry(subject, values, this.channels, name);
+      else if ((mean ?? deviation) !== undefined) {
         throw new ShapeError(
-          complain(
-            `loadStateDict: ${prefix}${name}`,
-            this.#renorm ? `${this.channels} values` : "no such entry",
-            `${values.length} values`,
-            "make the module with the renorm and the channels of the file",
-          ),
+          complain(subject, "both entries of renormalization, or none", "nothing", "add it"),
         );
       }
     }
     const absent = (kept: boolean, name: "weight" | "bias", value: number): StateDictInput => {
       if (kept || !this.gamma) return {};
-      const other = Array.from(plain[name] ?? []).find((each) => each !== value);
+      const given = plain[name];
+      if (given !== undefined)
+        requireEntry(`loadStateDict: ${prefix}${name}`, given, this.channels, name);
+      const other = Array.from(given ?? []).find((each) => Number(each) !== value);
       if (other !== undefined) {
         throw new ShapeError(
           complain(
@@ -444,8 +450,7 @@ export class ExtendedBatchNorm extends BatchNorm {
     this.#renorm?.destroy();
     this.renormMean?.destroy();
     this.renormDeviation?.destroy();
-    this.#spare?.destroy();
-    this.#spare = null;
+    this.#spares.destroy();
     this.#latest = null;
   }
 
