@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
@@ -135,6 +135,54 @@ async function cacheFolder(): Promise<string> {
   );
 }
 
+const BINARIES = join("dist", "linux-x64");
+const LOADER = join(BINARIES, "libvulkan.so.1");
+const OF_DAWN = ["index.js", "package.json", join(BINARIES, "dawn.node")];
+/** The sizes of what was unpacked, written last. */
+const RECORD = "sizes.json";
+
+/** Whether all that was unpacked is still of its size: a binary cut short ends the process that loads it. */
+async function isWhole(folder: string): Promise<boolean> {
+  try {
+    const record = await readFile(join(folder, RECORD), "utf8");
+    const sizes = JSON.parse(record) as Record<string, number>;
+    for (const file of [...OF_DAWN, LOADER]) {
+      if ((await stat(join(folder, file))).size !== sizes[file]) return false;
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Lays Dawn out of its package beside SwiftShader out of its own, as a new folder or over a damaged one. */
+async function unpack(webgpu: string, chromium: string, folder: string): Promise<void> {
+  const files = new Map<string, Buffer>();
+  for (const file of OF_DAWN) files.set(file, await readFile(join(webgpu, file)));
+  const packed = await readFile(join(chromium, "bin", "swiftshader.tar.br"));
+  for (const { name, contents } of untar(await promisify(brotliDecompress)(packed))) {
+    if (/(^|\/)libvk_swiftshader\.so$/.test(name)) files.set(LOADER, contents);
+  }
+  const sizes = Object.fromEntries([...files].map(([file, { length }]) => [file, length]));
+  files.set(RECORD, Buffer.from(JSON.stringify(sizes)));
+  // Made under another name and moved into place whole: two processes may do it at once.
+  const making = `${folder}.${randomUUID()}`;
+  try {
+    await mkdir(join(making, BINARIES), { recursive: true, mode: 0o700 });
+    for (const [file, contents] of files) {
+      await writeFile(join(making, file), contents, { mode: 0o700, flush: true });
+    }
+    await rename(making, folder).catch(async () => {
+      if (await isWhole(folder)) return;
+      // File by file over what is there: whoever loads it meanwhile misses none.
+      await mkdir(join(folder, BINARIES), { recursive: true, mode: 0o700 });
+      for (const file of files.keys()) await rename(join(making, file), join(folder, file));
+    });
+  } finally {
+    await rm(making, { recursive: true, force: true });
+  }
+}
+
 /**
  * Dawn looks for `libvulkan.so.1` beside its own binary, so a copy of Dawn is laid beside the SwiftShader that
  * `@sparticuz/chromium` ships, under that name: it exports what a Vulkan loader does. No loader is needed then, nor
@@ -170,24 +218,7 @@ async function layBeside(subject: string): Promise<Dawn> {
       .version;
   const name = `dawn-${await version(webgpu)}-on-swiftshader-${await version(chromium)}`;
   const folder = join(await cacheFolder(), name);
-  const binaries = join("dist", `${process.platform}-${process.arch}`);
-  if (!(await exists(folder))) {
-    // Made under another name and moved into place whole: two processes may do it at once.
-    const making = `${folder}.${randomUUID()}`;
-    await mkdir(join(making, binaries), { recursive: true, mode: 0o700 });
-    for (const file of ["index.js", "package.json", join(binaries, "dawn.node")]) {
-      await copyFile(join(webgpu, file), join(making, file));
-    }
-    const packed = await readFile(join(chromium, "bin", "swiftshader.tar.br"));
-    for (const { name: file, contents } of untar(await promisify(brotliDecompress)(packed))) {
-      if (!/(^|\/)libvk_swiftshader\.so$/.test(file)) continue;
-      await writeFile(join(making, binaries, "libvulkan.so.1"), contents, { mode: 0o700 });
-    }
-    await rename(making, folder).catch(async (error: unknown) => {
-      await rm(making, { recursive: true, force: true });
-      if (!(await exists(folder))) throw error;
-    });
-  }
+  if (!(await isWhole(folder))) await unpack(webgpu, chromium, folder);
   return (await import(/* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href)) as Dawn;
 }
 

@@ -3,7 +3,17 @@
  * lie under node_modules so that the package's own lookups work.
  */
 import { spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -375,8 +385,46 @@ ${SOFTWARE}`;
     expect(await readdir(other)).toContain(name);
   });
 
+  test("a file cut short, lost or without its size on record is unpacked anew", async () => {
+    const cache = await empty();
+    const env = { WEBGPU_BATCHNORM_CACHE: cache };
+    expectNormalised(await run(SOFTWARE, env));
+    const [name] = await readdir(cache);
+    const at = (file: string): string => join(cache, name!, file);
+    const binaries = join("dist", "linux-x64");
+    const files = ["index.js", join(binaries, "dawn.node"), join(binaries, "libvulkan.so.1")];
+    const sizes = await Promise.all(files.map(async (file) => (await stat(at(file))).size));
+    const damages = [
+      ...files.map((file) => () => truncate(at(file), 100)),
+      () => rm(join(cache, name!, "dist"), { recursive: true }),
+      () => truncate(at("sizes.json"), 5),
+      // As versions before this one left it.
+      () => rm(at("sizes.json")),
+    ];
+    for (const damage of damages) {
+      await damage();
+      for (const ended of await Promise.all([run(SOFTWARE, env), run(SOFTWARE, env)])) {
+        expectNormalised(ended);
+      }
+      const mended = await Promise.all(files.map(async (file) => (await stat(at(file))).size));
+      expect(mended).toEqual(sizes);
+      expect((await stat(at("sizes.json"))).size).toBeGreaterThan(5);
+      expect(await readdir(cache), "nothing half made").toEqual([name]);
+    }
+  });
+
+  test("what is whole is not unpacked again", async () => {
+    const cache = await empty();
+    const env = { WEBGPU_BATCHNORM_CACHE: cache };
+    expectNormalised(await run(SOFTWARE, env));
+    const [name] = await readdir(cache);
+    const record = join(cache, name!, "sizes.json");
+    const { mtimeMs, ino } = await stat(record);
+    expectNormalised(await run(SOFTWARE, env));
+    expect(await stat(record)).toMatchObject({ mtimeMs, ino });
+  });
+
   test("the folder is the user's alone", async () => {
-    const { stat } = await import("node:fs/promises");
     const cache = join(await empty(), "new");
     expectNormalised(await run(SOFTWARE, { WEBGPU_BATCHNORM_CACHE: cache }));
     expect((await stat(cache)).mode & 0o077).toBe(0);
