@@ -140,6 +140,7 @@ const LOADER = join(BINARIES, "libvulkan.so.1");
 const OF_DAWN = ["index.js", "package.json", join(BINARIES, "dawn.node")];
 /** The sizes of what was unpacked, written last. */
 const RECORD = "sizes.json";
+const HOUR = 3_600_000;
 
 /** Whether all that was unpacked is still of its size: a binary cut short ends the process that loads it. */
 async function isWhole(folder: string): Promise<boolean> {
@@ -183,6 +184,18 @@ async function unpack(webgpu: string, chromium: string, folder: string): Promise
   }
 }
 
+/** Removes what processes that died while they unpacked have left; one that still unpacks is younger. */
+async function sweep(folder: string): Promise<void> {
+  const parent = dirname(folder);
+  for (const name of await readdir(parent).catch(() => [])) {
+    const path = join(parent, name);
+    if (!path.startsWith(`${folder}.`)) continue;
+    const made = await stat(path).catch(() => null);
+    if (!made || Date.now() - made.mtimeMs < HOUR) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
 /**
  * Dawn looks for `libvulkan.so.1` beside its own binary, so a copy of Dawn is laid beside the SwiftShader that
  * `@sparticuz/chromium` ships, under that name: it exports what a Vulkan loader does. No loader is needed then, nor
@@ -218,6 +231,7 @@ async function layBeside(subject: string): Promise<Dawn> {
       .version;
   const name = `dawn-${await version(webgpu)}-on-swiftshader-${await version(chromium)}`;
   const folder = join(await cacheFolder(), name);
+  await sweep(folder);
   if (!(await isWhole(folder))) await unpack(webgpu, chromium, folder);
   return (await import(/* @vite-ignore */ pathToFileURL(join(folder, "index.js")).href)) as Dawn;
 }

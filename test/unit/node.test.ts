@@ -12,6 +12,7 @@ import {
   rm,
   stat,
   truncate,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -374,15 +375,21 @@ ${SOFTWARE}`;
     expect(before.some((name) => name.includes("vulkan"))).toBe(false);
   });
 
-  test("a folder left half made by a process that died is no obstacle", async () => {
+  test("a folder left half made by a process that died is no obstacle, and goes after an hour", async () => {
     const cache = await empty();
     const env = { WEBGPU_BATCHNORM_CACHE: cache };
     expectNormalised(await run(SOFTWARE, env));
     const [name] = await readdir(cache);
     const other = await empty();
-    await mkdir(join(other, `${name}.0000-dead`, "dist"), { recursive: true });
+    const [dead, young] = [`${name}.0000-dead`, `${name}.0000-young`];
+    for (const left of [dead, young]) await mkdir(join(other, left, "dist"), { recursive: true });
+    const before = Date.now() / 1000 - 3660;
+    await utimes(join(other, dead), before, before);
     expectNormalised(await run(SOFTWARE, { WEBGPU_BATCHNORM_CACHE: other }));
-    expect(await readdir(other)).toContain(name);
+    expect((await readdir(other)).sort()).toEqual([name, young]);
+    await utimes(join(other, young), before, before);
+    expectNormalised(await run(SOFTWARE, { WEBGPU_BATCHNORM_CACHE: other }));
+    expect(await readdir(other), "where nothing is unpacked, too").toEqual([name]);
   });
 
   test("a file cut short, lost or without its size on record is unpacked anew", async () => {
