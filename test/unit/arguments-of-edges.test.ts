@@ -1,7 +1,7 @@
 /** First arguments of another kind, and options that there are not: refused with a message, not lost. */
 import { tensor1d } from "@tensorflow/tfjs";
 import { expect, test } from "vitest";
-import { AdapterError, OptionError } from "../../src/errors.js";
+import { AdapterError, OptionError, ShapeError } from "../../src/errors.js";
 import {
   FileError,
   findBatchNorms,
@@ -16,7 +16,7 @@ import { createNatsCommunicator } from "../../src/nats/index.js";
 import { requestDevice, shareDevice } from "../../src/node.js";
 import { fromOrt, toOrt } from "../../src/ort/index.js";
 import { Tensor } from "../../src/tensor.js";
-import { reestimate } from "../../src/statistics/index.js";
+import { interpolate, reestimate } from "../../src/statistics/index.js";
 import {
   createBroadcastCommunicator,
   createCommunicator,
@@ -102,6 +102,35 @@ test.each<[string, Call, unknown, new () => Error, RegExp]>([
     OptionError,
     /timeout\?/,
   ],
+  [
+    "interpolate",
+    (x) => interpolate(x, state, 0.5),
+    later,
+    OptionError,
+    /^interpolate: a: a state dictionary, got a Promise; await it$/,
+  ],
+  [
+    "interpolate",
+    (x) => interpolate(state, x, 0.5),
+    { then: () => 1 },
+    OptionError,
+    /b: .* got an Object; await it/,
+  ],
+  [
+    "interpolate",
+    (x) => interpolate(state, x, 0.5),
+    undefined,
+    OptionError,
+    /b: .* got nothing; pass what stateDict\(\) gave/,
+  ],
+  [
+    "interpolate",
+    (x) => interpolate(x, state, 0.5),
+    new Map(Object.entries(state)),
+    OptionError,
+    /got a Map/,
+  ],
+  ["interpolate", (x) => interpolate(state, x, 0.5), {}, ShapeError, /running_mean: .* nothing/],
   ["shareDevice", (x) => shareDevice(x), later, OptionError, /got a Promise; await it/],
   [
     "fromOrt",
@@ -345,4 +374,6 @@ test("the types refuse a promise too", () => {
   expect(() => toKeras(later)).toThrow(FileError);
   // @ts-expect-error -- not awaited
   expect(() => findBatchNorms(later)).toThrow(FileError);
+  // @ts-expect-error -- not awaited
+  expect(() => interpolate(later, state, 0.5)).toThrow(OptionError);
 });
