@@ -77,7 +77,7 @@ export interface InferenceResult {
   mean: Float64Array;
   /** The variance that was divided by, `[C]`: the running one, or the batch's biased one. */
   varBiased: Float64Array;
-  /** `1/√(varBiased+eps)`, `[C]`; 0 where varBiased + eps = 0. */
+  /** `1/√(varBiased+eps)`, `[C]`; 0 where varBiased + eps = 0, NaN below. */
   invStd: Float64Array;
   /** Normalised x, shape of x. */
   xHat: Float64Array;
@@ -174,7 +174,7 @@ export function forward(
  * Batch Normalization in evaluation: normalises by the running statistics, or by the batch's own with
  * `trackRunningStats: false` (then M = 1 is as in training).
  *
- * `xHat = 0` where variance + eps = 0.
+ * `xHat = 0` where variance + eps = 0, NaN where it is below 0.
  *
  * @param x values in memory order of `shape` and `options.layout`
  * @param shape as for {@link forward}
@@ -499,7 +499,7 @@ function evaluationStatistics(
 }
 
 function inverseRoot(variance: Float64Array, eps: number): Float64Array {
-  return variance.map((value) => (value + eps <= 0 ? 0 : 1 / Math.sqrt(value + eps)));
+  return variance.map((value) => (value + eps === 0 ? 0 : 1 / Math.sqrt(value + eps)));
 }
 
 function updateState(

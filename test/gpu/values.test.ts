@@ -185,6 +185,26 @@ describe.each(TUNING_NAMES)("tuning %s", (name) => {
     }
   });
 
+  test.each([0, 1e-5])("a running variance below 0 is not hidden: eps %d", async (eps) => {
+    for (const { shape, layout, index } of CASES.filter(({ index }) => index % 5 === 2)) {
+      const call: Call = { shape, options: { layout, eps }, tuning, mode: "evaluation" };
+      const inputs = inputsFor(call, index);
+      const state = { ...inputs.state!, variance: Float32Array.from(inputs.state!.variance) };
+      state.variance[0] = -0.5;
+      const { y, dx } = await runOnce(device, call, { ...inputs, state });
+      const expected = await runOnce(device, call, inputs);
+      const { channels, inner } = extentOf("test", shape, layout);
+      for (const [name, found, others] of [
+        ["y", y, expected.y],
+        ["dx", dx!, expected.dx!],
+      ] as const) {
+        const first = (_: unknown, i: number): boolean => Math.floor(i / inner) % channels === 0;
+        const wanted = Array.from(others, (value, i) => (first(value, i) ? NaN : value));
+        expect([...found], `[${shape.join(", ")}]: ${name}`).toEqual(wanted);
+      }
+    }
+  });
+
   test.each([null, 0.3])("running statistics over three batches: momentum %s", async (momentum) => {
     for (const { shape, layout, index } of CASES.filter(({ index }) => index % 4 === 1)) {
       const options = { layout, momentum, affine: false } as const;

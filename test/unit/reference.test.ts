@@ -568,6 +568,13 @@ describe("conventions", () => {
     expect([...dMean!, ...dVar!]).toBeAllclose([0, 0]);
   });
 
+  it("a variance below -eps, and NaN, give NaN in their channels alone", () => {
+    const evaluation = { mean: [0, 0, 0], variance: [-0.5, NaN, -1e-6] };
+    const { y, invStd } = inference([1, 1, 1], [1, 3], evaluation);
+    expect([...y.subarray(0, 2), ...invStd.subarray(0, 2)]).toEqual([NaN, NaN, NaN, NaN]);
+    expect(y[2]).toBeCloseTo(1 / Math.sqrt(9e-6), 9);
+  });
+
   it("one value per channel: an error, or xHat = 0", () => {
     expect(() => forward([1, 2], [1, 2])).toThrow(SingleValueError);
     expect(() => backward([1, 2], [1, 2], [1, 2])).toThrow(SingleValueError);
@@ -632,11 +639,6 @@ describe("conventions", () => {
       const { mean, variance } = forward([1, 3], [2, 1], { state: was, momentum }).state!;
       expect([mean, variance]).toEqual([Float64Array.of(2), Float64Array.of(2)]);
     }
-  });
-
-  it("takes a variance that eps does not lift above 0 as 0", () => {
-    const given = { mean: [1], variance: [-1], eps: 0.5, beta: [7] };
-    expect([...inference([1, 3], [2, 1], given).y]).toEqual([7, 7]);
   });
 
   it("gives the scales that tolerances are relative to, per channel", () => {

@@ -181,6 +181,23 @@ describe("what is handed on to the stock kernel", () => {
   });
 });
 
+test("a variance below 0, or NaN, gives NaN in its channel alone, as the stock one has it", async () => {
+  const run = async (): Promise<Float32Array[]> => {
+    const variance = tf.tensor1d([-0.5, 1 - EPS, NaN]);
+    const inputs = [tf.ones([2, 3]), tf.zeros([3]), variance, tf.zeros([3]), tf.ones([3])];
+    const all = [batchNorm(...inputs), ...tf.grads(batchNorm)(inputs)];
+    return Promise.all(all.map(async (each) => (await each.data()) as Float32Array));
+  };
+  const stock = await run();
+  await register(tf);
+  const found = await run();
+  expect(ours()).toBeGreaterThan(1);
+  for (const [i, expected] of stock.entries()) {
+    expect(found[i], `${i}`).toBeAllclose(expected, { rtol: 1e-6, nan: true });
+  }
+  expect(Array.from(found[0]!, Number.isNaN)).toEqual([true, false, true, true, false, true]);
+});
+
 test("the same shape with another epsilon", async () => {
   const x = tf.tensor2d([
     [1, 2],
