@@ -23,10 +23,44 @@ interface Layer {
 
 type Call = (this: Layer, inputs: Tensor | Tensor[], kwargs: Record<string, unknown>) => Tensor;
 
-/** A frozen layer normalises with its moving averages, in training too; so Keras has it since TensorFlow 2. */
+interface Applied {
+  readonly trainable: boolean;
+}
+
+type Apply = (this: Applied, ...of: unknown[]) => unknown;
+
+/**
+ * Whether a layer normalises with its moving averages, in training too; so Keras has it since TensorFlow 2. A model's
+ * switch reaches the weights of its own layers, in whichever model they are then applied.
+ */
 function isFrozen({ trainable, gamma, beta }: Layer): boolean {
   const weights = [gamma, beta].filter((each) => !!each);
   return !trainable || (weights.length > 0 && weights.every((weight) => !weight.trainable));
+}
+
+/**
+ * Tells whether a frozen layer or model is being applied, and so whether what runs is within one, however deep.
+ *
+ * @param base the prototype of all layers and models.
+ */
+function watchFrozen(base: { apply: Apply }): { within(): boolean; undo(): void } {
+  const stock = base.apply;
+  let depth = 0;
+  base.apply = function (...of) {
+    const step = this.trainable ? 0 : 1;
+    depth += step;
+    try {
+      return stock.apply(this, of);
+    } finally {
+      depth -= step;
+    }
+  };
+  return {
+    within: () => depth > 0,
+    undo() {
+      base.apply = stock;
+    },
+  };
 }
 
 /**
@@ -39,6 +73,7 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
   // A name of its own, so that the names which layers get by themselves stay as they were.
   const probe = layers.batchNormalization({ name: "webgpu-batchnorm" });
   const prototype = Object.getPrototypeOf(probe) as { call: Call };
+  const frozen = watchFrozen(Object.getPrototypeOf(prototype) as { apply: Apply });
   const stock = prototype.call;
   prototype.call = function (inputs, kwargs) {
     const x = Array.isArray(inputs) ? inputs[0]! : inputs;
@@ -51,7 +86,7 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
     if (!served || x.rank < 2 || Number.isNaN(axis)) return stock.call(this, inputs, kwargs);
     const eps = this.epsilon;
     return tf.tidy(() => {
-      if (!kwargs["training"] || isFrozen(this)) {
+      if (!kwargs["training"] || frozen.within() || isFrozen(this)) {
         const isLast = axis === -1 || axis === x.rank - 1;
         const shape = broadcastShape(x.shape, axis);
         const spread = (of: Tensor): Tensor => (isLast ? of : tf.reshape(of, shape));
@@ -76,6 +111,7 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
     });
   };
   return () => {
+    frozen.undo();
     prototype.call = stock;
   };
 }

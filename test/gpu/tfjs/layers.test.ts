@@ -174,39 +174,87 @@ describe("frozen layers normalise with their moving averages and keep them, as K
   const CONFIGS = [{}, { scale: false }, { center: false }, { scale: false, center: false }];
   const shape = [6, 4, 3];
 
-  test.each([
-    ...CONFIGS.map((config) => ["layer", config] as const),
-    // A model's switch reaches the weights that are trained; where a layer has none, only its own does.
-    ...CONFIGS.slice(0, 3).map((config) => ["model", config] as const),
-  ])("%s.trainable = false, %j", async (which, config) => {
+  const SWITCHES = ["layer", "model", "model of models"] as const;
+
+  test.each(SWITCHES.flatMap((which) => CONFIGS.map((config) => [which, config] as const)))(
+    "%s.trainable = false, %j",
+    async (which, config) => {
+      await register(tf);
+      // What is trained stands before it: the gradient has to pass through.
+      const base = tf.sequential();
+      base.add(tf.layers.batchNormalization({ ...config, inputShape: [4, 3], name: uniqueName() }));
+      const outer = tf.sequential();
+      const model = tf.sequential();
+      model.add(tf.layers.dense({ units: 3, inputShape: [4, 3], name: uniqueName() }));
+      if (which === "model of models") outer.add(base);
+      model.add(which === "model of models" ? outer : base);
+      const frozen = { layer: base.layers[0]!, model: base, "model of models": outer }[which];
+      frozen.trainable = false;
+      const given = base.getWeights().map((_, i) => tf.tensor1d([1.5 + i, 2, 2.5]));
+      base.setWeights(given);
+      const random = createRandom(3);
+      const x = tf.tensor(random.normals(sizeOf(shape)), shape);
+      const target = tf.tensor(random.normals(sizeOf(shape)), shape);
+      const kernel = (): Promise<Float32Array[]> => read([model.getWeights()[0]!]);
+      const [[before], [y], [wanted]] = await Promise.all([
+        kernel(),
+        read([model.predict(x) as Tensor]),
+        read([target]),
+      ]);
+      model.compile({ optimizer: tf.train.sgd(0.01), loss: "meanSquaredError" });
+      expect(model.trainableWeights).toHaveLength(2);
+      const loss = (await model.trainOnBatch(x, target)) as number;
+      const squares = y!.reduce((sum, value, i) => sum + (value - wanted![i]!) ** 2, 0);
+      expect([loss]).toBeAllclose([squares / y!.length], { rtol: 1e-5 });
+      compare(await read(base.getWeights()), await read(given));
+      const [after] = await kernel();
+      expect(after).not.toBeAllclose(before!, { atol: 1e-4 });
+
+      // And thawed it trains with the batch's own.
+      frozen.trainable = true;
+      model.compile({ optimizer: tf.train.sgd(0.01), loss: "meanSquaredError" });
+      await model.trainOnBatch(x, target);
+      const [variance, known] = await read([base.getWeights().at(-1)!, given.at(-1)!]);
+      expect(variance).not.toBeAllclose(known!, { atol: 1e-4 });
+    },
+  );
+
+  test("a layer's own switch stays where its model's is set and set back", async () => {
     await register(tf);
-    // What is trained stands before it: the gradient has to pass through.
-    const base = tf.sequential();
-    base.add(tf.layers.batchNormalization({ ...config, inputShape: [4, 3], name: uniqueName() }));
-    if (which === "layer") base.layers[0]!.trainable = false;
-    else base.trainable = false;
-    const model = tf.sequential();
-    model.add(tf.layers.dense({ units: 3, inputShape: [4, 3], name: uniqueName() }));
-    model.add(base);
-    const given = base.getWeights().map((_, i) => tf.tensor1d([1.5 + i, 2, 2.5]));
-    base.setWeights(given);
-    const random = createRandom(3);
-    const x = tf.tensor(random.normals(sizeOf(shape)), shape);
-    const target = tf.tensor(random.normals(sizeOf(shape)), shape);
-    const kernel = (): Promise<Float32Array[]> => read([model.getWeights()[0]!]);
-    const [[before], [y], [wanted]] = await Promise.all([
-      kernel(),
-      read([model.predict(x) as Tensor]),
-      read([target]),
-    ]);
-    model.compile({ optimizer: tf.train.sgd(0.01), loss: "meanSquaredError" });
-    expect(model.trainableWeights).toHaveLength(2);
-    const loss = (await model.trainOnBatch(x, target)) as number;
-    const squares = y!.reduce((sum, value, i) => sum + (value - wanted![i]!) ** 2, 0);
-    expect([loss]).toBeAllclose([squares / y!.length], { rtol: 1e-5 });
-    compare(await read(base.getWeights()), await read(given));
-    const [after] = await kernel();
-    expect(after).not.toBeAllclose(before!, { atol: 1e-4 });
+    const model = build([6, 3], {});
+    model.layers[0]!.trainable = false;
+    for (const trainable of [false, true]) model.trainable = trainable;
+    const before = await read(model.getWeights());
+    model.apply(tf.tensor2d(createRandom(4).normals(18, 2, 3), [6, 3]), { training: true });
+    expect(await read(model.getWeights())).toEqual(before);
+  });
+
+  test("a model whose layers are applied within another, as a feature extractor's are", async () => {
+    await register(tf);
+    const base = build([6, 3], {});
+    base.add(tf.layers.dense({ units: 1, name: uniqueName() }));
+    base.trainable = false;
+    const model = tf.model({
+      inputs: base.inputs,
+      outputs: base.layers[0]!.output,
+    });
+    const before = await read(model.getWeights());
+    model.apply(tf.tensor2d(createRandom(4).normals(18, 2, 3), [6, 3]), { training: true });
+    expect(await read(model.getWeights())).toEqual(before);
+  });
+
+  test("a call that throws leaves nothing frozen", async () => {
+    await register(tf);
+    const model = build([6, 3], {});
+    const x = tf.tensor2d(createRandom(4).normals(18, 2, 3), [6, 3]);
+    const before = await read(model.getWeights().slice(2));
+    model.trainable = false;
+    expect(() => model.apply(tf.ones([6, 4]), { training: true })).toThrow();
+    model.trainable = true;
+    model.apply(x, { training: true });
+    expect((await read(model.getWeights().slice(2)))[0]).not.toBeAllclose(before[0]!, {
+      atol: 1e-4,
+    });
   });
 });
 
