@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "vitest";
 
 // 15 KB (of 1,024 bytes) was the aim for all of it. It holds for inference; the others are at what they are now.
 const LIMITS = {
-  core: 27.2 * 1024,
+  core: 27 * 1024,
   "plans of training and inference": 21 * 1024,
   "plans of inference": 15 * 1024,
 };
