@@ -28,9 +28,9 @@ import {
 
 /** Which gradients are wanted; each defaults to true where it exists. */
 export interface Wants {
-  x?: boolean;
-  gamma?: boolean;
-  beta?: boolean;
+  x?: boolean | undefined;
+  gamma?: boolean | undefined;
+  beta?: boolean | undefined;
 }
 
 /** @throws OptionError where something else is asked for. */
@@ -43,17 +43,17 @@ export function requireWants(subject: string, wants: Wants = {}): void {
 /** What `createBackward` takes. */
 export interface BackwardDescriptor extends PlanDescriptor {
   /** `training`: gradients flow through the batch's mean and variance; `evaluation`: those are constants. Default "training". */
-  mode?: "training" | "evaluation";
+  mode?: "training" | "evaluation" | undefined;
   /** gamma and beta default to `affine`. */
-  wants?: Wants;
+  wants?: Wants | undefined;
   /** Whether the forward added a residual. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
   /** Whether dResidual is written. Default: `residual`. */
-  residualGrad?: boolean;
+  residualGrad?: boolean | undefined;
   /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
-  accumulate?: boolean;
+  accumulate?: boolean | undefined;
   /** What the forward has left: x, or y of an `invertible` one, from which xHat is recovered. Default "x". */
-  from?: "x" | "y";
+  from?: "x" | "y" | undefined;
 }
 
 const BACKWARD_OPTIONS: Choices = {
@@ -69,17 +69,17 @@ const BACKWARD_OPTIONS: Choices = {
 export interface BackwardResources {
   dy: Resource;
   /** The x of the forward; not needed where only dx is wanted in evaluation and there is no activation. */
-  x?: Resource;
+  x?: Resource | undefined;
   /** The y of the forward, in place of x where `from` is "y". */
-  y?: Resource;
-  residual?: Resource;
+  y?: Resource | undefined;
+  residual?: Resource | undefined;
   /** What the forward left. */
   saved: Resource;
   /** Where the plan works in place, it may be left out: dx is written to dy. */
-  dx?: Resource;
-  dGamma?: Resource;
-  dBeta?: Resource;
-  dResidual?: Resource;
+  dx?: Resource | undefined;
+  dGamma?: Resource | undefined;
+  dBeta?: Resource | undefined;
+  dResidual?: Resource | undefined;
 }
 
 /** A planned backward pass. */

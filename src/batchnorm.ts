@@ -40,11 +40,11 @@ export interface StateDict {
 
 /** What `loadStateDict` takes: numbers in any array. */
 export interface StateDictInput {
-  weight?: ArrayLike<number>;
-  bias?: ArrayLike<number>;
-  running_mean?: ArrayLike<number>;
-  running_var?: ArrayLike<number>;
-  num_batches_tracked?: bigint | number | ArrayLike<number | bigint>;
+  weight?: ArrayLike<number> | undefined;
+  bias?: ArrayLike<number> | undefined;
+  running_mean?: ArrayLike<number> | undefined;
+  running_var?: ArrayLike<number> | undefined;
+  num_batches_tracked?: bigint | number | ArrayLike<number | bigint> | undefined;
 }
 
 const STATE_NAMES = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
@@ -60,46 +60,46 @@ export type StateFile =
 /** Options of {@link BatchNorm.loadStateDict}. */
 export interface LoadOptions {
   /** What stands before the module's names in a model's file, "layer1.0.bn1."; other entries are left alone. Default "". */
-  prefix?: string;
+  prefix?: string | undefined;
 }
 
 /** Options of {@link BatchNorm.prepare}. */
 export interface PrepareOptions {
   /** Of x. Default "f32". */
-  dtype?: Dtype;
+  dtype?: Dtype | undefined;
   /** Whether a residual is added. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
 }
 
 /** Options of {@link BatchNorm.forward}. */
 export interface ForwardOptions {
   /** Where y is written, x itself included; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Added before the activation; x's shape and dtype. */
-  residual?: Tensor;
+  residual?: Tensor | undefined;
   /**
    * Records here and submits nothing; without it an encoder of our own is submitted. Until yours is, keep x, the module
    * and what is returned, and record the backward into the same encoder.
    */
-  encoder?: GPUCommandEncoder | GPUComputePassEncoder;
+  encoder?: GPUCommandEncoder | GPUComputePassEncoder | undefined;
   /** From {@link BatchNorm.context}: filled with what the backward of this forward needs. */
-  context?: Context;
+  context?: Context | undefined;
 }
 
 /** Options of {@link BatchNorm.backward}. */
 export interface BackwardOptions {
   /** Of which forward; without it the last one. */
-  context?: Context;
+  context?: Context | undefined;
   /** Where dx is written, dy itself included; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Where dResidual is written, if it is wanted. */
-  residualGrad?: Tensor;
+  residualGrad?: Tensor | undefined;
   /** Leaves out what is false. */
-  wants?: Wants;
+  wants?: Wants | undefined;
   /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
-  accumulate?: boolean;
+  accumulate?: boolean | undefined;
   /** Records here and submits nothing. */
-  encoder?: GPUCommandEncoder | GPUComputePassEncoder;
+  encoder?: GPUCommandEncoder | GPUComputePassEncoder | undefined;
 }
 
 /** Names of these. */
@@ -463,7 +463,10 @@ export class BatchNorm {
    * @throws ContextError without a usable context; and as {@link forward}.
    */
   backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
-  backward(dy: Tensor, options?: BackwardOptions & { wants?: { x?: true } }): Tensor;
+  backward(
+    dy: Tensor,
+    options?: BackwardOptions & { wants?: { x?: true | undefined } | undefined },
+  ): Tensor;
   backward(dy: Tensor, options: BackwardOptions): Tensor | null;
   backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     const subject = "backward";

@@ -28,11 +28,11 @@ export interface PlanDescriptor extends BatchNormOptions {
   /** Shape of x: rank 2 to 5. */
   shape: readonly number[];
   /** Default "f32". */
-  dtype?: Dtype;
+  dtype?: Dtype | undefined;
   /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
+  tuning?: Partial<Tuning> | undefined;
   /** Lowers the device's limits, for tests. */
-  limits?: Limits;
+  limits?: Limits | undefined;
 }
 
 /** Names that every descriptor has. */

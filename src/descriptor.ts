@@ -37,33 +37,35 @@ export function requireDtype(subject: string, dtype: Dtype): Dtype {
 /** The options of Batch Normalization, those of a module and of a plan alike. */
 export interface BatchNormOptions {
   /** Added to the variance before the root; finite, >= 0. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
   /** Weight of the new batch in the running statistics, in [0, 1] (PyTorch's direction); null: cumulative average. Default 0.1. */
-  momentum?: number | null;
+  momentum?: number | null | undefined;
   /** Whether gamma and beta exist; without them 1 and 0. Default true. */
-  affine?: boolean;
+  affine?: boolean | undefined;
   /** Whether running statistics exist; without them evaluation uses the batch's. Default true. */
-  trackRunningStats?: boolean;
+  trackRunningStats?: boolean | undefined;
   /** Default "unbiased". */
-  runningVariance?: RunningVariance;
+  runningVariance?: RunningVariance | undefined;
   /** Default "error". */
-  singleValue?: SingleValue;
+  singleValue?: SingleValue | undefined;
   /** Default "channels-first". */
-  layout?: Layout;
+  layout?: Layout | undefined;
   /** Default "none". */
-  activation?: ActivationName;
+  activation?: ActivationName | undefined;
   /** Slope of leaky-relu for z < 0 (default 0.01), or alpha of elu (default 1). */
-  slope?: number;
+  slope?: number | undefined;
   /**
    * Writes y over x, and lets the backward recover what it needs from y: a layer then keeps one tensor
    * alive, not two. Takes `none`, `leaky-relu` and `elu`, no residual; see {@link GAMMA_FLOOR}.
    * Default false.
    */
-  inPlace?: boolean;
+  inPlace?: boolean | undefined;
 }
 
 /** Every option with its value. */
-export type ResolvedOptions = Readonly<Required<BatchNormOptions>>;
+export type ResolvedOptions = {
+  readonly [Name in keyof BatchNormOptions]-?: Exclude<BatchNormOptions[Name], undefined>;
+};
 
 /** What the values of some options are chosen from; null where something else is checked. */
 export type Choices = Readonly<Record<string, readonly unknown[] | null>>;
@@ -93,7 +95,7 @@ const CHOICES = {
   ],
 } satisfies { [Name in keyof BatchNormOptions]?: readonly BatchNormOptions[Name][] };
 
-const DEFAULTS: Required<Omit<BatchNormOptions, "slope">> = {
+const DEFAULTS: Omit<ResolvedOptions, "slope"> = {
   eps: 1e-5,
   momentum: 0.1,
   affine: true,
@@ -131,7 +133,7 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
   const given = OPTIONS.map((name) => [name, options[name]] as const).filter(
     ([name, value]) => value !== undefined && (value !== null || name === "momentum"),
   );
-  const resolved: Required<BatchNormOptions> = {
+  const resolved: ResolvedOptions = {
     ...DEFAULTS,
     slope: options.activation === "elu" ? 1 : 0.01,
     ...Object.fromEntries(given),

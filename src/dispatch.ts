@@ -180,15 +180,15 @@ export function gridOf(
 /** What else decides how an operation maps to the device. */
 export interface DispatchOptions {
   /** No dispatch alone. */
-  forbidWhole?: boolean;
+  forbidWhole?: boolean | undefined;
   /** Whether chunks may be merged by a dispatch of their own; `always`: they are in any case. */
-  apart?: boolean | "always";
+  apart?: boolean | "always" | undefined;
   /** Values that a lane would hold per element it reads: x; or dz and xHat. */
-  kinds?: 1 | 2;
+  kinds?: 1 | 2 | undefined;
   /** Keeps a part of a tensor to the Values of the whole. */
-  value?: ValueKind;
+  value?: ValueKind | undefined;
   /** Whether a Value may have numbers of several channels of a row. */
-  mixed?: boolean;
+  mixed?: boolean | undefined;
 }
 
 /** What a dispatch is chosen for, and the tensor seen as Values, before teams and chunks are chosen. */

@@ -20,27 +20,27 @@ import {
 /** What `createForward` takes. */
 export interface ForwardDescriptor extends PlanDescriptor {
   /** Whether a residual is added before the activation. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
   /**
    * Whether a backward may recover xHat from y (`from: "y"`), so that x need not be kept: gamma counts
    * as at least {@link GAMMA_FLOOR} in size, and the activation must have an inverse (none, leaky-relu,
    * elu). Default false.
    */
-  invertible?: boolean;
+  invertible?: boolean | undefined;
 }
 
 /** What a forward plan binds. gamma and beta where affine, state where trackRunningStats, residual where asked for. */
 export interface ForwardResources {
   x: Resource;
-  gamma?: Resource;
-  beta?: Resource;
-  residual?: Resource;
+  gamma?: Resource | undefined;
+  beta?: Resource | undefined;
+  residual?: Resource | undefined;
   /** Where the plan works in place, it may be left out: y is written to x. */
-  y?: Resource;
+  y?: Resource | undefined;
   /** Written: what the backward of this batch reads. */
   saved: Resource;
   /** Read and written: running mean and variance, batch counter. */
-  state?: Resource;
+  state?: Resource | undefined;
 }
 
 /** A planned forward pass with the batch's statistics. */

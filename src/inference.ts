@@ -16,22 +16,22 @@ import {
 /** What `createInference` takes. */
 export interface InferenceDescriptor extends PlanDescriptor {
   /** Whether a residual is added before the activation. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
   /** Whether `saved` is written, for a backward in evaluation mode. Default false. */
-  save?: boolean;
+  save?: boolean | undefined;
   /** As the forward's: gamma counts as at least {@link GAMMA_FLOOR} in size. Default false. */
-  invertible?: boolean;
+  invertible?: boolean | undefined;
 }
 
 /** What an inference plan binds. gamma and beta where affine, saved where `save`, residual where asked for. */
 export interface InferenceResources {
   x: Resource;
-  gamma?: Resource;
-  beta?: Resource;
-  residual?: Resource;
+  gamma?: Resource | undefined;
+  beta?: Resource | undefined;
+  residual?: Resource | undefined;
   /** Where the plan works in place, it may be left out: y is written to x. */
-  y?: Resource;
-  saved?: Resource;
+  y?: Resource | undefined;
+  saved?: Resource | undefined;
   /** Read only: running mean and variance. */
   state: Resource;
 }

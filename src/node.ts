@@ -20,16 +20,16 @@ export { shareDevice } from "./share.js";
 /** Options of {@link requestDevice}. */
 export interface RequestDeviceOptions {
   /** `hardware`: the machine's GPU; `software`: SwiftShader; `auto`: the first that there is. Default "auto". */
-  adapter?: "auto" | "hardware" | "software";
+  adapter?: "auto" | "hardware" | "software" | undefined;
   /** As `GPUDeviceDescriptor.requiredFeatures`; features that the adapter lacks make the request fail. */
-  requiredFeatures?: Iterable<GPUFeatureName>;
+  requiredFeatures?: Iterable<GPUFeatureName> | undefined;
   /** As `GPUDeviceDescriptor.requiredLimits`. */
   requiredLimits?: Record<string, number | undefined>;
   /** As `GPURequestAdapterOptions.powerPreference`. */
-  powerPreference?: GPUPowerPreference;
-  label?: string;
+  powerPreference?: GPUPowerPreference | undefined;
+  label?: string | undefined;
   /** Does not say on stderr that the software adapter was taken. Default false. */
-  quiet?: boolean;
+  quiet?: boolean | undefined;
 }
 
 const DEVICE_OPTIONS = [

@@ -48,7 +48,7 @@ import {
 } from "./kernels.js";
 
 /** What an encode binds, by name. */
-type Resources = Readonly<Partial<Record<BindingName, Resource>>>;
+type Resources = Readonly<Partial<Record<BindingName, Resource | undefined>>>;
 
 /** Where a plan records: an encoder, or a compute pass that is open. */
 export type Target = GPUCommandEncoder | GPUComputePassEncoder;
@@ -84,9 +84,9 @@ export function resolveDescriptor(
 /** Lowers what a device offers, so that tests reach what only huge tensors would. */
 export interface Limits {
   /** Bytes of one storage binding at most; >= 512. Default: the device's `maxStorageBufferBindingSize`. */
-  maxBindingBytes?: number;
+  maxBindingBytes?: number | undefined;
   /** Workgroups along one dimension of a grid at most. Default: the device's. */
-  maxWorkgroups?: number;
+  maxWorkgroups?: number | undefined;
 }
 
 /** A region of the tensors with its dispatch, and where its partials stand. */

@@ -39,7 +39,8 @@ export interface StatisticsOptions extends ForwardOptions {
   /** Batch renormalization: its averages before the batch. */
   renorm?: RenormState | undefined;
   /** Limits of r and of |d|. Default: 0 and infinity. */
-  limits?: { rMin?: number; rMax?: number; dMax?: number } | undefined;
+  limits?:
+    { rMin?: number | undefined; rMax?: number | undefined; dMax?: number | undefined } | undefined;
   /** Weight of the batch in the averages. Default 0.01. */
   renormMomentum?: number | undefined;
   /** r and d to use instead of the batch's: what a gradient takes for constants. */

@@ -11,11 +11,11 @@ export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferVie
 /** Options of {@link tensor} and its relatives. */
 export interface TensorOptions {
   /** How the values are stored on the device. Default "f32". */
-  dtype?: Dtype;
+  dtype?: Dtype | undefined;
   /** Whether a `Uint16Array` holds the bits of 16-bit floats. Default false: numbers are expected. */
-  raw?: boolean;
+  raw?: boolean | undefined;
   /** Shown in WebGPU's messages. */
-  label?: string;
+  label?: string | undefined;
 }
 
 const TENSOR_OPTIONS = ["dtype", "raw", "label"];
@@ -184,7 +184,7 @@ export class Tensor {
    *
    * @throws ShapeError where the number of values differs.
    */
-  write(data: TensorData, options: { raw?: boolean } = {}): void {
+  write(data: TensorData, options: { raw?: boolean | undefined } = {}): void {
     this.requireUsable("write");
     requireKnown("write", options, ["raw"]);
     requireUsage("write", this.buffer, "COPY_DST");

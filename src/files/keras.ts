@@ -7,9 +7,9 @@ import { requireFinite, requireVariance } from "./values.js";
 /** Which of its weights a Keras layer has. */
 export interface KerasOptions {
   /** The layer's `scale`: whether it has gamma. Default true. */
-  scale?: boolean;
+  scale?: boolean | undefined;
   /** The layer's `center`: whether it has beta. Default true. */
-  center?: boolean;
+  center?: boolean | undefined;
 }
 
 /** PyTorch's names for the weights of a Keras layer. */

@@ -19,7 +19,8 @@ export interface OnnxOptions extends ReadOptions {
    */
   external?:
     | ReadonlyMap<string, ArrayBufferLike | ArrayBufferView>
-    | Readonly<Record<string, ArrayBufferLike | ArrayBufferView>>;
+    | Readonly<Record<string, ArrayBufferLike | ArrayBufferView>>
+    | undefined;
 }
 
 /** One BatchNormalization node of a model. */

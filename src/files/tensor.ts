@@ -23,7 +23,7 @@ export type NonFinite = "error" | "keep";
 /** Options of the readers. */
 export interface ReadOptions {
   /** What the `data` of a tensor does about NaN and ±Infinity. Default "error". */
-  nonFinite?: NonFinite;
+  nonFinite?: NonFinite | undefined;
 }
 
 /** @throws OptionError on options that a reader does not have, or a value that `nonFinite` does not take. */

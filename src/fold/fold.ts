@@ -24,7 +24,7 @@ export interface ConvWeights extends LayerWeights {
   /** What the weight's dimensions are, see {@link ConvLayout}. */
   readonly layout: ConvLayout;
   /** Groups of channels. Default 1; a depthwise layout has none. */
-  readonly groups?: number;
+  readonly groups?: number | undefined;
 }
 
 /** A fully connected layer. */
@@ -43,18 +43,18 @@ export interface FoldState {
   /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
   readonly eps: number;
   /** Whether it is a module that works `inPlace`: such a one counts |gamma| as {@link GAMMA_FLOOR} at least. Default false. */
-  readonly inPlace?: boolean;
+  readonly inPlace?: boolean | undefined;
 }
 
 /** Where the Batch Normalization stands. */
 export interface FoldOptions {
   /** "after" the layer (the default) or "before" it. */
-  position?: "after" | "before";
+  position?: "after" | "before" | undefined;
   /**
    * Whether the convolution pads its input with zeros. Before a layer only `false` can be folded: padding comes after the
    * normalisation, and the zeros of the folded layer would come before it. Must be said where `position` is "before".
    */
-  padded?: boolean;
+  padded?: boolean | undefined;
 }
 
 /** The layer that does both: weights in their own shape and layout, and a bias. */

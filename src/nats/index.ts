@@ -24,11 +24,11 @@ export interface NatsOptions extends GroupOptions {
   /** The group's name: letters, digits, `-` and `_`. One run at a time uses it. */
   group: string;
   /** A connection of yours, which stays open. Several ranks of one process may share it, unless it was made with `noEcho`. */
-  connection?: NatsConnection;
+  connection?: NatsConnection | undefined;
   /** Or where to connect: `nats://host:4222` and `tls://` in Node, `ws://` and `wss://` in browsers. */
-  servers?: string | string[];
+  servers?: string | string[] | undefined;
   /** More options of the connection: user, token, certificates. */
-  connect?: ConnectionOptions & Pick<WsConnectionOptions, "wsFactory">;
+  connect?: (ConnectionOptions & Pick<WsConnectionOptions, "wsFactory">) | undefined;
 }
 
 /**

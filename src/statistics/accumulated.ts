@@ -24,11 +24,11 @@ import { createStatistics } from "./statistics.js";
 /** Options of {@link AccumulatedBatchNorm.forward}. */
 export interface AccumulatedForwardOptions {
   /** Where y is written; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Added before the activation; x's shape and dtype. */
-  residual?: Tensor;
+  residual?: Tensor | undefined;
   /** Records here and submits nothing. */
-  encoder?: Target;
+  encoder?: Target | undefined;
 }
 
 /** Options of the backward sweeps. */
@@ -36,15 +36,15 @@ export interface AccumulatedBackwardOptions {
   /** The x of the micro-batch. */
   x: Tensor;
   /** The residual of its forward. */
-  residual?: Tensor;
+  residual?: Tensor | undefined;
   /** Where dx is written; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Leaves out what is false. */
-  wants?: Wants;
+  wants?: Wants | undefined;
   /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
-  accumulate?: boolean;
+  accumulate?: boolean | undefined;
   /** Records here and submits nothing. */
-  encoder?: Target;
+  encoder?: Target | undefined;
 }
 
 const BACKWARD_NAMES = ["x", "residual", "out", "wants", "accumulate", "encoder"];
@@ -114,7 +114,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
    *
    * @throws ContextError in evaluation; ShapeError, BufferError, DestroyedError, DeviceLostError.
    */
-  observe(x: Tensor, options: { encoder?: Target } = {}): void {
+  observe(x: Tensor, options: { encoder?: Target | undefined } = {}): void {
     const subject = "observe";
     requireKnown(subject, options, ["encoder"]);
     super.requireInput(subject, x);
@@ -232,7 +232,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
   ): null;
   override backward(
     dy: Tensor,
-    options: AccumulatedBackwardOptions & { wants?: { x?: true } },
+    options: AccumulatedBackwardOptions & { wants?: { x?: true | undefined } | undefined },
   ): Tensor;
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null;
   /**

@@ -19,13 +19,13 @@ import { PASS_OPTIONS, WHOSE } from "./sizes.js";
 /** What {@link createSums} takes. */
 export interface SumsDescriptor extends StatisticsPlanDescriptor {
   /** Parts in the buffer that is written to. Default 1. */
-  parts?: number;
+  parts?: number | undefined;
   /** Which of them is written. Default 0. */
-  part?: number;
+  part?: number | undefined;
   /** Whether the forward added a residual. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
   /** Whether dResidual, which is dz, is written on the way. Default: `residual`. */
-  residualGrad?: boolean;
+  residualGrad?: boolean | undefined;
 }
 
 /** What a sums plan binds; residual and dResidual where they are asked for. */
@@ -33,12 +33,12 @@ export interface SumsResources {
   dy: Resource;
   /** The x of the forward. */
   x: Resource;
-  residual?: Resource;
+  residual?: Resource | undefined;
   /** What {@link createStatisticsForward} left. */
   saved: Resource;
   /** Written, one part of it: {@link sumsBytes} of all parts. */
   sums: Resource;
-  dResidual?: Resource;
+  dResidual?: Resource | undefined;
 }
 
 /** Planned partial sums of a backward. */
@@ -114,21 +114,21 @@ export function createSumsSync(device: GPUDevice, descriptor: SumsDescriptor): S
 export interface StatisticsBackwardDescriptor
   extends StatisticsPlanDescriptor, GhostDescriptor, RenormOptions {
   /** Whether the sums of dz and dz * xHat are x's own, or handed over as parts. Default "own". */
-  sums?: "own" | "given";
+  sums?: "own" | "given" | undefined;
   /** Parts in the buffer of given sums. Default 1. */
-  parts?: number;
+  parts?: number | undefined;
   /** As the forward's. Default: `affine`. */
-  scale?: boolean;
+  scale?: boolean | undefined;
   /** As the forward's. Default: `affine`. */
-  center?: boolean;
+  center?: boolean | undefined;
   /** gamma and beta default to `scale` and `center`. */
-  wants?: Wants;
+  wants?: Wants | undefined;
   /** Whether the forward added a residual. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
   /** Whether dResidual is written; with given sums {@link createSums} writes it. Default: `residual` with own sums. */
-  residualGrad?: boolean;
+  residualGrad?: boolean | undefined;
   /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
-  accumulate?: boolean;
+  accumulate?: boolean | undefined;
 }
 
 /** What a backward plan binds; outputs where they are wanted. */
@@ -136,17 +136,17 @@ export interface StatisticsBackwardResources {
   dy: Resource;
   /** The x of the forward. */
   x: Resource;
-  residual?: Resource;
+  residual?: Resource | undefined;
   /** What the forward left. */
   saved: Resource;
   /** Read, where they are given: {@link sumsBytes} of all parts. */
-  sums?: Resource;
+  sums?: Resource | undefined;
   /** Read, where the forward had one: one f32 a position. */
-  mask?: Resource;
-  dx?: Resource;
-  dGamma?: Resource;
-  dBeta?: Resource;
-  dResidual?: Resource;
+  mask?: Resource | undefined;
+  dx?: Resource | undefined;
+  dGamma?: Resource | undefined;
+  dBeta?: Resource | undefined;
+  dResidual?: Resource | undefined;
 }
 
 /** A planned backward pass. */

@@ -13,7 +13,10 @@ export function requireCount(subject: string, value: number, least: number): num
 /** @throws OptionError where `parts` is no number of parts, or `part` none of them; returns `part`. */
 export function requirePart(
   subject: string,
-  { parts = 1, part = 0 }: { readonly parts?: number; readonly part?: number },
+  {
+    parts = 1,
+    part = 0,
+  }: { readonly parts?: number | undefined; readonly part?: number | undefined },
 ): number {
   requireCount(`${subject}: parts`, parts, 1);
   if (Number.isSafeInteger(part) && part >= 0 && part < parts) return part;

@@ -34,9 +34,9 @@ import { statisticsByteSizes } from "./sizes.js";
 /** Options of {@link ExtendedBatchNorm}. */
 export interface ExtendedOptions extends BatchNormOptions, GhostDescriptor, RenormOptions {
   /** Whether gamma is trained and saved (Keras's name); where not it is 1. Default: `affine`. */
-  scale?: boolean;
+  scale?: boolean | undefined;
   /** Whether beta is trained and saved (Keras's name); where not it is 0. Default: `affine`. */
-  center?: boolean;
+  center?: boolean | undefined;
 }
 
 const OWN_OPTIONS: Choices = {
@@ -50,7 +50,7 @@ export interface ExtendedForwardOptions extends ForwardOptions {
    * Which positions count (Keras's and Flax's mask): f32, x's shape without the channel, what is not 0 counts. y is
    * computed everywhere. Has no effect in evaluation with running statistics.
    */
-  mask?: Tensor;
+  mask?: Tensor | undefined;
 }
 
 const EXTENDED_FORWARD_OPTIONS = [...FORWARD_OPTIONS, "mask"];
@@ -63,8 +63,8 @@ export interface ExtendedStateDict extends StateDict {
 
 /** What `loadStateDict` takes: numbers in any array. */
 export interface ExtendedStateDictInput extends StateDictInput {
-  renorm_mean?: ArrayLike<number>;
-  renorm_stddev?: ArrayLike<number>;
+  renorm_mean?: ArrayLike<number> | undefined;
+  renorm_stddev?: ArrayLike<number> | undefined;
 }
 
 const RENORM_NAMES = ["renorm_mean", "renorm_stddev"];
@@ -153,7 +153,7 @@ export class ExtendedBatchNorm extends BatchNorm {
    * @param options.affine whether backward fills the gradients of gamma and beta. Default "fixed": it does not.
    * @throws OptionError where there are no running statistics.
    */
-  freeze(options: { affine?: "trainable" | "fixed" } = {}): this {
+  freeze(options: { affine?: "trainable" | "fixed" | undefined } = {}): this {
     requireKnown("freeze", options, ["affine"]);
     const { affine = "fixed" } = options;
     if (affine !== "trainable" && affine !== "fixed") {
@@ -293,7 +293,10 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override backward(dy: Tensor, options: BackwardOptions & { wants: { x: false } }): null;
-  override backward(dy: Tensor, options?: BackwardOptions & { wants?: { x?: true } }): Tensor;
+  override backward(
+    dy: Tensor,
+    options?: BackwardOptions & { wants?: { x?: true | undefined } | undefined },
+  ): Tensor;
   override backward(dy: Tensor, options: BackwardOptions): Tensor | null;
   override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
     requireKnown("backward", options, BACKWARD_OPTIONS);

@@ -11,34 +11,34 @@ import { PASS_OPTIONS, WHOSE } from "./sizes.js";
 export interface StatisticsForwardDescriptor
   extends StatisticsPlanDescriptor, GhostDescriptor, RenormOptions {
   /** Whether the statistics are x's own, or handed over as parts. Default "own". */
-  statistics?: "own" | "given";
+  statistics?: "own" | "given" | undefined;
   /** Parts in the buffer of given statistics. Default 1. */
-  parts?: number;
+  parts?: number | undefined;
   /** Whether gamma exists (Keras's name). Default: `affine`. */
-  scale?: boolean;
+  scale?: boolean | undefined;
   /** Whether beta exists (Keras's name). Default: `affine`. */
-  center?: boolean;
+  center?: boolean | undefined;
   /** Whether a residual is added before the activation. Default false. */
-  residual?: boolean;
+  residual?: boolean | undefined;
 }
 
 /** What a forward plan binds: gamma where `scale`, beta where `center`, state where `trackRunningStats`. */
 export interface StatisticsForwardResources {
   x: Resource;
   /** Read, where they are given: {@link statisticsBytes} of all parts. */
-  statistics?: Resource;
+  statistics?: Resource | undefined;
   /** Read, with own statistics and a mask: one f32 a position, x's shape without the channel. */
-  mask?: Resource;
+  mask?: Resource | undefined;
   /** Read and written, with batch renormalization: its averages mu and sigma, two planes of `[C]` f32. */
-  renorm?: Resource;
-  gamma?: Resource;
-  beta?: Resource;
-  residual?: Resource;
+  renorm?: Resource | undefined;
+  gamma?: Resource | undefined;
+  beta?: Resource | undefined;
+  residual?: Resource | undefined;
   y: Resource;
   /** Written: what the backward reads, larger than the core's ({@link statisticsByteSizes}). */
   saved: Resource;
   /** Read and written: running mean and variance, batch counter. */
-  state?: Resource;
+  state?: Resource | undefined;
 }
 
 /** A planned forward pass. */

@@ -15,7 +15,7 @@ export interface MergeDescriptor {
   /** Parts that stand one after another in the buffer, which has room for one at least. 0 gives an empty part. */
   parts: number;
   /** Overrides of the tuning table, for sweeps. */
-  tuning?: Partial<Tuning>;
+  tuning?: Partial<Tuning> | undefined;
 }
 
 /** A planned merge of partial statistics. */
@@ -143,7 +143,7 @@ export function mergeStatistics(
   device: GPUDevice,
   channels: number,
   parts: readonly Resource[],
-  options: { out?: Tensor } = {},
+  options: { out?: Tensor | undefined } = {},
 ): Tensor {
   const subject = "mergeStatistics";
   requireKnown(subject, options, ["out"]);

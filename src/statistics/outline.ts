@@ -20,7 +20,7 @@ import { ghostsOf, statisticsSizesOf } from "./sizes.js";
 /** What every descriptor of this entry has. */
 export interface StatisticsPlanDescriptor extends PlanDescriptor {
   /** Whether a mask says which positions count: one f32 each, what is not 0 counts. Default false. */
-  mask?: boolean;
+  mask?: boolean | undefined;
 }
 
 /** Whose batch may be cut into ghosts. */
@@ -29,7 +29,7 @@ export interface GhostDescriptor {
    * Samples of a ghost (Keras's virtual_batch_size): every so many neighbours in the batch have statistics of their
    * own. The last ghost takes what is left. Default: the whole batch.
    */
-  virtualBatchSize?: number;
+  virtualBatchSize?: number | undefined;
 }
 
 /** @throws OptionError where two options exclude each other. */
@@ -38,7 +38,7 @@ export function exclude(subject: string, first: string, second: string): never {
 }
 
 type DraftDescriptor = StatisticsPlanDescriptor &
-  GhostDescriptor & { parts?: number; renorm?: boolean };
+  GhostDescriptor & { parts?: number | undefined; renorm?: boolean | undefined };
 
 /** What the steps of a plan are made from. */
 export class Draft {

@@ -27,7 +27,7 @@ export interface HostStatistics {
 export async function readStatistics(
   device: GPUDevice,
   statistics: Resource,
-  options: { channels: number; parts?: number },
+  options: { channels: number; parts?: number | undefined },
 ): Promise<HostStatistics[]> {
   const subject = "readStatistics";
   requireKnown(subject, options, ["channels", "parts"]);

@@ -10,9 +10,9 @@ import { ExtendedBatchNorm, type ExtendedForwardOptions } from "./extended.js";
 /** Options of {@link reestimate}. */
 export interface ReestimateOptions {
   /** Called after each batch with the number of batches done. */
-  onProgress?: (done: number) => void;
+  onProgress?: ((done: number) => void) | undefined;
   /** Aborts between two batches; statistics are then as they were. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Takes a module's statistics while somebody runs it. */

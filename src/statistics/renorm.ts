@@ -9,14 +9,15 @@ export type Limit = number | readonly (readonly [batch: number, limit: number])[
 /** Options of batch renormalization, by Keras's names. */
 export interface RenormOptions {
   /** Whether the batch's statistics are corrected towards moving averages. Default false. */
-  renorm?: boolean;
+  renorm?: boolean | undefined;
   /** Limits of r and of |d|. Default: rMin 0, rMax and dMax infinite. */
-  renormClipping?: { rMax?: Limit; rMin?: Limit; dMax?: Limit };
+  renormClipping?:
+    { rMax?: Limit | undefined; rMin?: Limit | undefined; dMax?: Limit | undefined } | undefined;
   /**
    * Weight of the new batch in the averages that r and d look at, in [0, 1]: PyTorch's direction, 1 minus Keras's
    * renorm_momentum. Default 0.01.
    */
-  renormMomentum?: number;
+  renormMomentum?: number | undefined;
 }
 
 /** Their names, and what they are chosen from. */

@@ -42,11 +42,11 @@ const STATISTICS_OPTIONS: Choices = {
 /** What decides the sizes. */
 export interface SizesDescriptor extends PlanDescriptor {
   /** Parts in the buffer of partial statistics or sums. Default 1. */
-  parts?: number;
+  parts?: number | undefined;
   /** Samples of a ghost. */
-  virtualBatchSize?: number;
+  virtualBatchSize?: number | undefined;
   /** Whether batch renormalization is on. */
-  renorm?: boolean;
+  renorm?: boolean | undefined;
 }
 
 /** Ghosts that a batch is cut into: 1 where there are none. */

@@ -6,9 +6,9 @@ import { Draft, type StatisticsPlanDescriptor } from "./outline.js";
 /** What {@link createStatistics} takes: of the options only `layout` matters. */
 export interface StatisticsDescriptor extends StatisticsPlanDescriptor {
   /** Parts in the buffer that is written to. Default 1. */
-  parts?: number;
+  parts?: number | undefined;
   /** Which of them is written. Default 0. */
-  part?: number;
+  part?: number | undefined;
 }
 
 /** What a statistics plan binds. */
@@ -16,7 +16,7 @@ export interface StatisticsResources {
   /** Read. */
   x: Resource;
   /** Read, where there is one: one f32 a position, x's shape without the channel. */
-  mask?: Resource;
+  mask?: Resource | undefined;
   /** Written, one part of it: {@link statisticsBytes} of all parts. */
   statistics: Resource;
 }

@@ -4,9 +4,9 @@ export type Merge = (parts: readonly Float32Array<ArrayBuffer>[]) => Float32Arra
 /** Options of {@link Communicator.allReduce}. */
 export interface AllReduceOptions {
   /** What is reduced, in a few words. Ranks that meet in a round with different tags get an error, not each other's numbers. */
-  readonly tag?: string;
+  readonly tag?: string | undefined;
   /** Gives up, for the whole group: ranks that no longer count together must not go on. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

@@ -7,9 +7,9 @@ export interface GroupOptions {
   /** Ranks of the group, the same on all of them. */
   size: number;
   /** Milliseconds until a meeting or a round that misses somebody is given up. Default 30 000. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Gives up the meeting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The names of {@link GroupOptions}. */

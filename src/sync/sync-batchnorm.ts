@@ -24,35 +24,35 @@ import { Turns } from "./turns.js";
 /** Options of {@link SyncBatchNorm}. */
 export interface SyncBatchNormOptions {
   /** The layer's name, the same on every rank. Default: its number among the communicator's layers. */
-  name?: string;
+  name?: string | undefined;
 }
 
 /** Options of {@link SyncBatchNorm.forward}. */
 export interface SyncForwardOptions {
   /** Where y is written; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Added before the activation; x's shape and dtype. */
-  residual?: Tensor;
+  residual?: Tensor | undefined;
   /** From {@link SyncBatchNorm.context}: filled with what the backward of this forward needs. */
-  context?: SyncContext;
+  context?: SyncContext | undefined;
   /** Gives up, for the whole group. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link SyncBatchNorm.backward}. */
 export interface SyncBackwardOptions {
   /** Of which forward; without it the last one. */
-  context?: SyncContext;
+  context?: SyncContext | undefined;
   /** Where dx is written; without it a tensor is made, which the caller destroys. */
-  out?: Tensor;
+  out?: Tensor | undefined;
   /** Where dResidual is written, if it is wanted. */
-  residualGrad?: Tensor;
+  residualGrad?: Tensor | undefined;
   /** Leaves out what is false, alike on all ranks: without x there is no round. */
-  wants?: Wants;
+  wants?: Wants | undefined;
   /** Adds to gammaGrad and betaGrad instead of replacing them. Default false. */
-  accumulate?: boolean;
+  accumulate?: boolean | undefined;
   /** Gives up, for the whole group. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const BACKWARD_NAMES = [...["context", "out", "residualGrad", "wants", "accumulate", "signal"]];
@@ -296,7 +296,7 @@ export class SyncBatchNorm {
   async backward(dy: Tensor, options: SyncBackwardOptions & { wants: { x: false } }): Promise<null>;
   async backward(
     dy: Tensor,
-    options?: SyncBackwardOptions & { wants?: { x?: true } },
+    options?: SyncBackwardOptions & { wants?: { x?: true | undefined } | undefined },
   ): Promise<Tensor>;
   async backward(dy: Tensor, options: SyncBackwardOptions): Promise<Tensor | null>;
   async backward(dy: Tensor, options: SyncBackwardOptions = {}): Promise<Tensor | null> {
@@ -397,7 +397,7 @@ export class SyncBatchNorm {
    */
   async prepare(
     shape: readonly number[],
-    options: { dtype?: Dtype; residual?: boolean } = {},
+    options: { dtype?: Dtype | undefined; residual?: boolean | undefined } = {},
   ): Promise<void> {
     this.#requireLive("prepare");
     requireKnown("prepare", options, ["dtype", "residual"]);

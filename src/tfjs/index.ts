@@ -27,7 +27,7 @@ let registration: Registration | null = null;
 /** Options of {@link register}. */
 export interface RegisterOptions {
   /** `@tensorflow/tfjs-layers`, where it is imported apart from `tf`. Default: `tf.layers`. */
-  layers?: Layers;
+  layers?: Layers | undefined;
 }
 
 /**
@@ -93,15 +93,15 @@ export function unregister(tf: TensorFlow): void {
 /** Options of {@link batchNormTraining}. */
 export interface BatchNormTrainingOptions {
   /** Added to the variance before the root. Default 1e-3, as `tf.batchNorm`. */
-  eps?: number;
+  eps?: number | undefined;
   /** Applied to `gamma * xHat + beta + residual`, in the same pass. Default "none". */
-  activation?: ActivationName;
+  activation?: ActivationName | undefined;
   /** Slope of leaky-relu (default 0.01), alpha of elu (default 1). */
-  slope?: number;
+  slope?: number | undefined;
   /** Added before the activation: of x's shape. */
-  residual?: Tensor | null;
+  residual?: Tensor | null | undefined;
   /** The channel's axis, from the end where negative. Default -1. */
-  axis?: number;
+  axis?: number | undefined;
 }
 
 /** @throws OptionError where something is no tensor of TensorFlow.js, of whichever of its copies. */

@@ -230,7 +230,7 @@ describe("in a browser", () => {
 
 describe("its types", () => {
   const MAIN = `
-    import { BatchNorm2d, type StateDict, tensor } from "webgpu-batchnorm";
+    import { BatchNorm2d, type ForwardOptions, type StateDict, tensor } from "webgpu-batchnorm";
     import { findBatchNorms, readSafetensors, prefixed, writeSafetensors } from "webgpu-batchnorm/files";
     import { foldIntoConv } from "webgpu-batchnorm/fold";
     import { requestDevice } from "webgpu-batchnorm/node";
@@ -244,6 +244,8 @@ describe("its types", () => {
     const weight = file.get("conv.weight")!;
     export const folded = foldIntoConv({ weight, layout: "OIHW" }, { ...state, eps: bn.options.eps });
     export const y = forward(await bn.forward(tensor(device, [1], [1, 3, 1, 1])).read(), [3, 1], {}).y;
+    export const passOn = ({ residual, out, encoder }: ForwardOptions) =>
+      bn.forward(tensor(device, [1], [1, 3, 1, 1], { label: undefined }), { residual, out, encoder });
     // @ts-expect-error no such activation
     new BatchNorm2d(device, 3, { activation: "reloo" });
     // @ts-expect-error no such layout

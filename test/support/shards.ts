@@ -118,7 +118,7 @@ export async function runShards(
         ...each,
         statistics: oneStatistics,
         ...(affine ? { gamma, beta } : {}),
-        ...(trackRunningStats ? {} : { state: undefined as never }),
+        ...(trackRunningStats ? {} : { state: undefined }),
       });
     }
     for (const each of shards) each.sum.encode(target, { ...each, sums });
