@@ -235,6 +235,8 @@ describe("its types", () => {
     import { foldIntoConv } from "webgpu-batchnorm/fold";
     import { requestDevice } from "webgpu-batchnorm/node";
     import { forward } from "webgpu-batchnorm/reference";
+    export * as statistics from "webgpu-batchnorm/statistics";
+    export * as sync from "webgpu-batchnorm/sync";
     const device: GPUDevice = await requestDevice();
     const bn = new BatchNorm2d(device, 3, { activation: "relu" });
     const state: StateDict = await bn.stateDict();
@@ -246,6 +248,8 @@ describe("its types", () => {
     export const y = forward(await bn.forward(tensor(device, [1], [1, 3, 1, 1])).read(), [3, 1], {}).y;
     export const passOn = ({ residual, out, encoder }: ForwardOptions) =>
       bn.forward(tensor(device, [1], [1, 3, 1, 1], { label: undefined }), { residual, out, encoder });
+    // @ts-expect-error of the package's own
+    bn.requireLive("forward");
     // @ts-expect-error no such activation
     new BatchNorm2d(device, 3, { activation: "reloo" });
     // @ts-expect-error no such layout
