@@ -3,7 +3,16 @@
  * Node, built by Vite, loaded by a plain page, checked by TypeScript. Nothing here imports from src.
  */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  access,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -298,6 +307,17 @@ describe("its types", () => {
   }, 60_000);
 });
 
+test("links of the front page and the results lead to files that are packed", async () => {
+  const own = await project("links", {});
+  const installed = join(own, "node_modules", "webgpu-batchnorm");
+  for (const page of ["README.md", join("bench", "results", "README.md")]) {
+    const text = await readFile(join(installed, page), "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link]) => link!);
+    expect(links.length).toBeGreaterThan(3);
+    for (const link of links) await access(join(installed, page, "..", link));
+  }
+});
+
 test("publint has nothing to say", async () => {
   const own = await project("linted", {});
   const installed = join(own, "node_modules", "webgpu-batchnorm");
@@ -318,6 +338,7 @@ test("nothing of the machine or the tests is in the tarball", async () => {
     "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "bench",
     "dist",
     "docs",
     "examples",
