@@ -124,6 +124,16 @@ describe("in Node", () => {
     expect(names.filter((name) => !name.startsWith("."))).toEqual(["webgpu-batchnorm"]);
   });
 
+  test("CommonJS loads it, and what reads no exports finds the same files", async () => {
+    const own = await project("require", {
+      "main.cjs": `console.log(Object.keys(require("webgpu-batchnorm")).includes("BatchNorm2d"));`,
+    });
+    const { stdout } = await run("node", ["main.cjs"], { cwd: own });
+    expect(stdout.trim()).toBe("true");
+    const { main, types } = manifest;
+    expect({ types, default: main }).toEqual(manifest.exports["."]);
+  });
+
   test("it runs on Dawn", async () => {
     const own = await project(
       "node",
