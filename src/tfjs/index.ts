@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { kindOf, requireKnown } from "../arguments.js";
-import type { ActivationName } from "../descriptor.js";
+import { resolveOptions, type ActivationName } from "../descriptor.js";
 import { complain, DestroyedError, OptionError, ShapeError } from "../errors.js";
 import { remedyFor } from "../remedy.js";
 import { overrideInference } from "./inference.js";
@@ -157,8 +157,11 @@ export function batchNormTraining(
       complain(`${subject}: ${name}`, "a live tensor", "a disposed one", "dispose of it later"),
     );
   }
-  const { eps = 1e-3, activation = "none", residual = null, axis = -1 } = options;
-  const slope = options.slope ?? (activation === "elu" ? 1 : 0.01);
+  const { residual = null, axis = -1 } = options;
+  const { eps, activation, slope } = resolveOptions(subject, {
+    ...options,
+    eps: options.eps ?? 1e-3,
+  });
   const { shape } = x;
   if (!(shape.length >= 2)) {
     throw new ShapeError(

@@ -352,7 +352,31 @@ test("shapes and axes that do not fit are errors", () => {
   expect(() => batchNormTraining(x, null, null, { residual: tf.ones([3, 4]) })).toThrow(ShapeError);
   expect(() => batchNormTraining(tf.ones([4]), null, null)).toThrow("rank 2 or more");
   expect(() => batchNormTraining(x, null, null, { axis: 2 })).toThrow(OptionError);
-  expect(() => batchNormTraining(x, null, null, { eps: -1 })).toThrow(OptionError);
+});
+
+test("options are checked on every backend, and for an empty x too", async () => {
+  const check = (x: Tensor): void => {
+    for (const [option, message] of [
+      [{ eps: -1 }, "batchNormTraining: eps: a finite number >= 0, got -1;"],
+      [{ eps: NaN }, "batchNormTraining: eps: "],
+      [{ eps: "1e-3" }, "batchNormTraining: eps: "],
+      [{ slope: Infinity }, "batchNormTraining: slope: a finite number, got Infinity;"],
+      [{ activation: "swish" }, "batchNormTraining: activation: "],
+    ] as const) {
+      const call = () => batchNormTraining(x, null, null, option as BatchNormTrainingOptions);
+      expect(call).toThrow(OptionError);
+      expect(call).toThrow(message);
+    }
+  };
+  for (const backend of ["webgpu", "cpu"]) {
+    await tf.setBackend(backend);
+    try {
+      check(tf.ones([4, 3]));
+      check(tf.zeros([0, 3]));
+    } finally {
+      await tf.setBackend("webgpu");
+    }
+  }
 });
 
 test("integers that tf.cast calls float32 are normalised as the numbers that they are", async () => {
