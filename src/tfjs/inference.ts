@@ -4,7 +4,7 @@ import type {
   KernelFunc,
   NamedTensorInfoMap,
 } from "@tensorflow/tfjs-core";
-import { planGradient, planInference } from "./outlines.js";
+import { planGradient, planInference, takesEps } from "./outlines.js";
 import {
   bufferOf,
   currentBackend,
@@ -35,8 +35,15 @@ interface Inputs {
   offset?: TensorInfo | null;
 }
 
-/** How statistics lie over x where our kernels serve: f32, not empty, all of one shape that is not x's own. */
-function servedView(backend: Backend, { x, mean, variance, scale, offset }: Inputs): View | null {
+/**
+ * How statistics lie over x where our kernels serve: f32, not empty, all of one shape that is not x's own, with an eps
+ * that plans take.
+ */
+function servedView(
+  backend: Backend,
+  { x, mean, variance, scale, offset }: Inputs,
+  eps: number,
+): View | null {
   const statistics = [mean, variance, scale, offset].filter((each) => !!each);
   const alike = statistics.every(
     (each) =>
@@ -44,7 +51,7 @@ function servedView(backend: Backend, { x, mean, variance, scale, offset }: Inpu
       each.shape.length === mean.shape.length &&
       each.shape.every((size, i) => size === mean.shape[i]),
   );
-  if (!alike || !isF32(backend, x) || x.shape.includes(0)) return null;
+  if (!alike || !isF32(backend, x) || x.shape.includes(0) || !takesEps(eps)) return null;
   return viewOf(x.shape, mean.shape);
 }
 
@@ -159,9 +166,9 @@ export function overrideInference(tf: TensorFlow): () => void {
     dropAbsent(call.inputs);
     const inputs = call.inputs as unknown as Inputs;
     saving = inputs.scale ? WITH_SCALE : WITHOUT_SCALE;
-    const view = isWebGPU(backend) ? servedView(backend, inputs) : null;
-    if (!view) return stock.kernelFunc(call);
     const { varianceEpsilon } = attrs as { varianceEpsilon: number };
+    const view = isWebGPU(backend) ? servedView(backend, inputs, varianceEpsilon) : null;
+    if (!view) return stock.kernelFunc(call);
     return infer(tf, backend as unknown as Backend, inputs, view, varianceEpsilon);
   };
   const gradient: GradConfig = {
@@ -175,7 +182,8 @@ export function overrideInference(tf: TensorFlow): () => void {
       const { varianceEpsilon } = attrs as { varianceEpsilon: number };
       const backend = currentBackend(tf);
       const inputs = { x: x!, mean: mean!, variance: variance!, scale: scale ?? null };
-      const view = backend && isF32(backend, dy as Tensor) ? servedView(backend, inputs) : null;
+      const isServed = backend && isF32(backend, dy as Tensor);
+      const view = isServed ? servedView(backend, inputs, varianceEpsilon) : null;
       // With a tape running, somebody differentiates the gradient: only stock operations have one.
       if (!backend || !view || tf.engine().isTapeOn()) {
         if (!stockGradient) {

@@ -1,3 +1,4 @@
+import { takesEps } from "./outlines.js";
 import { type Layers, type Tensor, type TensorFlow } from "./peer.js";
 import { servingBackend, train } from "./training.js";
 import { broadcastShape, viewAlong } from "./view.js";
@@ -82,11 +83,18 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
     const beta = this.beta?.read() ?? null;
     const mean = this.movingMean.read();
     const variance = this.movingVariance.read();
-    const served = servingBackend(tf, [x, gamma, beta, mean, variance]);
-    if (!served || x.rank < 2 || Number.isNaN(axis)) return stock.call(this, inputs, kwargs);
     const eps = this.epsilon;
+    const weight = 1 - this.momentum;
+    const trains = !!kwargs["training"] && !frozen.within() && !isFrozen(this);
+    const served =
+      servingBackend(tf, [x, gamma, beta, mean, variance]) &&
+      x.rank >= 2 &&
+      !Number.isNaN(axis) &&
+      // By moving averages it is tf.batchNorm, which takes any.
+      (!trains || (takesEps(eps) && weight >= 0 && weight <= 1));
+    if (!served) return stock.call(this, inputs, kwargs);
     return tf.tidy(() => {
-      if (!kwargs["training"] || frozen.within() || isFrozen(this)) {
+      if (!trains) {
         const isLast = axis === -1 || axis === x.rank - 1;
         const shape = broadcastShape(x.shape, axis);
         const spread = (of: Tensor): Tensor => (isLast ? of : tf.reshape(of, shape));
@@ -103,7 +111,7 @@ export function patchLayer(tf: TensorFlow, layers: Layers): () => void {
       const found = train(
         tf,
         { x, gamma, beta, residual: null, view, eps, activation: "none", slope: 0 },
-        { mean, variance, weight: 1 - this.momentum },
+        { mean, variance, weight },
       );
       this.movingMean.write(found.mean);
       this.movingVariance.write(found.variance);

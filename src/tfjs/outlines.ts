@@ -14,6 +14,11 @@ import {
 import { bridgeKernel, type BridgeKernel } from "./kernels.js";
 import { planShape, type View } from "./view.js";
 
+/** Whether a plan takes this eps; TensorFlow.js computes with any. */
+export function takesEps(eps: number): boolean {
+  return eps >= 0 && Number.isFinite(eps);
+}
+
 const STATISTICS = ["mean", "variance", "dMean", "dVariance", "newMean", "newVariance"] as const;
 
 /** What the steps of these plans are made from. */

@@ -148,6 +148,25 @@ describe("what is handed on to the stock kernel", () => {
     expect(ours()).toBe(0);
   });
 
+  test.each([-0.1, -Infinity, Infinity, NaN])("an epsilon of %d", async (eps) => {
+    const run = async (): Promise<Float32Array[]> => {
+      const x = tf.tensor2d(createRandom(1).normals(12), [6, 2]);
+      const [zero, one, variance] = [tf.zeros([2]), tf.ones([2]), tf.tensor1d([0.05, 2])];
+      const inputs = [x, zero, variance, zero, one];
+      const operation: Operation = (...of) =>
+        (tf.batchNorm as (...of: unknown[]) => Tensor)(...of, eps);
+      const all = [operation(...inputs), ...tf.grads(operation)(inputs)];
+      return Promise.all(all.map(async (each) => (await each.data()) as Float32Array));
+    };
+    const stock = await run();
+    await register(tf);
+    const found = await run();
+    for (const [i, values] of stock.entries()) {
+      expect(found[i], `${i}`).toBeAllclose(values, { nan: true });
+    }
+    expect(ours()).toBe(0);
+  });
+
   test("another backend, whose tensors come back to this one", async () => {
     await register(tf);
     await tf.setBackend("cpu");

@@ -359,6 +359,30 @@ describe("tf.grads and tf.variableGrads see the layer", () => {
     expect(stock[3]!.every((mean) => mean > 0.1)).toBe(true);
   });
 
+  test.each([
+    { momentum: -0.5 },
+    { momentum: 1.5 },
+    { momentum: NaN },
+    { epsilon: -0.1 },
+    { epsilon: NaN },
+    { epsilon: Infinity },
+  ])("with %o it is the stock layer", async (config) => {
+    const step = async (): Promise<Float32Array[]> => {
+      const model = build([6, 3], config);
+      const x = tf.tensor2d(createRandom(8).normals(18, 2, 3), [6, 3]);
+      const y = model.apply(x, { training: true }) as Tensor;
+      return read([y, model.predict(x) as Tensor, ...model.getWeights()]);
+    };
+    const stock = await step();
+    await register(tf);
+    for (const [i, values] of (await step()).entries()) {
+      expect(values, `${i}`).toBeAllclose(stock[i]!, { ...toleranceOf([1]), nan: true });
+    }
+    const frozen = build([6, 3], config);
+    frozen.trainable = false;
+    expect(frozen.apply(tf.ones([6, 3]), { training: true })).toHaveProperty("shape", [6, 3]);
+  });
+
   test("one row is normalised to beta, and an empty batch leaves the averages alone", async () => {
     await register(tf);
     const model = build([1, 3], { momentum: 0.5 });
