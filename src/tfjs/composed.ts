@@ -117,10 +117,10 @@ function activationOf(tf: TensorFlow, name: ActivationName, slope: number): Unar
   }
 }
 
-/** 1 over the root, and 0 where there is none. */
+/** 1 over the root, 0 of 0, and NaN below. */
 function inverseRoot(tf: TensorFlow, value: Tensor): Tensor {
-  const positive = tf.step(value);
-  return tf.mul(tf.rsqrt(tf.add(value, tf.sub(1, positive))), positive);
+  const there = tf.add(tf.step(value), tf.step(tf.neg(value)));
+  return tf.mul(tf.rsqrt(tf.add(value, tf.sub(1, there))), there);
 }
 
 /** The same from TensorFlow.js's own operations, on any of its backends, differentiable as often as one likes. */
@@ -161,4 +161,24 @@ export function composedGradients(
   // In copies: the tape that is running may have made dy out of the tensors themselves.
   const gradients = tf.grads(weighted)(named.map(([, tensor]) => tf.clone(tensor!)));
   return Object.fromEntries(named.map(([name], i) => [name, gradients[i]!]));
+}
+
+/**
+ * Gradients of `tf.batchNorm`, which can be differentiated again: [dx, dScale, dOffset, dMean, dVariance]. The stock
+ * ones exist along the last axis only.
+ */
+export function composedInferenceGradients(
+  tf: TensorFlow,
+  dy: Tensor,
+  [x, mean, variance, scale]: readonly [Tensor, Tensor, Tensor, Tensor | undefined],
+  eps: number,
+): Tensor[] {
+  const weighted = (...[x, scale, offset, mean, variance]: Tensor[]): Tensor => {
+    const inverse = inverseRoot(tf, tf.add(variance!, eps));
+    const xHat = tf.mul(tf.sub(x!, mean!), inverse);
+    return tf.sum(tf.mul(tf.add(tf.mul(xHat, scale!), offset!), dy));
+  };
+  const known = [x, scale ?? tf.onesLike(mean), tf.zerosLike(mean), mean, variance];
+  // In copies, as above.
+  return tf.grads(weighted)(known.map((tensor) => tf.clone(tensor)));
 }

@@ -4,6 +4,7 @@ import type {
   KernelFunc,
   NamedTensorInfoMap,
 } from "@tensorflow/tfjs-core";
+import { composedInferenceGradients } from "./composed.js";
 import { planGradient, planInference, takesEps } from "./outlines.js";
 import {
   bufferOf,
@@ -184,8 +185,7 @@ export function overrideInference(tf: TensorFlow): () => void {
       const inputs = { x: x!, mean: mean!, variance: variance!, scale: scale ?? null };
       const isServed = backend && isF32(backend, dy as Tensor);
       const view = isServed ? servedView(backend, inputs, varianceEpsilon) : null;
-      // With a tape running, somebody differentiates the gradient: only stock operations have one.
-      if (!backend || !view || tf.engine().isTapeOn()) {
+      if (!backend || !view) {
         if (!stockGradient) {
           throw missing(
             "tf.batchNorm: gradient",
@@ -196,14 +196,10 @@ export function overrideInference(tf: TensorFlow): () => void {
         return stockGradient.gradFunc(dy, saved, attrs);
       }
       const known = [x!, mean!, variance!, scale] as const;
-      const [dx, dScale, dOffset, dMean, dVariance] = differentiate(
-        tf,
-        backend,
-        dy as Tensor,
-        known,
-        view,
-        varianceEpsilon,
-      );
+      // With a tape running, somebody differentiates the gradient: only stock operations have one.
+      const [dx, dScale, dOffset, dMean, dVariance] = tf.engine().isTapeOn()
+        ? composedInferenceGradients(tf, dy as Tensor, known, varianceEpsilon)
+        : differentiate(tf, backend, dy as Tensor, known, view, varianceEpsilon);
       return {
         x: () => dx!,
         scale: () => dScale!,

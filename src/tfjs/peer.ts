@@ -36,6 +36,7 @@ export type TensorFlow = Pick<
   | "moments"
   | "mul"
   | "neg"
+  | "onesLike"
   | "ready"
   | "registerGradient"
   | "registerKernel"

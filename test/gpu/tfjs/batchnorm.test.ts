@@ -179,24 +179,63 @@ describe("what is handed on to the stock kernel", () => {
     const y = batchNorm(made, tf.tensor1d([0, 0]), tf.tensor1d([1 - EPS, 1 - EPS]));
     expect(await y.data()).toBeAllclose([1, 2, 3, 4], { rtol: 1e-6 });
   });
+});
 
-  test("a gradient that is differentiated again", async () => {
-    const second = async (operation: Operation): Promise<Float32Array> => {
-      const random = createRandom(2);
-      const x = tf.tensor(random.normals(24), [6, 4]);
-      const [mean, variance] = [tf.zeros([4]), tf.ones([4])];
-      const scale = tf.tensor1d([1, 2, 3, 4]);
-      const cube: Operation = (of) => {
-        const y = operation(of, mean, variance, mean, scale);
-        return tf.sum(tf.mul(y, tf.mul(y, y)));
-      };
-      const once = tf.grad(cube);
-      const twice = tf.grad((of: Tensor) => tf.sum(once(of)));
-      return (await twice(x).data()) as Float32Array;
+describe("a gradient that is differentiated again", () => {
+  /** Of the squares of all gradients of the sum of y^3, by all inputs. */
+  const second = async (
+    operation: Operation,
+    shape: readonly number[],
+    statistics: readonly number[],
+    without: readonly string[],
+  ): Promise<Float32Array[]> => {
+    const random = createRandom(2);
+    const names = NAMES.filter((name) => !without.includes(name));
+    const inputs = names.map((name) => {
+      const of = name === "x" ? shape : statistics;
+      return tf.tensor(random.uniforms(sizeOf(of), 0.5, 1.5), [...of]);
+    });
+    const cube: Operation = (...of) => {
+      const y = operation(...NAMES.map((name) => of[names.indexOf(name)]!));
+      return tf.sum(tf.mul(y, tf.mul(y, y)));
     };
-    const expected = await second(batchNorm);
+    const squares: Operation = (...of) =>
+      tf
+        .grads(cube)(of)
+        .map((each) => tf.sum(tf.square(each)))
+        .reduce((a, b) => tf.add(a, b));
+    const all = tf.grads(squares)(inputs);
+    return Promise.all(all.map(async (each) => (await each.data()) as Float32Array));
+  };
+
+  test.each([
+    [[6, 4], [4], []],
+    [[3, 6, 4, 5], [1, 6, 1, 1], []],
+    [[3, 4, 2, 5], [4, 2, 5], []],
+    [[2, 3, 4, 3, 4], [1, 3, 1, 1, 1], []],
+    [[6, 4, 5], [1, 4, 1], ["scale"]],
+    [[6, 4, 5], [5], ["offset", "scale"]],
+  ])("x %j, statistics %j, without %j", async (shape, statistics, without) => {
+    const expected = await second(arithmetic, shape, statistics, without);
     await register(tf);
-    expect(await second(batchNorm)).toBeAllclose(expected, toleranceOf(expected));
+    const found = await second(batchNorm, shape, statistics, without);
+    expect(ours()).toBeGreaterThan(0);
+    for (const [i, values] of expected.entries()) {
+      expect(found[i], `${i}`).toBeAllclose(values, toleranceOf(values));
+    }
+    expect(Math.max(...expected[0]!)).toBeGreaterThan(1e-2);
+  });
+
+  test("a variance of -eps has none, one below has NaN", async () => {
+    await register(tf);
+    const variance = tf.tensor1d([-EPS, -0.5, 1]);
+    const once = tf.grad((x: Tensor) => {
+      const y = batchNorm(x, tf.zeros([3]), variance);
+      return tf.sum(tf.mul(y, y));
+    });
+    const twice = tf.grad((x: Tensor) => tf.sum(once(x)))(tf.ones([1, 3]));
+    const expected = [0, NaN, 2 / (1 + EPS)];
+    expect(await twice.data()).toBeAllclose(expected, { rtol: 1e-5, nan: true });
   });
 });
 
