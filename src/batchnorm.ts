@@ -313,28 +313,34 @@ export class BatchNorm {
     stateOf(device).requireAlive(kind);
     this.#plans = new PlanCache(device, KEPT_SHAPES);
     const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
-    // Buffers begin as zeros; what is written on the CPU follows their check of the size.
-    const parameter = (name: string): Tensor =>
+    const onesAt =
+      (offset: number) =>
+      (zeros: ArrayBuffer): void =>
+        void new Float32Array(zeros, offset, channels).fill(1);
+    const parameter = (name: string, fill?: (zeros: ArrayBuffer) => void): Tensor =>
       Tensor.own(
         device,
-        createBuffer(device, `bn.${name}`, channels * 4, usage),
+        createBuffer(device, `bn.${name}`, channels * 4, usage, fill),
         [channels],
         "f32",
       );
-    const start = (tensor: Tensor): void => tensor.write(new Float32Array(channels).fill(1));
     if (this.options.affine) {
-      this.gamma = parameter("gamma");
+      this.gamma = parameter("gamma", onesAt(0));
       this.beta = parameter("beta");
       this.gammaGrad = parameter("gammaGrad");
       this.betaGrad = parameter("betaGrad");
-      start(this.gamma);
     }
     if (this.options.trackRunningStats) {
       const { bytes, mean, variance } = stateLayout(channels);
-      const buffer = (this.#state = createBuffer(device, "bn.state", bytes, usage));
+      const buffer = (this.#state = createBuffer(
+        device,
+        "bn.state",
+        bytes,
+        usage,
+        onesAt(variance),
+      ));
       this.runningMean = Tensor.wrap(device, { buffer, offset: mean }, [channels]);
       this.runningVar = Tensor.wrap(device, { buffer, offset: variance }, [channels]);
-      start(this.runningVar);
     }
   }
 

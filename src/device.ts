@@ -366,6 +366,7 @@ export function stateOf(device: GPUDevice): DeviceState {
  * Creates a buffer. Too large for the device is an error now; no memory left is one later, through
  * `read()`, `prepare()` and `status()`.
  *
+ * @param fill writes into its zeros what it begins with; called once the size is known to be right.
  * @throws BufferError above `maxBufferSize`; DeviceLostError on a lost device.
  */
 export function createBuffer(
@@ -373,7 +374,7 @@ export function createBuffer(
   subject: string,
   bytes: number,
   usage: number,
-  contents?: ArrayBufferView,
+  fill?: (zeros: ArrayBuffer) => void,
 ): GPUBuffer {
   const state = stateOf(device);
   state.requireAlive(subject);
@@ -396,7 +397,7 @@ export function createBuffer(
       label: subject,
       size,
       usage,
-      mappedAtCreation: contents !== undefined,
+      mappedAtCreation: fill !== undefined,
     });
   } catch (error) {
     void device.popErrorScope().catch(() => undefined);
@@ -427,10 +428,8 @@ export function createBuffer(
       () => undefined,
     ),
   );
-  if (contents !== undefined) {
-    new Uint8Array(buffer.getMappedRange()).set(
-      new Uint8Array(contents.buffer, contents.byteOffset, contents.byteLength),
-    );
+  if (fill) {
+    fill(buffer.getMappedRange());
     buffer.unmap();
   }
   return buffer;

@@ -465,7 +465,7 @@ export class Plan {
         `bn.${labelOf(step.variant)}/params`,
         PARAM_WORDS * 4,
         USAGE.UNIFORM,
-        paramsOf(outline, step),
+        (zeros) => new Uint32Array(zeros).set(paramsOf(outline, step)),
       ),
     }));
   }

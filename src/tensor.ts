@@ -389,7 +389,7 @@ function make(
     options.label ?? `tensor[${sizes.join(", ")}]`,
     tensorBytes(size, dtype),
     USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
-    contents,
+    contents && ((zeros) => new Uint8Array(zeros).set(contents)),
   );
   return Tensor.own(device, buffer, sizes, dtype);
 }

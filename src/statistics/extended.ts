@@ -133,8 +133,9 @@ export class ExtendedBatchNorm extends BatchNorm {
     this.#center = center;
     if (renorm) {
       const usage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
-      const start = new Float32Array(2 * channels).fill(1, channels);
-      const buffer = createBuffer(device, "bn.renorm", 8 * channels, usage, start);
+      const buffer = createBuffer(device, "bn.renorm", 8 * channels, usage, (zeros) => {
+        new Float32Array(zeros).fill(1, channels, 2 * channels);
+      });
       this.#renorm = buffer;
       this.renormMean = Tensor.wrap(device, buffer, [channels]);
       this.renormDeviation = Tensor.wrap(device, { buffer, offset: 4 * channels }, [channels]);

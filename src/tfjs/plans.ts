@@ -64,7 +64,7 @@ export class Plans {
         `bn.tfjs/constant ${value}`,
         4 * channels,
         USAGE.STORAGE,
-        new Float32Array(channels).fill(value),
+        (zeros) => void new Float32Array(zeros).fill(value),
       ),
     );
   }

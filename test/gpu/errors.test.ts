@@ -1682,7 +1682,7 @@ describe("out of memory", () => {
       if (valid) return create(descriptor);
       on.pushErrorScope("validation");
       // 0x1 | 0x80: MAP_READ does not go with STORAGE.
-      const invalid = create({ size: descriptor.size, usage: 0x81 });
+      const invalid = create({ ...descriptor, usage: 0x81 });
       void pop();
       return invalid;
     };
@@ -1789,6 +1789,17 @@ describe("out of memory", () => {
       bn.destroy();
     }
   });
+
+  test.each([/^bn\.gamma/, /^bn\.state/])(
+    "of a parameter, %s, while a module is made",
+    async (label) => {
+      failNext(device, false, label);
+      const bn = module();
+      await rejects(bn.status(), OutOfMemoryError, parts(label));
+      expect(takeUncaught(), "nothing reaches the caller's device").toEqual([]);
+      bn.destroy();
+    },
+  );
 
   test("an allocation that throws", async () => {
     const bn = module();
