@@ -1,7 +1,7 @@
 // Mean and sum of squared deviations that do not cancel: mean = shift + delta, kept apart to the end.
-// Every block of Values is centred on one of its own, blocks merge by Chan, Golub and LeVeque's formula
-// (1983), and the mean is split anew after each merge (Knuth's two-sum), so that shift stays beside the
-// mean whatever came first, an outlier too.
+// The first block of Values is centred on one of its own and every other on the mean so far, blocks merge by Chan, Golub
+// and LeVeque's formula (1983), and the mean is split anew after each merge (Knuth's two-sum), so that shift stays beside
+// the mean whatever came first, an outlier too.
 struct Statistics {
   count: Count,
   shift: Channel,

@@ -50,10 +50,11 @@ const FLUSHED = 2 ** -126;
  * |y error| of an f32 without an activation: `2e-6·max(1,|xHat|)·|gamma| + ulp(y)`.
  *
  * In half units (2^-24) of xHat: x - shift and its difference with delta round once each (2·|xHat|); delta is a mean of
- * blocks, each off by 3 of its spread, which merging averages (8: the "1" of the maximum); invStd goes with the root of
- * M2, whose long chain is compensated (4 + log2 of 256 teams, halved: 6), its root and division are within 2.5 units of
- * WGSL each (8); the products with gamma and with the deviation and the sum with beta round once each (3).
- * 2 + 8 + 6 + 8 + 3 = 27, which is 1.6e-6; stated as 2e-6. ulp(y) is for the last addition, where beta is the larger.
+ * blocks of sixteen, each off by 6 of its spread, which merging averages (8: the "1" of the maximum); invStd goes with the
+ * root of M2, whose long chain is compensated (a square and 5 additions in a block, 2 for what is taken off again, log2 of
+ * 256 lanes, halved: 8), its root and division are within 2.5 units of WGSL each (8); the products with gamma and with the
+ * deviation and the sum with beta round once each (3).
+ * 2 + 8 + 8 + 8 + 3 = 29, which is 1.8e-6; stated as 2e-6. ulp(y) is for the last addition, where beta is the larger.
  */
 export function yTolerance(xHat: number, gamma: number, y: number): number {
   return 2e-6 * Math.max(1, Math.abs(xHat)) * Math.abs(gamma) + ulp(y);
