@@ -22,6 +22,8 @@ export interface MeasureOptions {
   readonly mostRepeats: number;
   /** What took longer than this once is not run again: that once is its sample. */
   readonly patienceMs: number;
+  /** Milliseconds of work before the first sample: a GPU that had nothing to do lowers its clocks, and takes its time. */
+  readonly warmMs?: number;
   /** Called before each sample, outside of its time: a page lives on, and what it throws ends the measurement. */
   readonly pause?: () => Promise<void>;
 }
@@ -104,6 +106,11 @@ export async function measure(
       wall: impatient ? [subject.onceMs] : [],
       device: [],
     });
+  }
+  const warm = performance.now() + (options.warmMs ?? 0);
+  for (let turn = 0; plan.length > 0 && performance.now() < warm; turn++) {
+    const { prepared, repeats } = plan[turn % plan.length]!;
+    await prepared.run(repeats);
   }
   for (let round = 0; round < options.rounds; round++) {
     for (let turn = 0; turn < plan.length; turn++) {

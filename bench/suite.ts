@@ -14,7 +14,7 @@ import { hostCost, type HostCost } from "./host-cost.js";
 import { measure, time, type MeasureOptions, type Timing } from "./measure.js";
 import { BufferMeter } from "./meter.js";
 import type { Options } from "./options.js";
-import { COPY_COMMAND, copyKernels, ours } from "./ours.js";
+import { COPY_COMMAND, copyKernels, isSoftware, ours } from "./ours.js";
 import { CPU } from "./peers/cpu.js";
 import { jax } from "./peers/jax.js";
 import { onnxruntime } from "./peers/onnxruntime.js";
@@ -93,6 +93,9 @@ export type Paces = Map<string, number>;
 
 /** Milliseconds of a sample at most, however long one run of ours takes, unless more was asked for. */
 const LONGEST_SAMPLE = 250;
+
+/** Milliseconds of work that a GPU gets before it is timed. */
+const WARM_MS = 200;
 
 /** Everything about one case: prepared, checked, timed, disposed of. */
 export async function runCase(
@@ -197,6 +200,7 @@ export async function runCase(
       sampleMs,
       patienceMs,
       mostRepeats: 4096,
+      warmMs: isSoftware(device) ? 0 : WARM_MS,
       ...(pause && { pause }),
     });
   } finally {
