@@ -137,7 +137,9 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   // Once a dispatch has merged the chunks, those of the last need not be the same.
   const last =
     apart && dx && !evaluation
-      ? mapOnto(device, resolved, "map", tuning, descriptor.limits)
+      ? mapOnto(device, resolved, "map", tuning, descriptor.limits, {
+          value: mapping.dispatch.value,
+        })
       : mapping;
   const base = (dispatch: Dispatch) => ({ ...PLAIN, ...variantOf(resolved, dispatch, tuning) });
   const shaping: Pick<Variant, "activation" | "residual" | "recovers"> = {

@@ -26,14 +26,14 @@ export interface Tuning {
   readonly mergedBytes: number;
   /**
    * Bytes that a cache keeps between two dispatches: above, it pays to hold a channel with larger teams, and to merge
-   * chunks by a dispatch of its own where teams would read a sixteenth of `mergedBytes`.
+   * chunks by a dispatch of its own where teams would read a 36th of `mergedBytes`.
    */
   readonly cacheBytes: number;
   /** Values of a lane up to which a whole channel goes through one dispatch in any case. */
   readonly wholePerLane: number;
   /** Values of a lane at most before a channel is cut further. */
   readonly mostPerLane: number;
-  /** Values that a lane may hold in registers, so that one dispatch reads each once. 0: none. */
+  /** Values that a lane may hold in registers, so that one dispatch does. 0: none. */
   readonly maxHeld: number;
   /**
    * Lanes of a team at most where only so many can hold a channel: a power of two. The device must allow workgroups of
@@ -41,7 +41,7 @@ export interface Tuning {
    */
   readonly maxHeldTeam: number;
   /**
-   * Lanes whose merges are shuffles, a power of two and at most the adapter's `subgroupMinSize`; 0: none. The device
+   * Lanes whose statistics merge by shuffles, a power of two and at most the adapter's `subgroupMinSize`; 0: none. The device
    * needs the feature `subgroups`, and subgroups of neighbouring invocations, which all known adapters have and WGSL does
    * not promise. The results are the same to the bit.
    */
@@ -64,9 +64,9 @@ export const GPU_TUNING: Tuning = Object.freeze({
   cacheBytes: 2 ** 25,
   wholePerLane: 8,
   mostPerLane: 4096,
-  maxHeld: 16, // 64 registers of four bytes; the backward holds half as many, of two kinds
-  maxHeldTeam: 1024, // where a lane may hold 8, or the backward 4: a multiprocessor has 64 registers for each of 1024
-  subgroup: 0, // saves log2(32) of 9 barriers, which are not what takes time: no faster on an H100
+  maxHeld: 16, // 64 registers of four bytes
+  maxHeldTeam: 1024, // where a lane may hold 8: a multiprocessor has 64 registers for each of 1024
+  subgroup: 0, // saves log2(32) of 9 barriers, which are not what takes time: no faster on an H100 or H200
   fence: true,
 });
 
@@ -102,7 +102,7 @@ export interface Dispatch {
    * reads it twice; `split`: two dispatches, a team per chunk.
    */
   readonly path: "held" | "whole" | "split";
-  /** Values that a lane holds in the `held` path, a power of two; 0 elsewhere. */
+  /** Values that a lane holds in the `held` path; 0 elsewhere. */
   readonly held: number;
   readonly value: ValueKind;
   readonly team: number;
@@ -124,14 +124,21 @@ export interface Dispatch {
  * Whether Values may be cut out of the rows of four channels as they lie. A chunk is whole rows then, so there must be
  * enough of them: for a lane alone, which has much to do once a row, four where it need not share words otherwise; for
  * teams, whose lanes have places of the row and take them in four rows or more, as many as fill a device, unless a lane has
- * few places.
+ * few places. Teams that reduce do better with f32 whose Values are of a channel each.
  */
-function mayMix({ channels }: Extent, row: number, rows: number, dtype: Dtype, tuning: Tuning) {
+function mayMix(
+  { channels }: Extent,
+  row: number,
+  rows: number,
+  dtype: Dtype,
+  reduces: boolean,
+  tuning: Tuning,
+) {
   const { maxTeam, workgroupSize, wholeInvocations } = tuning;
   if (channels % 4 !== 0 || row <= 4) return false;
   return maxTeam === 1
     ? (rows * channels) / 4 >= 2 * workgroupSize && (rows >= 4 || dtype !== "f32")
-    : dtype !== "f32" &&
+    : (dtype !== "f32" || !reduces) &&
         (row <= 4 * maxTeam || (channels / 4) * maxTeam * (rows / 4) >= wholeInvocations);
 }
 
@@ -161,9 +168,9 @@ function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 }
 
-/** Values of each of `kinds` that a lane of a team may hold: those of 512 lanes fill half of the registers. */
-function mostHeld(team: number, kinds: 1 | 2, { maxHeld }: Tuning): number {
-  return Math.floor((maxHeld * Math.min(1, 512 / team)) / kinds);
+/** Values that a lane of a team may hold: those of 512 lanes fill half of the registers. */
+function mostHeld(team: number, { maxHeld }: Tuning): number {
+  return Math.floor(maxHeld * Math.min(1, 512 / team));
 }
 
 /** A grid of at least `workgroups`, in as many dimensions as it takes. */
@@ -183,7 +190,7 @@ export interface DispatchOptions {
   forbidWhole?: boolean | undefined;
   /** Whether chunks may be merged by a dispatch of their own; `always`: they are in any case. */
   apart?: boolean | "always" | undefined;
-  /** Values that a lane would hold per element it reads: x; or dz and xHat. */
+  /** Tensors that are read: x; or dy besides. */
   kinds?: 1 | 2 | undefined;
   /** Keeps a part of a tensor to the Values of the whole. */
   value?: ValueKind | undefined;
@@ -225,7 +232,7 @@ function ask(
   const single = channels === 1;
   const columns = extent.inner === 1 && !single;
   const [rows, row] = single ? [1, extent.count] : [extent.outer, extent.inner];
-  const mixes = options.mixed !== false && mayMix(extent, row, rows, dtype, tuning);
+  const mixes = options.mixed !== false && mayMix(extent, row, rows, dtype, reduces, tuning);
   const value = options.value ?? valueOf(columns ? channels : row, rows, columns, dtype, mixes);
   const groups = channels / channelsPerValue(value);
   const elements = elementsPerValue(value);
@@ -253,8 +260,8 @@ function ask(
 
 /** Whether a team keeps a channel in registers: 16-bit numbers would take as many as f32, for half of the bytes. */
 function holds(asked: Asked, team: number): boolean {
-  const { mayBeWhole, dtype, value, perGroup, kinds, tuning } = asked;
-  const most = team * mostHeld(team, kinds, tuning);
+  const { mayBeWhole, dtype, value, perGroup, tuning } = asked;
+  const most = team * mostHeld(team, tuning);
   return mayBeWhole && dtype === "f32" && value !== "quad" && perGroup <= most;
 }
 
@@ -271,22 +278,48 @@ function useful({ reduces, dtype, value, perGroup, tuning }: Asked, team: number
 }
 
 /** The largest team where so many share a workgroup. */
-function teamBeside({ value, inner, perGroup, tuning }: Asked, slots: number): number {
+function teamBeside({ reduces, value, inner, perGroup, tuning }: Asked, slots: number): number {
   const { maxTeam, workgroupSize } = tuning;
   // What a lane sets up costs as much as a few Values, or tens of those of one number.
   const busy = powerOfTwo(perGroup / (value === "half" ? 48 : 4));
-  const places = value === "quad" ? powerOfTwo(inner) : Infinity;
+  // Lanes take places of a row; where sums are merged, several rows at once.
+  const places = value === "quad" && (!reduces || maxTeam === 1) ? powerOfTwo(inner) : Infinity;
   return Math.max(1, Math.min(maxTeam, workgroupSize / slots, busy, places));
 }
 
-/** A team along a row: a larger one where, and only where, it holds a channel that does not stay in the cache. */
+/** Whether each channel may be one chunk of its own with this team: enough of them fill the device, 16-bit ones half of it. */
+function fills({ dtype, groups, perGroup, tuning }: Asked, team: number): boolean {
+  const { wholeInvocations, mostPerLane } = tuning;
+  const mayFillHalf = dtype !== "f32" && perGroup <= MOST_HALVES * team;
+  const lanes = groups * team * (mayFillHalf ? 2 : 1);
+  return lanes >= wholeInvocations && perGroup <= mostPerLane * team;
+}
+
+/** Values that a lane of a team may have at most to be given another's, of a channel that is one chunk. */
+const MOST_FLOATS = 12;
+const MOST_HALVES = 32;
+
+/**
+ * A team along a row. Where a channel is one chunk, one whose lanes have neither few Values, since merging takes as long as
+ * reading some, nor many: 16 bits more, which take no longer to merge and half as long to read. Where channels share Values,
+ * and lanes merge four at once, as small a one as has all places of a row. And a larger one of f32 where, and only where, it
+ * holds a channel that does not stay in the cache, and reads no other tensor beside it.
+ */
 function teamOfRows(asked: Asked): number {
-  const { bytes, kinds, tuning } = asked;
-  const team = teamBeside(asked, 1);
-  if (kinds * bytes < tuning.cacheBytes) return team;
+  const { mayBeWhole, dtype, value, bytes, kinds, inner, perGroup, tuning } = asked;
+  const { maxTeam, maxHeldTeam, cacheBytes } = tuning;
+  let team = teamBeside(asked, 1);
+  if (!mayBeWhole || maxTeam === 1) return team;
+  const most = dtype === "f32" ? MOST_FLOATS : MOST_HALVES;
+  const least = value === "quad" ? inner : (kinds * perGroup) / most;
+  while (team >= 2 * least && fills(asked, team / 2)) team /= 2;
   let larger = team;
-  while (larger <= tuning.maxHeldTeam && !holds(asked, larger)) larger *= 2;
-  return larger <= tuning.maxHeldTeam ? larger : team;
+  if (dtype !== "f32") {
+    if (team < least && fills(asked, team)) larger *= 2;
+  } else if (kinds === 1 && bytes >= cacheBytes) {
+    while (larger <= maxHeldTeam && !holds(asked, larger)) larger *= 2;
+  }
+  return larger <= maxHeldTeam ? larger : team;
 }
 
 /** A team down columns as wide as allowed, unless narrower ones, of more lanes each, hold a channel or busy more. */
@@ -305,7 +338,7 @@ function teamOfColumns(asked: Asked): number {
   if (mayCrowd) return teamBeside(asked, wide);
   return widest((team) => {
     const chunks = Math.min(mergeable(asked), useful(asked, team));
-    return 16 * groups * team * chunks >= targetInvocations;
+    return 32 * groups * team * chunks >= targetInvocations;
   });
 }
 
@@ -315,16 +348,16 @@ function partsOf(
   team: number,
   always: boolean,
 ): { readonly parts: number; readonly apart: boolean } {
-  const { reduces, columns, groups, perGroup, tuning, mayCrowd } = asked;
+  const { reduces, columns, groups, perGroup, kinds, tuning, mayCrowd } = asked;
   // Teams of columns leave four channels' partial results each: half as many.
   const reducing = tuning.targetInvocations / (columns && team > 1 ? 2 : 1);
   const target = reduces ? reducing : tuning.targetMapped;
   const lanes = Math.max(1, groups * team);
-  const filling = reduces && lanes >= tuning.wholeInvocations ? 1 : Math.ceil(target / lanes);
+  const filling = reduces && fills(asked, team) ? 1 : Math.ceil(target / lanes);
   const wanted = Math.max(filling, Math.ceil(perGroup / (team * tuning.mostPerLane)));
   const most = reduces ? tuning.maxChunks : Math.floor(2 ** 32 / Math.max(1, groups));
   const parts = Math.max(1, Math.min(wanted, useful(asked, team), most));
-  const apart = reduces && (always || (mayCrowd && 4 * parts > mergeable(asked)));
+  const apart = reduces && (always || (mayCrowd && (6 / kinds) * parts > mergeable(asked)));
   return {
     parts: reduces && !apart ? Math.max(1, Math.min(parts, mergeable(asked))) : parts,
     apart,
@@ -355,14 +388,14 @@ export function chooseDispatch(
   const whole = mayBeWhole && (held || perGroup <= team * tuning.wholePerLane || parts === 1);
   const cut = whole ? 1 : parts;
   // A chunk is a whole number of what a team takes at once, or of rows that channels share: of four where all come so.
-  const step = value === "quad" ? inner : team;
+  const step = value === "quad" ? inner * Math.max(1, Math.floor(team / inner)) : team;
   const even = perGroup % (4 * step) === 0;
   const quantum = cut === 1 ? 1 : even || !reduces ? 4 * step : step;
   const chunk = Math.max(1, Math.ceil(perGroup / cut / quantum) * quantum);
   const chunks = Math.max(1, Math.ceil(perGroup / chunk));
   return {
     path: !whole ? "split" : held ? "held" : "whole",
-    held: held ? powerOfTwo(Math.ceil(perGroup / team)) : 0,
+    held: held ? Math.ceil(perGroup / team) : 0,
     value,
     team,
     lanesAdjacent,

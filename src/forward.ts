@@ -105,7 +105,9 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
       running,
     })),
     ...stepsOf(
-      mapOnto(device, resolved, "map", tuning, descriptor.limits),
+      mapOnto(device, resolved, "map", tuning, descriptor.limits, {
+        value: mapping.dispatch.value,
+      }),
       (dispatch) => ({
         ...base(dispatch),
         kernel: forwardKernel("apply"),

@@ -38,6 +38,16 @@ export const backwardFragments = /* @__PURE__ */ fragmentsOf(
   }),
 );
 
+/** Those by which a team of either adds up and holds its Values. */
+export const teamFragments = /* @__PURE__ */ fragmentsOf(
+  import.meta.glob<string>("./team/*.wgsl", {
+    base: "../shaders",
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
+);
+
 /** Those of inference. */
 export const inferenceFragments = /* @__PURE__ */ fragmentsOf(
   import.meta.glob<string>("./inference.wgsl", {

@@ -26,7 +26,7 @@ export interface Variant {
   readonly team: number;
   /** Whether neighbouring invocations are lanes of one team, or the same lane of neighbouring teams. */
   readonly lanesAdjacent: boolean;
-  /** Lanes whose last merges are shuffles within a subgroup, a power of two <= team; 0: all through workgroup memory. */
+  /** Lanes whose statistics merge by shuffles at last, a power of two <= team; 0: all through workgroup memory. */
   readonly subgroup: number;
   /** Values that a lane of a `held` kernel keeps in registers; 0 elsewhere. */
   readonly held: number;
@@ -203,6 +203,12 @@ export function storedOf(v: Variant): "value" | "pair" {
   return v.value === "half" ? "pair" : "value";
 }
 
+/** Sums of a channel, and how the lanes of a team merge them. */
+export function mergingSums(v: Variant): string[] {
+  if (v.team === 1) return ["team/sums", "team/merge_lane_sums"];
+  return ["team/sums", "team/shared_sums", "team/merge_shared_sums"];
+}
+
 export function affineOf(v: Variant): BindingSpec[] {
   return only(v.affine, read("gamma"), read("beta"));
 }
@@ -283,6 +289,7 @@ export function sourceOf(variant: Variant): Composed {
     ...only(variant.subgroup > 0, "enable subgroups;", `const SUBGROUP = ${variant.subgroup}u;`),
     `const WORKGROUP_SIZE = ${workgroupSize}u;`,
     `const TEAM = ${team}u;`,
+    `const ROW = ${2 ** Math.floor(Math.log2(team) / 2)}u;`,
     `const SLOTS = ${slots}u;`,
     `const EVEN = ${variant.even};`,
     `const HELD = ${Math.max(1, variant.held)}u;`,

@@ -1,6 +1,6 @@
-// Backward in training in one dispatch, x and dy read once: a team takes a whole channel group and holds
-// dz and xHat in registers, HELD Values a lane (12 bytes an f32).
-// Barriers: log2(TEAM) + 1. Error: (HELD + log2(TEAM)) * 2^-24 of the sum of magnitudes at most.
+// Backward in training in one dispatch: a team takes a whole channel group and holds dz in registers, HELD Values a lane. x
+// it reads twice, the second time from the cache (12 bytes an f32): held as well, it would leave room for half as many teams.
+// Barriers: 2. Error: (HELD + log2(TEAM)) * 2^-24 of the sum of magnitudes at most.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
@@ -9,16 +9,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let known = savedOf(task.channel);
 
   var dz: array<Value, HELD>;
-  var xHat: array<Value, HELD>;
   var sumDz = Value();
   var sumDzXHat = Value();
   var cursor = begin;
   for (var i = 0u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) {
+    if (isHeld(task, i)) {
       let each = gradientAt(cursor.index, known);
-      visit(cursor, each, known, known);
+      if (task.valid) { visit(cursor, each, known, known); }
       dz[i] = each.dz;
-      xHat[i] = each.xHat;
       sumDz += each.dz;
       sumDzXHat += each.dz * each.xHat;
     }
@@ -30,8 +28,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let means = meansOf(sums);
   cursor = begin;
   for (var i = 0u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) {
-      storeDx(cursor.index, known.scale * ((dz[i] - means.dz) - xHat[i] * means.dzXHat));
+    if (task.valid && isHeld(task, i)) {
+      let xHat = xHatAt(cursor.index, known);
+      storeDx(cursor.index, known.scale * ((dz[i] - means.dz) - xHat * means.dzXHat));
     }
     cursor = next(cursor, walk);
   }

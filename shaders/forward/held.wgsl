@@ -11,19 +11,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   var held: array<Value, HELD>;
   var cursor = begin;
   for (var i = 0u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) { held[i] = loadX(cursor.index); }
+    if (isHeld(task, i)) { held[i] = loadX(cursor.index); }
     cursor = next(cursor, walk);
   }
   // Sums around the lane's first Value give its mean, a second look its squared deviations.
   var sum = Value();
   for (var i = 1u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) { sum += minus(held[i], held[0]); }
+    if (isHeld(task, i)) { sum += minus(held[i], held[0]); }
   }
   let count = select(0u, (task.end - task.first + TEAM - 1u) / TEAM, task.first < task.end);
   let mean = sum / max(f32(count), 1.0);
   var m2 = Value();
   for (var i = 0u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) {
+    if (isHeld(task, i)) {
       let rest = minus(held[i], held[0]) - mean;
       m2 += rest * rest;
     }
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   let normal = learn(task, own);
   cursor = begin;
   for (var i = 0u; i < HELD; i++) {
-    if (task.first + i * TEAM < task.end) {
+    if (task.valid && isHeld(task, i)) {
       storeY(cursor.index, normalized(held[i], cursor.index, normal));
     }
     cursor = next(cursor, walk);

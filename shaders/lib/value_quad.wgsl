@@ -21,15 +21,23 @@ struct Stretch {
   next: u32,           // where in the row the lane's next stretch begins
 }
 
+// Where in the row a lane begins. A team takes whole rows at once where they are shorter than it; lanes beyond have no place.
+fn firstPlace(task: Task) -> u32 {
+  let inner = params.inner;
+  return select(inner, task.lane % inner, task.lane < max(TEAM / inner, 1u) * inner);
+}
+
 fn stretchAt(task: Task, begin: u32) -> Stretch {
   let inner = params.inner;
   let channel = 4u * begin / inner;
   let border = (channel + 1u) * inner;
   let second = vec4u(4u * begin) + vec4u(0u, 1u, 2u, 3u) >= vec4u(border);
   let size = (max(border / 4u, begin + 1u) - begin + TEAM - 1u) / TEAM;
-  let rows = (task.end + task.lane - task.first) / inner;
-  return Stretch(channel, second, Cursor(cursorAt(task).index + begin - task.lane, 0u),
-                 Walk(TEAM, 1u, size, params.rowGroups * inner - size * TEAM), rows * size * TEAM, begin + size * TEAM);
+  let together = max(TEAM / inner, 1u);
+  let rows = ((task.end + task.lane - task.first) / inner + together - 1u - task.lane / inner) / together;
+  return Stretch(channel, second, Cursor(cursorAt(task).index + begin - firstPlace(task), 0u),
+                 Walk(TEAM, 1u, size, together * params.rowGroups * inner - size * TEAM), rows * size * TEAM,
+                 begin + size * TEAM);
 }
 
 // What a stretch needs of its channel, and of the next.

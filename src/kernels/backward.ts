@@ -1,7 +1,8 @@
-import { backwardFragments } from "../fragments.js";
+import { backwardFragments, teamFragments } from "../fragments.js";
 import {
   baseOf,
   mapOf,
+  mergingSums,
   only,
   pickingOf,
   read,
@@ -19,12 +20,6 @@ import {
 export type BackwardKernel = "sums" | "merge" | "input" | "parameters" | "whole" | "held" | "scale";
 
 const own = (...names: string[]): string[] => names.map((name) => `backward/lib/${name}`);
-
-/** Sums of a channel, and how the lanes of a team merge them. */
-export function mergingSums(v: Variant): string[] {
-  if (v.team === 1) return own("sums", "merge_lane_sums");
-  return own("sums", "shared_sums", v.subgroup > 0 ? "merge_subgroup_sums" : "merge_shared_sums");
-}
 
 /** How the sums of a chunk are gathered. */
 export function gatheringSums(v: Variant): string[] {
@@ -123,7 +118,7 @@ function specOf(kernel: BackwardKernel, v: Variant): KernelSpec {
           ...base,
           ...sums,
           ...own("input_gradient"),
-          ...(kernel === "held" ? [] : [...gatheringSums(v), ...mapGradient]),
+          ...(kernel === "held" ? ["team/held"] : [...gatheringSums(v), ...mapGradient]),
           ...gradientOf(v),
           ...parameters,
           ...visitOf(v),
@@ -151,6 +146,6 @@ export function backwardKernel(kernel: BackwardKernel): KernelSource {
   return {
     name: `backward/${kernel}`,
     specOf: (variant) => specOf(kernel, variant),
-    fragments: () => backwardFragments,
+    fragments: () => ({ ...backwardFragments, ...teamFragments }),
   };
 }

@@ -1,4 +1,4 @@
-import { forwardFragments } from "../fragments.js";
+import { forwardFragments, teamFragments } from "../fragments.js";
 import {
   affineOf,
   baseOf,
@@ -18,11 +18,15 @@ import {
 /** A file of the same name in `shaders/forward/`. */
 export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "whole" | "held";
 
-/** How the lanes of a team merge their statistics. */
-export function mergingStatistics(v: Variant): string[] {
+/**
+ * How the lanes of a team merge their statistics.
+ *
+ * @param some whether each team's first lane is known to have some: in columns all are compared with it.
+ */
+export function mergingStatistics(v: Variant, some = true): string[] {
   if (v.team === 1) return ["forward/lib/merge_lane_statistics"];
-  const merge = v.subgroup > 0 ? "merge_subgroup_statistics" : "merge_shared_statistics";
-  return ["forward/lib/shared_statistics", `forward/lib/${merge}`];
+  const through = some && !v.lanesAdjacent ? "columns" : v.subgroup > 0 ? "subgroup" : "shared";
+  return ["forward/lib/shared_statistics", `forward/lib/merge_${through}_statistics`];
 }
 
 /** How the statistics of a chunk are gathered. */
@@ -52,7 +56,7 @@ function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
     normalize: ["forward/lib/partials", ...mapNormalized],
     finish: ["forward/lib/partials"],
     whole: [...gatheringStatistics(v), ...mapNormalized],
-    held: [],
+    held: ["team/held"],
   };
   return {
     fragments: [...base, ...learning, ...walks[kernel]],
@@ -86,6 +90,6 @@ export function forwardKernel(kernel: ForwardKernel): KernelSource {
   return {
     name: `forward/${kernel}`,
     specOf: (variant) => specOf(kernel, variant),
-    fragments: () => forwardFragments,
+    fragments: () => ({ ...forwardFragments, ...teamFragments }),
   };
 }

@@ -1,7 +1,8 @@
-import { backwardFragments, forwardFragments, fragmentsOf } from "../fragments.js";
+import { backwardFragments, forwardFragments, fragmentsOf, teamFragments } from "../fragments.js";
 import {
   baseOf,
   channelsPerValue,
+  mergingSums,
   only,
   read as readAs,
   residualOf,
@@ -13,12 +14,7 @@ import {
   type KernelSpec,
   type Variant,
 } from "../kernels.js";
-import {
-  backwardKernel,
-  mapInputGradient,
-  mergingSums,
-  storingGradients,
-} from "../kernels/backward.js";
+import { backwardKernel, mapInputGradient, storingGradients } from "../kernels/backward.js";
 import { counterOf, applying, gatheringStatistics, mergingStatistics } from "../kernels/forward.js";
 
 /** One compute kernel, a file of the same name in `shaders/statistics/`. */
@@ -59,6 +55,7 @@ export interface RenormConstants {
 const fragments = {
   ...forwardFragments,
   ...backwardFragments,
+  ...teamFragments,
   ...fragmentsOf(
     import.meta.glob<string>("./statistics/**/*.wgsl", {
       base: "../../shaders",
@@ -135,7 +132,7 @@ function plainSpecOf(choice: Choice, v: Variant): KernelSpec {
         fragments: [
           ...base,
           ...(mask ? own("statistics_masked", masked.at, masked.collapse) : gatheringStatistics(v)),
-          ...mergingStatistics(v),
+          ...mergingStatistics(v, !mask),
           ...own("part", "part_store"),
         ],
         bindings: [read("x"), ...only(mask, masked.binding), write("statistics", PARTS)],

@@ -1,7 +1,8 @@
-import { backwardFragments, fragmentsOf } from "../fragments.js";
+import { backwardFragments, fragmentsOf, teamFragments } from "../fragments.js";
 import {
   baseOf,
   mapOf,
+  mergingSums,
   normalizingOf,
   read,
   shapingOf,
@@ -12,13 +13,14 @@ import {
   type KernelSpec,
   type Variant,
 } from "../kernels.js";
-import { gatheringSums, mergingSums } from "../kernels/backward.js";
+import { gatheringSums } from "../kernels/backward.js";
 
 /** Kernels for an engine whose mean and variance are tensors of their own; f32 alone, no activation. */
 export type BridgeKernel = "inference" | "gradient" | "parameters" | "averages" | "moving";
 
 const fragments = {
   ...backwardFragments,
+  ...teamFragments,
   ...fragmentsOf(
     import.meta.glob<string>("./tfjs/**/*.wgsl", {
       base: "../../shaders",

@@ -53,6 +53,9 @@ const LOOKS_AT: readonly (readonly [KernelSource, readonly (keyof Variant)[]])[]
   [backwardKernel("scale"), ["inPlace"]],
 ];
 
+/** Kernels that a plan may use where nothing is reduced. */
+const MAPS = /inference|apply|input|scale/;
+
 /** The variant whose inputs all lie in the buffer of an output. */
 export function sharing(variant: Variant): Variant {
   const { bindings } = variant.kernel.specOf(variant);
@@ -91,7 +94,8 @@ export function* variantsOf(name: string, dtype: Dtype): Generator<Variant> {
                                   if (value === "half" && /whole|held/.test(name)) continue;
                                   if (
                                     value === "quad" &&
-                                    ((team > 1 && dtype === "f32") || /held/.test(name))
+                                    ((team > 1 && dtype === "f32" && !MAPS.test(name)) ||
+                                      /held/.test(name))
                                   )
                                     continue;
                                   // Without gamma there is no floor; sums alone write nothing over dy.

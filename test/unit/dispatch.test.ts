@@ -103,15 +103,16 @@ function fault(
       [d.groups, d.inner, d.perGroup, d.chunk, d.chunks, d.team, slots].every(Number.isSafeInteger),
     ],
     [
-      "the workgroup is the tuning's, or a larger team that holds a channel",
+      "the workgroup is the tuning's, or a larger team that has a channel",
       d.workgroupSize === tuning.workgroupSize ||
-        (d.path === "held" && d.workgroupSize === d.team && d.team <= tuning.maxHeldTeam),
+        (d.path !== "split" && d.workgroupSize === d.team && d.team <= tuning.maxHeldTeam),
     ],
     ["team and slots are powers of two", power(d.team) && power(slots)],
     ["team * slots = workgroup", d.team * slots === d.workgroupSize],
     [
       "the team keeps its limit",
-      d.team <= (d.path === "held" ? Math.max(tuning.maxTeam, tuning.maxHeldTeam) : tuning.maxTeam),
+      d.team <=
+        (d.path === "split" ? tuning.maxTeam : Math.max(tuning.maxTeam, tuning.maxHeldTeam)),
     ],
     ["Values cover the tensor", d.groups * d.perGroup * perValue === extent.size],
     ["a Value spans whole channels", d.groups * channelsPerValue(d.value) === extent.channels],
@@ -131,22 +132,23 @@ function fault(
     ["16 bits are not stored by one invocation per half", dtype === "f32" || d.value !== "scalar"],
     ["a dispatch alone has one chunk", d.path === "split" || d.chunks === 1],
     [
-      "teams share Values between channels only of 16 bits, and not in more places than a row has",
-      d.value !== "quad" || d.team === 1 || (dtype !== "f32" && d.team < 2 * d.inner),
+      "teams share Values between channels only of 16 bits where they reduce",
+      d.value !== "quad" || d.team === 1 || dtype !== "f32" || given.purpose === "map",
+    ],
+    [
+      "lanes without a place of a row are fewer than half",
+      d.value !== "quad" || d.team === 1 || d.team < 2 * d.inner || given.purpose === "reduce",
     ],
     ["chunks of shared Values are rows", d.value !== "quad" || d.chunk % d.inner === 0],
     ["words shared by channels are never whole", d.value !== "half" || d.path === "split"],
     [
       "even: blocks of four alone",
-      d.even === (d.perGroup % (4 * (d.value === "quad" ? d.inner : d.team)) === 0),
+      d.even === (d.perGroup % (4 * (d.value === "quad" ? d.inner * rowsAtOnce(d) : d.team)) === 0),
     ],
     ["held is held", (d.path === "held") === d.held > 0],
-    [
-      "a lane holds all its Values",
-      d.path !== "held" || (power(d.held) && d.held * d.team >= d.perGroup),
-    ],
-    ["a lane holds what its registers take", d.held * given.kinds <= tuning.maxHeld],
-    ["a team holds what the registers take", d.held * given.kinds * d.team <= 512 * tuning.maxHeld],
+    ["a lane holds all its Values", d.path !== "held" || d.held === Math.ceil(d.perGroup / d.team)],
+    ["a lane holds what its registers take", d.held <= tuning.maxHeld],
+    ["a team holds what the registers take", d.held * d.team <= 512 * tuning.maxHeld + d.team],
     ["16-bit numbers are not held", d.path !== "held" || dtype === "f32"],
     ["chunks are merged apart only where that is offered", !d.apart || Boolean(given.apart)],
     [
@@ -301,7 +303,8 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
           let inner = first % d.inner;
           let index = (Math.floor(first / d.inner) * p.rowGroups + group) * d.inner + inner;
           if (d.even) {
-            const steps = d.value === "quad" ? (end - begin) / d.inner : (end - begin) / d.team;
+            const atOnce = d.value === "quad" ? d.inner * rowsAtOnce(d) : d.team;
+            const steps = (end - begin) / atOnce;
             expect(steps % 4, "Values of a lane, or rows of a stretch, by four").toBe(0);
           }
           if (d.value === "quad") {
@@ -321,6 +324,11 @@ function walk(d: Dispatch, visit: (index: number, group: number, lane: number) =
         }
 }
 
+/** Rows that a team takes at once where four channels share them. */
+function rowsAtOnce({ team, inner }: Dispatch): number {
+  return Math.max(1, Math.floor(team / inner));
+}
+
 /** As `lib/value_quad.wgsl` walks: the numbers of a stretch are of the same channels at each of its Values. */
 function walkStretches(
   d: Dispatch,
@@ -331,14 +339,19 @@ function walkStretches(
 ): void {
   const channelsAt = (p: number): string =>
     [0, 1, 2, 3].map((i) => Math.floor((4 * p + i) / d.inner)).join();
-  for (let begin = lane; begin < d.inner;) {
+  const together = rowsAtOnce(d);
+  if (lane >= together * d.inner && lane >= d.inner) return;
+  const first = lane % d.inner;
+  const offset = Math.floor(lane / d.inner);
+  const own = Math.floor((rows + together - 1 - offset) / together);
+  for (let begin = first; begin < d.inner;) {
     const channel = Math.floor((4 * begin) / d.inner);
     const border = Math.floor(((channel + 1) * d.inner) / 4);
     const size = Math.ceil((Math.max(border, begin + 1) - begin) / d.team);
-    const wrapIndex = d.groups * d.inner - size * d.team;
+    const wrapIndex = together * d.groups * d.inner - size * d.team;
 
-    let at = index + begin - lane;
-    for (let inner = 0, left = rows * size; left > 0; left--) {
+    let at = index + begin - first;
+    for (let inner = 0, left = own * size; left > 0; left--) {
       expect(channelsAt(begin + inner * d.team)).toBe(channelsAt(begin));
       visit(at);
       const wraps = inner + 1 >= size;
@@ -542,16 +555,41 @@ describe("a GPU", () => {
   test("merges chunks apart in large tensors alone", () => {
     expect(pick(extent(64 * 112 * 112, 64, 1)).apart).toBe(true);
     expect(pick(extent(16 * 56 * 56, 64, 1)).apart).toBe(false);
-    // With teams of 256 few chunks fill the device.
-    expect(pick(extent(64, 64, 112 * 112)).apart).toBe(false);
+    expect(pick(extent(64, 64, 112 * 112)).apart).toBe(true);
+    // What a backward merges is half as much; and with teams of 256 few chunks fill the device.
+    expect(pick(extent(64, 64, 112 * 112), { ...options, kinds: 2 }).apart).toBe(false);
+    expect(pick(extent(64, 64, 56 * 56)).apart).toBe(false);
     expect(pick(extent(64 * 112 * 112, 64, 1), {}).apart).toBe(false);
   });
 
-  test("holds with larger teams what does not stay in the cache", () => {
-    const { path, team, held } = pick(extent(64, 1024, 196), { kinds: 2 });
-    expect({ path, team, held }).toEqual({ path: "held", team: 512, held: 8 });
-    expect(pick(extent(64, 256, 196), { kinds: 2 })).toMatchObject({ path: "whole", team: 256 });
-    expect(pick(extent(64, 1024, 196), { kinds: 2 }, "f16")).toMatchObject({ path: "whole" });
+  test("holds with larger teams what does not stay in the cache, but not beside another tensor", () => {
+    const holds = (each: Extent, kinds: number): object => {
+      const { path, team, held } = pick(each, { kinds });
+      return { path, team, held };
+    };
+    expect(holds(extent(64, 1024, 196), 2)).toEqual({ path: "held", team: 256, held: 13 });
+    expect(holds(extent(64, 512, 400), 1)).toEqual({ path: "held", team: 512, held: 13 });
+    expect(holds(extent(64, 512, 400), 2)).toEqual({ path: "whole", team: 256, held: 0 });
+    expect(holds(extent(64, 64, 400), 1)).toEqual({ path: "split", team: 256, held: 0 });
+  });
+
+  test("gives a lane 24 to 32 Values of 16 bits where a channel is one chunk and there are enough", () => {
+    const halves = (each: Extent, kinds = 1): object => {
+      const { path, team } = pick(each, { kinds }, "f16");
+      return { path, team };
+    };
+    expect(halves(extent(64, 1024, 196))).toEqual({ path: "whole", team: 128 });
+    expect(halves(extent(64, 1024, 196), 2)).toEqual({ path: "whole", team: 256 });
+    expect(halves(extent(64, 512, 784))).toEqual({ path: "whole", team: 512 });
+    // Four channels to a team: 65536 lanes.
+    expect(halves(extent(64, 2048, 49))).toEqual({ path: "whole", team: 128 });
+    expect(halves(extent(64, 64, 784))).toEqual({ path: "split", team: 256 });
+  });
+
+  test("shares Values between channels in f32 where nothing is merged", () => {
+    const map = (each: Extent): Dispatch => chooseDispatch(each, "f32", "map", GPU_TUNING, LIMITS);
+    expect(map(extent(64, 2048, 49))).toMatchObject({ value: "quad", team: 64 });
+    expect(pick(extent(64, 2048, 49))).toMatchObject({ value: "rows4", path: "held" });
   });
 
   test("takes wide columns where there are many, narrow ones where those hold a channel or give more work", () => {

@@ -1,7 +1,7 @@
 // A lane's share of its chunk, stretch after stretch.
 fn laneSums(task: Task, known: Saved, following: Saved) -> Sums {
   var done = Sums();
-  for (var begin = task.lane; begin < params.inner;) {
+  for (var begin = firstPlace(task); begin < params.inner;) {
     let stretch = stretchAt(task, begin);
     let here = pickedSaved(known, stretch);
     let sums = sumsAlong(stretch.cursor, stretch.walk, 0u, stretch.end, here, here);

@@ -4,7 +4,7 @@ fn laneStatistics(task: Task) -> Statistics {
   var own = vec4f();
   var following = vec4f();
   var channel = 0u;
-  for (var begin = task.lane; begin < params.inner;) {
+  for (var begin = firstPlace(task); begin < params.inner;) {
     let stretch = stretchAt(task, begin);
     for (; channel < stretch.channel; channel++) {
       put(&done, channel, own);

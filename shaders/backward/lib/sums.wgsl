@@ -1,5 +1,0 @@
-// What backward adds up per channel: dBeta and dGamma.
-struct Sums {
-  dz: Channel,
-  dzXHat: Channel,
-}

@@ -1,0 +1,44 @@
+// A team down columns: its lanes are few, each has about as many Values, and the first has some. So plain sums will do, of what
+// the lanes' means are beyond the first's, then of their M2 about the mean of these; each in two rounds, as team/
+// merge_shared_sums has them. Every lane gets the result.
+fn mergeTeam(mine: Statistics, lane: u32, local: u32) -> Statistics {
+  let begin = local - lane * LANE_STRIDE;
+  if (lane == 0u) { sharedShift[local] = mine.shift; }
+  workgroupBarrier();
+  let origin = sharedShift[begin];
+  let none = mine.count == Count();
+  let beyond = select(minusChannel(mine.shift, origin) + mine.delta, Channel(), none);
+  var count = mine.count;
+  var sum = beyond * count;
+  sharedCount[local] = count;
+  sharedDelta[local] = sum;
+  workgroupBarrier();
+  if (lane < ROW) {
+    for (var i = ROW; i < TEAM; i += ROW) {
+      count += sharedCount[local + i * LANE_STRIDE];
+      sum += sharedDelta[local + i * LANE_STRIDE];
+    }
+    sharedCount[local] = count;
+    sharedDelta[local] = sum;
+  }
+  workgroupBarrier();
+  count = sharedCount[begin];
+  sum = sharedDelta[begin];
+  for (var i = 1u; i < ROW; i++) {
+    count += sharedCount[begin + i * LANE_STRIDE];
+    sum += sharedDelta[begin + i * LANE_STRIDE];
+  }
+  let delta = sum / max(count, Count(1.0));
+  let rest = select(beyond - delta, Channel(), none);
+  var m2 = mine.m2 + rest * rest * mine.count;
+  sharedM2[local] = m2;
+  workgroupBarrier();
+  if (lane < ROW) {
+    for (var i = ROW; i < TEAM; i += ROW) { m2 += sharedM2[local + i * LANE_STRIDE]; }
+    sharedM2[local] = m2;
+  }
+  workgroupBarrier();
+  m2 = sharedM2[begin];
+  for (var i = 1u; i < ROW; i++) { m2 += sharedM2[begin + i * LANE_STRIDE]; }
+  return anchored(count, origin, delta, m2);
+}
