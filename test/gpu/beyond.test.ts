@@ -133,6 +133,13 @@ describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
     expect(state).toEqual(clean.state);
   });
 
+  test("a mask that leaves the first lane of a team nothing", async () => {
+    const descriptor = { shape: [64, 8], layout: "channels-last", tuning } as const;
+    const call = callOf(descriptor, { offset: 1e6, mask: true });
+    const mask = Float32Array.from({ length: 64 }, (_, i) => (i % 4 === 0 ? 0 : 1));
+    await expectWithin({ ...call, mask });
+  });
+
   test("batch renormalization, clipped and not", async () => {
     for (const [shape, layout] of SHAPES.slice(0, 4)) {
       for (const limits of [{}, { rMin: 0.7, rMax: 1.3, dMax: 0.5 }]) {
