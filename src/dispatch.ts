@@ -315,7 +315,7 @@ function teamOfRows(asked: Asked): number {
   while (team >= 2 * least && fills(asked, team / 2)) team /= 2;
   let larger = team;
   if (dtype !== "f32") {
-    if (team < least && fills(asked, team)) larger *= 2;
+    if (value !== "quad" && team < least && fills(asked, team)) larger *= 2;
   } else if (kinds === 1 && bytes >= cacheBytes) {
     while (larger <= maxHeldTeam && !holds(asked, larger)) larger *= 2;
   }

@@ -197,6 +197,7 @@ const LARGE: readonly Extent[] = [
   extent(65_521, 251, 1),
   extent(65_521, 3, 251),
   extent(256, 2048, 49),
+  extent(64, 2048, 289),
   extent(32, 64, 3136),
   extent(1, 32, 128 ** 3),
 ];
