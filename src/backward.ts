@@ -9,7 +9,9 @@ import {
   type Choices,
 } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import type { Dispatch } from "./dispatch.js";
+import type { Dispatch } from "./dispatch/dispatch.js";
+import { map } from "./dispatch/map.js";
+import { reduce } from "./dispatch/reduce.js";
 import { complain, OptionError } from "./errors.js";
 import { PLAIN, type BindingName, type Variant } from "./kernels.js";
 import { backwardKernel } from "./kernels/backward.js";
@@ -126,7 +128,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   if (recovers) requireInvertible(subject, options, descriptor.residual ?? false);
   const fromY = recovers ? { x: "y" as const } : {};
   const overDy = inPlace ? { dx: "dy" as const } : {};
-  const purpose = onlyScale ? "map" : "reduce";
+  const purpose = onlyScale ? map : reduce;
   const mapping = mapOnto(device, resolved, purpose, tuning, descriptor.limits, {
     forbidWhole: evaluation || !dx,
     // Without dx in training there is one dispatch that merges in any case.
@@ -137,7 +139,7 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
   // Once a dispatch has merged the chunks, those of the last need not be the same.
   const last =
     apart && dx && !evaluation
-      ? mapOnto(device, resolved, "map", tuning, descriptor.limits, {
+      ? mapOnto(device, resolved, map, tuning, descriptor.limits, {
           value: mapping.dispatch.value,
         })
       : mapping;

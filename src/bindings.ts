@@ -9,7 +9,7 @@ import {
   type Extent,
 } from "./descriptor.js";
 import { USAGE } from "./device.js";
-import type { Tuning } from "./dispatch.js";
+import type { Tuning } from "./dispatch/tuning.js";
 import { BufferError, complain, DestroyedError, OverlapError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
 import type { Limits } from "./plan.js";

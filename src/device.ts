@@ -8,7 +8,7 @@ import {
   OptionError,
   OutOfMemoryError,
 } from "./errors.js";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch.js";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "./dispatch/tuning.js";
 import {
   HALF_PROBE,
   isWritable,

@@ -1,7 +1,9 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { GAMMA_FLOOR, requireInvertible, requireTrainable, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
-import type { Dispatch } from "./dispatch.js";
+import type { Dispatch } from "./dispatch/dispatch.js";
+import { map } from "./dispatch/map.js";
+import { reduce } from "./dispatch/reduce.js";
 import { PLAIN, type BindingName, type Variant } from "./kernels.js";
 import { forwardKernel } from "./kernels/forward.js";
 import {
@@ -71,7 +73,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
   if (invertible) requireInvertible(subject, options, residual);
   const running = options.trackRunningStats;
   // The counter is read by every channel for a cumulative average, so it is incremented a dispatch earlier.
-  const mapping = mapOnto(device, resolved, "reduce", tuning, descriptor.limits, {
+  const mapping = mapOnto(device, resolved, reduce, tuning, descriptor.limits, {
     forbidWhole: running && options.momentum === null,
     apart: true,
   });
@@ -105,7 +107,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
       running,
     })),
     ...stepsOf(
-      mapOnto(device, resolved, "map", tuning, descriptor.limits, {
+      mapOnto(device, resolved, map, tuning, descriptor.limits, {
         value: mapping.dispatch.value,
       }),
       (dispatch) => ({

@@ -1,6 +1,7 @@
 import type { PlanDescriptor, Resource } from "./bindings.js";
 import { GAMMA_FLOOR, requireInvertible, SWITCH } from "./descriptor.js";
 import { stateOf } from "./device.js";
+import { map } from "./dispatch/map.js";
 import { PLAIN, type BindingName } from "./kernels.js";
 import { INFERENCE } from "./kernels/inference.js";
 import {
@@ -64,7 +65,7 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
   const inPlace = descriptor.inPlace ?? false;
   const floored = descriptor.invertible ?? false;
   if (floored) requireInvertible(subject, options, residual);
-  const mapping = mapOnto(device, resolved, "map", tuning, descriptor.limits);
+  const mapping = mapOnto(device, resolved, map, tuning, descriptor.limits);
   const inputs: BindingName[] = inPlace ? ["state"] : ["x", "state"];
   const y = inPlace ? "x" : "y";
   if (options.affine) inputs.push("gamma", "beta");

@@ -27,14 +27,14 @@ import {
 } from "./descriptor.js";
 import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
 import {
-  chooseDispatch,
+  dispatchFor,
   gridOf,
-  GPU_TUNING,
   type Dispatch,
   type DispatchLimits,
   type DispatchOptions,
-  type Tuning,
-} from "./dispatch.js";
+  type Purpose,
+} from "./dispatch/dispatch.js";
+import { GPU_TUNING, type Tuning } from "./dispatch/tuning.js";
 import { BufferError, complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
@@ -114,7 +114,7 @@ export interface Mapping {
 export function mapOnto(
   device: GPUDevice,
   resolved: Resolved,
-  purpose: "reduce" | "map",
+  purpose: Purpose,
   tuning: Tuning,
   lowered: Limits = {},
   options: DispatchOptions = {},
@@ -150,7 +150,7 @@ export function mapOnto(
   requireWithin(device, "maxBufferSize", "shape", bytes, "batch");
   // A region holds no whole number of four rows, nor of four channels, in general.
   const fits = bytes <= maxBytes;
-  const first = chooseDispatch(extent, dtype, purpose, tuning, limits, {
+  const first = dispatchFor(purpose, extent, dtype, tuning, limits, {
     ...options,
     mixed: options.mixed !== false && fits,
   });
@@ -158,7 +158,7 @@ export function mapOnto(
   const regions = regionsOf(extent, elementBytes(dtype), elementsPerValue(value), maxBytes);
   const several = regions.length > 1 ? { forbidWhole: true } : {};
   const dispatches = regions.map((region) =>
-    chooseDispatch(region.extent, dtype, purpose, tuning, limits, {
+    dispatchFor(purpose, region.extent, dtype, tuning, limits, {
       ...options,
       ...several,
       value,

@@ -1,7 +1,9 @@
+import { map } from "../dispatch/map.js";
+import { reduce } from "../dispatch/reduce.js";
 import type { Resource } from "../bindings.js";
 import { requireWants, type Wants } from "../backward.js";
 import { SWITCH } from "../descriptor.js";
-import { gridOf } from "../dispatch.js";
+import { gridOf } from "../dispatch/dispatch.js";
 import { complain, OptionError } from "../errors.js";
 import type { BindingName } from "../kernels.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
@@ -59,7 +61,7 @@ export interface SumsPlan {
 function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
   const subject = "sums";
   const also = { parts: null, part: null, residual: SWITCH, residualGrad: SWITCH };
-  const draft = new Draft(device, subject, descriptor, "reduce", also, { kinds: 2 });
+  const draft = new Draft(device, subject, descriptor, reduce, also, { kinds: 2 });
   const part = requirePart(subject, descriptor);
   const { resolved, mapping } = draft;
   const { activation } = resolved.options;
@@ -172,7 +174,7 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     ...{ ...PASS_OPTIONS, sums: WHOSE, wants: null },
     ...{ residualGrad: SWITCH, accumulate: SWITCH },
   };
-  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", also, {
+  const draft = new Draft(device, subject, descriptor, given ? map : reduce, also, {
     kinds: 2,
   });
   requireWants(`${subject}: wants`, descriptor.wants);

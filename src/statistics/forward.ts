@@ -1,3 +1,5 @@
+import { map } from "../dispatch/map.js";
+import { reduce } from "../dispatch/reduce.js";
 import type { Resource } from "../bindings.js";
 import { requireTrainable } from "../descriptor.js";
 import type { BindingName } from "../kernels.js";
@@ -61,7 +63,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const given = descriptor.statistics === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const also = { ...PASS_OPTIONS, statistics: WHOSE };
-  const draft = new Draft(device, subject, descriptor, given ? "map" : "reduce", also);
+  const draft = new Draft(device, subject, descriptor, given ? map : reduce, also);
   const { resolved, mapping } = draft;
   const { options, extent } = resolved;
   const { ghosts } = draft;

@@ -1,7 +1,8 @@
+import { map } from "../dispatch/map.js";
 import { requireKnown } from "../arguments.js";
 import { rangeOf, type Resource } from "../bindings.js";
 import { createBuffer, stateOf, USAGE } from "../device.js";
-import type { Tuning } from "../dispatch.js";
+import type { Tuning } from "../dispatch/tuning.js";
 import { Plan, type Outline, type Target } from "../plan.js";
 import { requireCount } from "./count.js";
 import { Draft } from "./outline.js";
@@ -59,7 +60,7 @@ function outlineMerge(
   // A part counts as a value of its channel: that spreads a long chain over lanes.
   const { tuning } = descriptor;
   const shape = [Math.max(1, parts), channels];
-  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, "map", {});
+  const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, map, {});
   const bytes = kernel === "merge_sums" ? sumsBytes : statisticsBytes;
   return {
     subject,

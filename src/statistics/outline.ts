@@ -1,7 +1,8 @@
 import type { PlanDescriptor } from "../bindings.js";
 import { SWITCH, type Choices, type Dtype, type Extent } from "../descriptor.js";
 import { stateOf } from "../device.js";
-import { chooseDispatch, gridOf, type Dispatch, type Tuning } from "../dispatch.js";
+import { dispatchFor, gridOf, type Dispatch, type Purpose } from "../dispatch/dispatch.js";
+import type { Tuning } from "../dispatch/tuning.js";
 import { complain, OptionError } from "../errors.js";
 import { PLAIN, channelsPerValue, elementsPerValue, type Variant } from "../kernels.js";
 import {
@@ -52,7 +53,7 @@ export class Draft {
     device: GPUDevice,
     subject: string,
     descriptor: DraftDescriptor,
-    purpose: "reduce" | "map",
+    purpose: Purpose,
     also: Choices,
     options: { kinds?: 1 | 2 } = {},
   ) {
@@ -177,7 +178,7 @@ function mapGhosts(
   whole: Mapping,
   resolved: Resolved,
   virtualBatchSize: number,
-  purpose: "reduce" | "map",
+  purpose: Purpose,
   tuning: Tuning,
   options: { kinds?: 1 | 2 },
 ): Mapping {
@@ -210,7 +211,7 @@ function mapGhosts(
       ),
     );
   }
-  const dispatch = chooseDispatch(all, dtype, purpose, tuning, whole.limits, { ...options, value });
+  const dispatch = dispatchFor(purpose, all, dtype, tuning, whole.limits, { ...options, value });
   const own = { ...dispatch, groups: channels / channelsPerValue(value) };
   return {
     regions: [{ ...whole.regions[0]!, dispatch: own, firstSlot: 0 }],
@@ -227,11 +228,11 @@ function ghostValue(
   ghost: Extent,
   whole: Extent,
   dtype: Dtype,
-  purpose: "reduce" | "map",
+  purpose: Purpose,
   tuning: Tuning,
   { limits }: Mapping,
 ): Dispatch["value"] {
-  const { value } = chooseDispatch(ghost, dtype, purpose, tuning, limits, { mixed: false });
+  const { value } = dispatchFor(purpose, ghost, dtype, tuning, limits, { mixed: false });
   const last = whole.count % ghost.count;
   if (value === "rows4" && (last / ghost.inner) % 4 !== 0) return "scalar";
   if (ghost.channels > 1 || last % elementsPerValue(value) === 0) return value;

@@ -1,3 +1,4 @@
+import { reduce } from "../dispatch/reduce.js";
 import type { Resource } from "../bindings.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { requirePart } from "./count.js";
@@ -39,7 +40,7 @@ export interface StatisticsPlan {
 function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor): Outline {
   const subject = "statistics";
   const mask = descriptor.mask ?? false;
-  const draft = new Draft(device, subject, descriptor, "reduce", { parts: null, part: null });
+  const draft = new Draft(device, subject, descriptor, reduce, { parts: null, part: null });
   const { resolved, mapping } = draft;
   const part = requirePart(subject, descriptor);
   const merge = draft.channels({ kernel: "merge_statistics" }, {}, { extra: part });

@@ -1,5 +1,7 @@
+import { map } from "../dispatch/map.js";
+import { reduce } from "../dispatch/reduce.js";
 import { stateOf } from "../device.js";
-import { gridOf } from "../dispatch.js";
+import { gridOf, type Purpose } from "../dispatch/dispatch.js";
 import { PLAIN, type BindingName, type Variant } from "../kernels.js";
 import {
   mapOnto,
@@ -31,7 +33,7 @@ class Draft {
     device: GPUDevice,
     readonly subject: string,
     view: View,
-    purpose: "reduce" | "map",
+    purpose: Purpose,
     options: { eps?: number; momentum?: number } = {},
   ) {
     this.#device = device;
@@ -39,7 +41,7 @@ class Draft {
     const perChannel = 4 * view.channels;
     const bytes = Object.fromEntries(STATISTICS.map((name) => [name, perChannel]));
     this.resolved = { ...resolved, bytes: { ...resolved.bytes, ...bytes } };
-    const choice = purpose === "reduce" ? { forbidWhole: true, kinds: 2 as const } : {};
+    const choice = purpose.reduces ? { forbidWhole: true, kinds: 2 as const } : {};
     this.mapping = mapOnto(device, this.resolved, purpose, stateOf(device).tuning, {}, choice);
   }
 
@@ -96,7 +98,7 @@ class Draft {
 
 /** `y = gamma * (x - mean) / sqrt(variance + eps) + beta`; without `affine` no gamma and beta. One dispatch. */
 export function planInference(device: GPUDevice, view: View, eps: number, affine: boolean): Plan {
-  const draft = new Draft(device, "inference", view, "map", { eps });
+  const draft = new Draft(device, "inference", view, map, { eps });
   const inputs: BindingName[] = ["x", "mean", "variance"];
   if (affine) inputs.push("gamma", "beta");
   return draft.plan(inputs, ["y"], draft.regions("inference", affine));
@@ -104,7 +106,7 @@ export function planInference(device: GPUDevice, view: View, eps: number, affine
 
 /** Gradients of that, of all five: `dMean = -gamma * invStd * dBeta`, `dVariance = -gamma * invStd^2 * dGamma / 2`. Two dispatches. */
 export function planGradient(device: GPUDevice, view: View, eps: number): Plan {
-  const draft = new Draft(device, "gradient", view, "reduce", { eps });
+  const draft = new Draft(device, "gradient", view, reduce, { eps });
   return draft.plan(
     ["x", "dy", "mean", "variance", "gamma"],
     ["dx", "dGamma", "dBeta", "dMean", "dVariance"],
@@ -118,7 +120,7 @@ export function planGradient(device: GPUDevice, view: View, eps: number): Plan {
  * `moving - (moving - batch) * weight`. One dispatch.
  */
 export function planAverages(device: GPUDevice, channels: number, weight: number | null): Plan {
-  const draft = new Draft(device, "averages", { outer: 1, channels, inner: 1 }, "map", {
+  const draft = new Draft(device, "averages", { outer: 1, channels, inner: 1 }, map, {
     momentum: weight ?? 1,
   });
   return draft.plan(

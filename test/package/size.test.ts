@@ -3,11 +3,11 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 
-// 15 KB (of 1,024 bytes) was the aim for all of it. Inference alone comes near; the others are at what they are now.
+// 15 KB (of 1,024 bytes) was the aim for all of it. Inference alone keeps it; the others are at what they are now.
 const LIMITS = {
-  core: 27.5 * 1024,
-  "plans of training and inference": 21.5 * 1024,
-  "plans of inference": 15.25 * 1024,
+  core: 27.75 * 1024,
+  "plans of training and inference": 21.75 * 1024,
+  "plans of inference": 15 * 1024,
 };
 
 let sizes: Map<string, number>;

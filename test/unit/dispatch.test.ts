@@ -6,10 +6,10 @@ import {
   type Dispatch,
   type DispatchLimits,
   GPU_TUNING,
-  gridOf,
   SOFTWARE_TUNING,
   type Tuning,
-} from "../../src/dispatch.js";
+} from "../../src/dispatch/index.js";
+import { gridOf } from "../../src/dispatch/dispatch.js";
 import { channelsPerValue, elementsPerValue } from "../../src/kernels.js";
 import { dispatchTable } from "../../scripts/support/dispatch-table.js";
 import { createRandom } from "../support/random.js";

@@ -1,7 +1,8 @@
 /** How a tensor beyond one binding is cut, on paper: `regionsOf`, and `mapOnto` with its slots for partial results. */
+import { reduce } from "../../src/dispatch/reduce.js";
 import { describe, expect, test } from "vitest";
 import type { Dtype, Extent } from "../../src/descriptor.js";
-import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch.js";
+import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch/index.js";
 import { mapOnto, resolveDescriptor } from "../../src/plan.js";
 import { regionsOf, type Region } from "../../src/regions.js";
 
@@ -110,7 +111,7 @@ describe("slots for partial results", () => {
           shape: shape as number[],
           dtype: dtype as Dtype,
         });
-        const mapping = mapOnto(deviceOf(), resolved, "reduce", tuning);
+        const mapping = mapOnto(deviceOf(), resolved, reduce, tuning);
         expect(mapping.regions.length).toBeGreaterThan(1);
         // A region's channels take its slots; those of others that hold any of them must lie elsewhere.
         const taken = new Map<number, [from: number, to: number][]>();
