@@ -1,6 +1,6 @@
 // Backward in training in one dispatch: a team takes a whole channel group and holds dz in registers, HELD Values a lane. x
 // it reads twice, the second time from the cache (12 bytes an f32): held as well, it would leave room for half as many teams.
-// Barriers: 2. Error: (HELD + log2(TEAM)) * 2^-24 of the sum of magnitudes at most.
+// Barriers: 2. Error: (HELD + 2 * sqrt(TEAM)) * 2^-24 of the sum of magnitudes at most.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);

@@ -1,7 +1,7 @@
 // Backward, first of two dispatches: sums of dz and dz * xHat over every chunk.
 // In evaluation this pass writes dx as well, which needs no sums there.
-// Passes: x and dy read once (8 bytes an f32; evaluation 12). Barriers: log2(TEAM) + 1.
-// Error: (4 + log2(teams)) * 2^-24 of the sum of magnitudes, the long chain is compensated.
+// Passes: x and dy read once (8 bytes an f32; evaluation 12). Barriers: 2.
+// Error: (6 + 2 * sqrt(TEAM)) * 2^-24 of the sum of magnitudes, the long chain is compensated.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);

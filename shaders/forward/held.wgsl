@@ -1,6 +1,6 @@
 // Training forward in one dispatch, each value read once: a team takes a whole channel group and holds it
 // in registers, HELD Values a lane, between statistics and normalisation (8 bytes an f32).
-// Barriers: log2(TEAM) + 1. Error: as forward/statistics; a lane's Values are one block.
+// Barriers: log2(TEAM) + 1, side by side 5. Error: as forward/statistics; a lane's Values are one block.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   countBatch(workgroup, local);

@@ -1,5 +1,5 @@
 // dx of every chunk from the channel's sums, whose M stands in `saved`.
-// Passes: x and dy read once, dx written once (12 bytes an f32). Barriers: log2(TEAM) + 1, twice where pairs.
+// Passes: x and dy read once, dx written once (12 bytes an f32). Barriers: 2, 4 where pairs.
 fn channelMeans(group: u32, lane: u32, local: u32) -> Sums {
   let total = channelSums(group, lane, local);
   let perCount = saved[5u * params.allGroups + group];

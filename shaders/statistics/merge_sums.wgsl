@@ -1,5 +1,5 @@
 // The sums of any number of parts become one, in a fixed order, a team per channel group: plane after plane
-// sum dz (which is dBeta), sum dz * xHat. Barriers: log2(TEAM) + 1.
+// sum dz (which is dBeta), sum dz * xHat. Barriers: 2.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);

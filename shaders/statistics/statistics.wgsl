@@ -1,5 +1,5 @@
 // The statistics of every chunk, as parts. Grid: a team per (channel group, chunk).
-// Passes over x: 1 (4 bytes an f32; a mask adds 4 a position). Barriers: log2(TEAM) + 1.
+// Passes over x: 1 (4 bytes an f32; a mask adds 4 a position). Barriers: log2(TEAM) + 1, side by side 5.
 // Error: as the core's forward/statistics.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {

@@ -18,6 +18,9 @@ import {
 /** A file of the same name in `shaders/forward/`. */
 export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "whole" | "held";
 
+/** Lanes of a team down columns beyond which plain sums would round more often than a tree. */
+const MOST_SUMMED = 64;
+
 /**
  * How the lanes of a team merge their statistics.
  *
@@ -25,7 +28,8 @@ export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "w
  */
 export function mergingStatistics(v: Variant, some = true): string[] {
   if (v.team === 1) return ["forward/lib/merge_lane_statistics"];
-  const through = some && !v.lanesAdjacent ? "columns" : v.subgroup > 0 ? "subgroup" : "shared";
+  const summed = some && !v.lanesAdjacent && v.team <= MOST_SUMMED;
+  const through = summed ? "columns" : v.subgroup > 0 ? "subgroup" : "shared";
   return ["forward/lib/shared_statistics", `forward/lib/merge_${through}_statistics`];
 }
 

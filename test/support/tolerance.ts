@@ -51,10 +51,11 @@ const FLUSHED = 2 ** -126;
  *
  * In half units (2^-24) of xHat: x - shift and its difference with delta round once each (2·|xHat|); delta is a mean of
  * blocks of sixteen, each off by 6 of its spread, which merging averages (8: the "1" of the maximum); invStd goes with the
- * root of M2, whose long chain is compensated (a square and 5 additions in a block, 2 for what is taken off again, log2 of
- * 256 lanes, halved: 8), its root and division are within 2.5 units of WGSL each (8); the products with gamma and with the
- * deviation and the sum with beta round once each (3).
- * 2 + 8 + 8 + 8 + 3 = 29, which is 1.8e-6; stated as 2e-6. ulp(y) is for the last addition, where beta is the larger.
+ * root of M2, whose long chains are compensated (a square and 5 additions in a block, 2 for what is taken off again, 14 in two
+ * rounds of 64 lanes side by side, where 256 in a row have a tree of 8, 8 more where as many merge chunks, halved: 15), its
+ * root and division are off by 3 units at most where we have looked (6; WGSL allows 7 units); the products with gamma and
+ * with the deviation round once each (2).
+ * 2 + 8 + 15 + 6 + 2 = 33, which is 2e-6. ulp(y) is for the last addition, where beta is the larger.
  */
 export function yTolerance(xHat: number, gamma: number, y: number): number {
   return 2e-6 * Math.max(1, Math.abs(xHat)) * Math.abs(gamma) + ulp(y);
@@ -64,12 +65,12 @@ export function yTolerance(xHat: number, gamma: number, y: number): number {
  * The share of Σ|dz|, Σ|dz·xHat| and |gamma|·invStd·max|dz| by which dBeta, dGamma and dx may be off.
  *
  * A sum's error is at most (additions that one value goes through)·2^-24 of the sum of magnitudes: 2 in a block of four,
- * 2 for the compensated chain of blocks, 2 for the parts of a vector, 8 in a tree of 256 lanes, 2 for the compensated chain
- * of chunks. 16 of them are 1e-6, whatever M is. dGamma has a rounding of each product and xHat's own error besides, 2e-6 of
- * max(1,|xHat|): 1e-5 of Σ|dz|·max(1,|xHat|) is what README promises; where dz is spread over all xHat, as in what is run
- * here, that of Σ|dz·xHat| holds as well. dx = gamma·invStd·(dz - dBeta/M - xHat·dGamma/M): the same shares add up, those of
- * the sums divided by M, the last times |xHat| (|dGamma|/M <= max|dz| by Cauchy and Schwarz): so README's max(1,|xHat|),
- * which only an outlier needs whose share of dGamma is large.
+ * 2 for the compensated chain of blocks, 2 for the parts of a vector, 30 in two rounds of 256 lanes, 2 for the compensated
+ * chain of chunks, 30 where 256 lanes merge them. 68 of them are 4e-6, whatever M is. dGamma has a rounding of each product
+ * and xHat's own error besides, 2e-6 of max(1,|xHat|): 1e-5 of Σ|dz|·max(1,|xHat|) is what README promises; where dz is
+ * spread over all xHat, as in what is run here, that of Σ|dz·xHat| holds as well. dx = gamma·invStd·(dz - dBeta/M -
+ * xHat·dGamma/M): the same shares add up, those of the sums divided by M, the last times |xHat| (|dGamma|/M <= max|dz| by
+ * Cauchy and Schwarz): so README's max(1,|xHat|), which only an outlier needs whose share of dGamma is large.
  */
 export const GRADIENT = 1e-5;
 
