@@ -54,7 +54,7 @@ function teamOfRows(asked: Asked): number {
   if (!mayBeWhole || maxTeam === 1) return team;
   const most = dtype === "f32" ? MOST_FLOATS : MOST_HALVES;
   const least = value === "quad" ? inner : (kinds * perGroup) / most;
-  while (team >= 2 * least && fills(asked, team / 2)) team /= 2;
+  while (team > 1 && team >= 2 * least && fills(asked, team / 2)) team /= 2;
   let larger = team;
   if (dtype !== "f32") {
     if (value !== "quad" && team < least && fills(asked, team)) larger *= 2;

@@ -188,6 +188,8 @@ const LARGE: readonly Extent[] = [
   extent(4, 65536, 1),
   extent(4, 65537, 9),
   extent(1, 70_000, 2 ** 12),
+  extent(1, 131_072, 32), // a lane of 16 bits has less than it might
+  extent(1, 131_072, 64),
   extent(2, 262_144, 49),
   extent(3, 300_001, 1),
   extent(1, 4_194_301, 3),
