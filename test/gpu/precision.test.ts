@@ -3,7 +3,7 @@
  * constant channels of any magnitude.
  */
 import { beforeAll, describe, expect, test } from "vitest";
-import type { BatchNormOptions, Dtype } from "../../src/index.js";
+import { chooseDispatch, GPU_TUNING, type BatchNormOptions, type Dtype } from "../../src/index.js";
 import { extentOf } from "../../src/descriptor.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
@@ -164,6 +164,34 @@ describe.each(["software", "gpu", "whole", "split"] as const)("tuning %s", (name
       }
     });
   });
+});
+
+/** Teams whose lanes stand side by side, and hold few Values each: what they begin from may be an outlier. */
+test.each([
+  [[64, 64], 16, 4],
+  [[256, 64], 16, 16],
+  [[1024, 64], 64, 16],
+  [[600, 4], 256, 3],
+  [[256, 64, 4, 4], 64, 16],
+] as const)("held side by side, an outlier first: %j", async (shape, lanes, held) => {
+  const { fence: _, ...tuning } = GPU_TUNING;
+  const layout = shape.length === 2 ? "channels-last" : "channels-first";
+  const extent = extentOf("test", shape, layout);
+  const dispatch = chooseDispatch(extent, "f32", "reduce", GPU_TUNING, device.limits);
+  expect(dispatch).toMatchObject({ path: "held", lanesAdjacent: false, team: lanes, held });
+  for (const outlier of [8, 30, 1e3, 1e6]) {
+    const call: Call = { shape, options: { layout }, tuning };
+    const inputs = inputsFor(call, [3, 1], "none");
+    const channel = channelsOf(call);
+    const x = Float32Array.from(inputs.x);
+    const placed = new Set<number>();
+    for (let i = 0; i < x.length; i++) {
+      if (placed.has(channel(i))) continue;
+      placed.add(channel(i));
+      x[i] = channel(i) % 2 === 0 ? outlier : -outlier;
+    }
+    await expectWithin(call, { ...inputs, x });
+  }
 });
 
 describe.each(["f16", "bf16"] as const)("%s", (dtype) => {
