@@ -24,7 +24,7 @@ export interface Options {
   /** null: no sweep; {}: the built-in ranges. */
   readonly sweep: Partial<Record<keyof Tuning, readonly (number | boolean)[]>> | null;
   readonly tuning: Partial<Tuning> | null;
-  readonly adapter: "auto" | "hardware" | "software";
+  readonly adapter: "auto" | "hardware" | "software" | "system";
   readonly hostCost: boolean;
 }
 
@@ -47,7 +47,7 @@ export const HELP = `npm run bench -- [options]
   --minutes N           begin no further case after so long (default 60)
   --sweep [JSON]        vary the tuning table: {"workgroupSize":[64,128]}, or each entry in turn
   --tuning JSON         override entries of the tuning table
-  --adapter KIND        auto, hardware or software (Node)
+  --adapter KIND        auto, hardware, software or system, as requestDevice has them (Node)
   --no-host-cost        leave out the cost of encode() and forward() in JavaScript
   --json FILE           where results go (default bench/results/<adapter>-<node|browser>.json)
   --append              keep what that file has of other cases
@@ -97,7 +97,7 @@ export function parseOptions(words: readonly string[]): Options {
     otherwise: readonly T[],
   ): readonly T[] => (given.has(name) ? oneOf(`--${name}`, given.get(name), allowed) : otherwise);
   const quick = given.has("quick");
-  const adapter = list("adapter", ["auto", "hardware", "software"], ["auto"])[0]!;
+  const adapter = list("adapter", ["auto", "hardware", "software", "system"], ["auto"])[0]!;
   return {
     shapes: (given.get("shapes") ?? "typical").split(","),
     dtypes: list("dtypes", DTYPES, ["f32"]),

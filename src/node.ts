@@ -19,8 +19,11 @@ export { shareDevice } from "./share.js";
 
 /** Options of {@link requestDevice}. */
 export interface RequestDeviceOptions {
-  /** `hardware`: the machine's GPU; `software`: SwiftShader; `auto`: the first that there is. Default "auto". */
-  adapter?: "auto" | "hardware" | "software" | undefined;
+  /**
+   * `hardware`: the machine's GPU; `software`: SwiftShader; `auto`: the first that there is. `system`: what the system's
+   * drivers offer, one in software too (Mesa's llvmpipe, Direct3D's WARP). Default "auto".
+   */
+  adapter?: "auto" | "hardware" | "software" | "system" | undefined;
   /** As `GPUDeviceDescriptor.requiredFeatures`; features that the adapter lacks make the request fail. */
   requiredFeatures?: Iterable<GPUFeatureName> | undefined;
   /** As `GPUDeviceDescriptor.requiredLimits`. */
@@ -208,7 +211,7 @@ async function layBeside(subject: string): Promise<Dawn> {
         subject,
         "Linux on x64, for which SwiftShader is shipped",
         `${process.platform} on ${process.arch}`,
-        'use adapter: "hardware"',
+        'use adapter: "hardware" or "system"',
       ),
     );
   }
@@ -266,8 +269,10 @@ async function mayHaveGpu(): Promise<boolean> {
   );
 }
 
-async function hardware(
+/** What the system's drivers offer, or null. */
+async function offered(
   power: GPUPowerPreference | undefined,
+  inSoftware: boolean,
 ): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
   const dawn = await (original ??= loadOriginal().catch((error: unknown) => {
     original = null;
@@ -275,7 +280,7 @@ async function hardware(
   }));
   const gpu = dawn.create([]);
   const adapter = await gpu.requestAdapter(power ? { powerPreference: power } : {});
-  if (!adapter || isSoftware(adapter)) return null;
+  if (!adapter || (!inSoftware && isSoftware(adapter))) return null;
   kept.push(gpu);
   return { dawn, adapter };
 }
@@ -316,20 +321,21 @@ async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdap
 export async function requestDevice(options: RequestDeviceOptions = {}): Promise<GPUDevice> {
   requireKnown("requestDevice", options, DEVICE_OPTIONS);
   const { adapter: kind = "auto", powerPreference: power, requiredLimits = {} } = options;
-  requireChoice("adapter", kind, ["auto", "hardware", "software"]);
+  requireChoice("adapter", kind, ["auto", "hardware", "software", "system"]);
   if (power !== undefined) {
     requireChoice("powerPreference", power, ["low-power", "high-performance"]);
   }
   const requiredFeatures = namesOf(options.requiredFeatures ?? []);
   requireLimits(requiredLimits);
-  const probe = kind === "hardware" || (kind === "auto" && (await mayHaveGpu()));
-  let found = probe ? await hardware(power) : null;
+  const ofSystem = kind === "hardware" || kind === "system";
+  const probe = ofSystem || (kind === "auto" && (await mayHaveGpu()));
+  let found = probe ? await offered(power, kind === "system") : null;
   if (!found) {
-    if (kind === "hardware") {
+    if (ofSystem) {
       throw new AdapterError(
         complain(
-          'requestDevice: adapter "hardware"',
-          "a GPU with a driver for Vulkan, Metal or Direct3D 12",
+          `requestDevice: adapter "${kind}"`,
+          `${kind === "system" ? "an adapter" : "a GPU"} with a driver for Vulkan, Metal or Direct3D 12`,
           "none",
           'install the driver (on Linux the Vulkan loader too), or use adapter: "software"',
         ),

@@ -16,7 +16,9 @@ async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> 
   const { requestDevice } = (await import(
     /* @vite-ignore */ `${path}.js`
   )) as typeof import("../../src/node.js");
-  return requestDevice({ requiredFeatures: features, quiet: true });
+  // CONTRIBUTING: the same tests on another adapter of this machine.
+  const adapter = (process.env["TEST_ADAPTER"] ?? "auto") as "auto";
+  return requestDevice({ adapter, requiredFeatures: features, quiet: true });
 }
 
 /**

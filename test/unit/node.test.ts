@@ -157,10 +157,30 @@ try {
     }
   });
 
+  test("system gives what the drivers offer, or a clear error", async () => {
+    const ended = await run(`
+try {
+  const device = await requestDevice({ adapter: "system" });
+  const values = [...(await tensor(device, [1, 2], [2]).read())];
+  say({ adapter: describeAdapter(device), values });
+} catch (error) { say({ name: error.name, message: error.message }); }`);
+    expect(ended, ended.err).toMatchObject({ code: 0, signal: null });
+    const said = JSON.parse(ended.out) as { adapter?: string; values?: number[]; message?: string };
+    if (said.adapter === undefined) {
+      expect(said).toMatchObject({ name: "AdapterError" });
+      expect(said.message).toMatch(
+        /^requestDevice: adapter "system": an adapter with a driver .*, got none; .*"software"/,
+      );
+    } else {
+      expect(said.values).toEqual([1, 2]);
+      expect(said.adapter).not.toContain("SwiftShader");
+    }
+  });
+
   test("another kind is refused", async () => {
     expectError(
       await run(CAUGHT('requestDevice({ adapter: "gpu" })')),
-      /^requestDevice: adapter: "auto", "hardware" or "software", got "gpu"; pass one of these$/,
+      /^requestDevice: adapter: "auto", "hardware", "software" or "system", got "gpu"; pass one of these$/,
       "OptionError",
     );
   });
