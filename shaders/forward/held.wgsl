@@ -14,21 +14,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     if (isHeld(task, i)) { held[i] = loadX(cursor.index); }
     cursor = next(cursor, walk);
   }
-  // Sums around the lane's first Value give its mean, a second look its squared deviations.
+  // Sums around the lane's first Value give its mean, a second look what that has missed, and its squared deviations.
   var sum = Value();
   for (var i = 1u; i < HELD; i++) {
     if (isHeld(task, i)) { sum += minus(held[i], held[0]); }
   }
-  let count = select(0u, (task.end - task.first + TEAM - 1u) / TEAM, task.first < task.end);
-  let mean = sum / max(f32(count), 1.0);
+  let count = f32(select(0u, (task.end - task.first + TEAM - 1u) / TEAM, task.first < task.end));
+  let mean = sum / max(count, 1.0);
+  var missed = Value();
   var m2 = Value();
   for (var i = 0u; i < HELD; i++) {
     if (isHeld(task, i)) {
       let rest = minus(held[i], held[0]) - mean;
+      missed += rest;
       m2 += rest * rest;
     }
   }
-  let own = mergeTeam(collapse(Lane(f32(count), held[0], mean, m2, Value())), task.lane, local);
+  let lane = Lane(count, held[0], mean + missed / max(count, 1.0), m2, Value());
+  let own = mergeTeam(collapse(lane), task.lane, local);
 
   let normal = learn(task, own);
   cursor = begin;

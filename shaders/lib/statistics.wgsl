@@ -25,15 +25,20 @@ fn anchored(count: Count, shift: Channel, delta: Channel, m2: Channel) -> Statis
   return Statistics(count, mean, lost, m2);
 }
 
-fn merge(a: Statistics, b: Statistics) -> Statistics {
-  let count = a.count + b.count;
-  let weight = b.count / max(count, Count(1.0));
-  let distance = minusChannel(b.shift, a.shift) + minusChannel(b.delta, a.delta);
-  let m2 = (a.m2 + b.m2) + distance * distance * (a.count * weight);
-  let both = anchored(count, a.shift, a.delta + distance * weight, m2);
-  let first = b.count == Count();
-  let second = a.count == Count();
-  return Statistics(count, select(select(both.shift, b.shift, second), a.shift, first),
-                    select(select(both.delta, b.delta, second), a.delta, first),
-                    select(select(both.m2, b.m2, second), a.m2, first));
+// The mean is moved from that of more values: from an outlier alone it would be rounded as the outlier is.
+fn merge(one: Statistics, other: Statistics) -> Statistics {
+  let swaps = other.count > one.count;
+  let shift = select(one.shift, other.shift, swaps);
+  let delta = select(one.delta, other.delta, swaps);
+  let few = min(one.count, other.count);
+  let most = max(one.count, other.count);
+  let count = most + few;
+  let weight = few / max(count, Count(1.0));
+  let distance = minusChannel(select(other.shift, one.shift, swaps), shift) +
+                 minusChannel(select(other.delta, one.delta, swaps), delta);
+  let m2 = (one.m2 + other.m2) + distance * distance * (most * weight);
+  let both = anchored(count, shift, delta + distance * weight, m2);
+  let alone = few == Count();
+  return Statistics(count, select(both.shift, shift, alone), select(both.delta, delta, alone),
+                    select(both.m2, select(one.m2, other.m2, swaps), alone));
 }

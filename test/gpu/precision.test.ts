@@ -3,7 +3,13 @@
  * constant channels of any magnitude.
  */
 import { beforeAll, describe, expect, test } from "vitest";
-import { chooseDispatch, GPU_TUNING, type BatchNormOptions, type Dtype } from "../../src/index.js";
+import {
+  chooseDispatch,
+  GPU_TUNING,
+  SOFTWARE_TUNING,
+  type BatchNormOptions,
+  type Dtype,
+} from "../../src/index.js";
 import { extentOf } from "../../src/descriptor.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
@@ -164,6 +170,21 @@ describe.each(["software", "gpu", "whole", "split"] as const)("tuning %s", (name
       }
     });
   });
+});
+
+test("an outlier alone in what a row shares with the one before", async () => {
+  const { fence: _, ...tuning } = SOFTWARE_TUNING;
+  const shape = [4, 16, 50_001];
+  const { value } = chooseDispatch(
+    extentOf("test", shape, "channels-first"),
+    ...(["f32", "reduce", SOFTWARE_TUNING, device.limits] as const),
+  );
+  expect(value).toBe("quad");
+  const call: Call = { shape, tuning };
+  const inputs = inputsFor(call, [0, 1], "none");
+  const x = Float32Array.from(inputs.x);
+  for (let row = 0; row < 64; row++) x[row * 50_001] = row % 2 === 0 ? 1e6 : -1e3;
+  await expectWithin(call, { ...inputs, x });
 });
 
 /** Teams whose lanes stand side by side, and hold few Values each: what they begin from may be an outlier. */

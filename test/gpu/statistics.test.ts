@@ -152,6 +152,20 @@ describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
   });
 });
 
+test("a shard that is one outlier, before or after all others", async () => {
+  const shape = [10_001, 4];
+  const call: Call = { shape, options: { layout: "channels-last" } };
+  const inputs = inputsFor(call, 8);
+  for (const [sizes, at] of [
+    [[1, 10_000], 0],
+    [[10_000, 1], 10_000],
+  ] as const) {
+    const x = Float32Array.from(inputs.x);
+    for (let c = 0; c < 4; c++) x[4 * at + c] = [100, 1e3, 1e5, -1e6][c]!;
+    await expectWhole(call, { ...inputs, x }, { sizes });
+  }
+});
+
 test("any split, any order, any number of empty shards", async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -38,9 +38,12 @@ fn put(all: ptr<function, Statistics>, channel: u32, one: vec4f) {
 fn plusOne(a: f32, b: f32) -> f32 { return plusChannel(Channel(a), Channel(b)).x; }
 fn minusOne(a: f32, b: f32) -> f32 { return minusChannel(Channel(a), Channel(b)).x; }
 
-// Statistics of one channel: count, shift, delta, M2.
-fn mergeOnes(a: vec4f, b: vec4f) -> vec4f {
-  if (a.x == 0.0) { return b; }
+// Statistics of one channel: count, shift, delta, M2; as `merge` has them.
+fn mergeOnes(one: vec4f, other: vec4f) -> vec4f {
+  let swaps = other.x > one.x;
+  let a = select(one, other, swaps);
+  let b = select(other, one, swaps);
+  if (b.x == 0.0) { return a; }
   let count = a.x + b.x;
   let weight = b.x / count;
   let distance = minusOne(b.y, a.y) + minusOne(b.z, a.z);
