@@ -34,6 +34,22 @@ export function narrow(value: number, dtype: Exclude<Dtype, "f32">): number {
   return sign | Math.min(bits, infinity);
 }
 
+/** Narrows all values into as many of the words. (TypedArray.from would first collect them in a list, which has an end.) */
+export function narrowAll(
+  values: ArrayLike<number>,
+  dtype: Exclude<Dtype, "f32">,
+  into: Uint16Array,
+): void {
+  for (let i = 0; i < values.length; i++) into[i] = narrow(values[i]!, dtype);
+}
+
+/** The numbers that words of 16 bits stand for. */
+export function widenAll(halves: Uint16Array, dtype: Exclude<Dtype, "f32">): Float32Array {
+  const values = new Float32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) values[i] = widen(halves[i]!, dtype);
+  return values;
+}
+
 /** The number that 16 bits stand for. */
 export function widen(bits: number, dtype: Exclude<Dtype, "f32">): number {
   const { fraction, least, bias, infinity } = FORMATS[dtype];

@@ -74,8 +74,10 @@ export function shareDevice(device: GPUDevice): void {
       }
       // Of a typed array, start and size count elements.
       const unit = "BYTES_PER_ELEMENT" in view ? (view.BYTES_PER_ELEMENT as number) : 1;
-      const copy = new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
-      write(buffer, offset, copy, start * unit, size === undefined ? size : size * unit);
+      const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+      const end = size === undefined ? whole.length : (start + size) * unit;
+      const bytes = size === undefined ? size : size * unit;
+      write(buffer, offset, whole.slice(start * unit, end), 0, bytes);
     },
     configurable: true,
   });

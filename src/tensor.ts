@@ -1,7 +1,7 @@
 import { kindOf, requireKnown } from "./arguments.js";
 import { createBuffer, readBytes, requireDevice, stateOf, USAGE } from "./device.js";
 import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
-import { narrow, widen } from "./half.js";
+import { narrowAll, widenAll } from "./half.js";
 import { remedyFor } from "./remedy.js";
 import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
 
@@ -10,7 +10,7 @@ export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferVie
 
 /** Options of {@link tensor} and its relatives. */
 export interface TensorOptions {
-  /** How the values are stored on the device. Default "f32". */
+  /** How the values are stored on the device. Default "f32"; of a tensor that is viewed, its own. */
   dtype?: Dtype | undefined;
   /** Whether a `Uint16Array` holds the bits of 16-bit floats. Default false: numbers are expected. */
   raw?: boolean | undefined;
@@ -90,7 +90,9 @@ export class Tensor {
   ): Tensor {
     requireDevice(device);
     requireKnown("Tensor.wrap", options, TENSOR_OPTIONS);
-    if (source instanceof Tensor) source.requireUsable("Tensor.wrap");
+    const viewed = source instanceof Tensor ? source : null;
+    viewed?.requireUsable("Tensor.wrap");
+    if (viewed) requireSameDevice("Tensor.wrap", viewed, device, "device given");
     const binding = bindingOf(source);
     if (!binding) {
       const remedy = remedyFor(source, "make one with tensor(device, data, shape)");
@@ -99,7 +101,7 @@ export class Tensor {
       );
     }
     const { buffer, offset, size } = binding;
-    const dtype = requireDtype("Tensor.wrap", options.dtype ?? "f32");
+    const dtype = requireDtype("Tensor.wrap", options.dtype ?? viewed?.dtype ?? "f32");
     if (!(offset >= 0 && offset % 4 === 0)) {
       throw new BufferError(
         complain(
@@ -165,8 +167,7 @@ export class Tensor {
     const bytes = await this.#bytes("read");
     const { dtype, size } = this;
     if (dtype === "f32") return new Float32Array(bytes, 0, size);
-    const halves = new Uint16Array(bytes, 0, size);
-    return Float32Array.from(halves, (half) => widen(half, dtype));
+    return widenAll(new Uint16Array(bytes, 0, size), dtype);
   }
 
   /**
@@ -260,19 +261,23 @@ export function requireTensor(subject: string, given: Tensor, like?: Likeness): 
   if (like) requireLike(subject, given, like);
 }
 
+/** @throws BufferError on another device. */
+function requireSameDevice(subject: string, given: Tensor, device: GPUDevice, its: string): void {
+  if (given.device === device) return;
+  throw new BufferError(
+    complain(
+      subject,
+      `a tensor on the ${its}`,
+      "one of another device",
+      "make it on the same device",
+    ),
+  );
+}
+
 /** @throws BufferError on another device; ShapeError of another dtype or shape. */
 export function requireLike(subject: string, given: Tensor, like: Likeness): void {
   const { device, whose, dtype, shape } = like;
-  if (given.device !== device) {
-    throw new BufferError(
-      complain(
-        subject,
-        `a tensor on the ${whose}'s device`,
-        "one of another device",
-        "make it on the same device",
-      ),
-    );
-  }
+  requireSameDevice(subject, given, device, `${whose}'s device`);
   if (given.dtype !== dtype) {
     throw new ShapeError(
       complain(subject, `dtype ${dtype}`, given.dtype, "make both with the same dtype"),
@@ -356,8 +361,10 @@ function encode(
     );
   }
   if (dtype === "f32") {
-    const values = data instanceof Float32Array ? data : Float32Array.from(data);
-    return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+    // Dawn for Node writes no shared memory.
+    const isOwn = data instanceof Float32Array && data.buffer instanceof ArrayBuffer;
+    const values = isOwn ? (data as Float32Array<ArrayBuffer>) : new Float32Array(data);
+    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   }
   if (data instanceof Uint16Array && !raw) {
     throw new ShapeError(
@@ -370,7 +377,8 @@ function encode(
     );
   }
   const halves = new Uint16Array(Math.ceil(size / 2) * 2);
-  halves.set(raw ? data : Uint16Array.from(data, (value) => narrow(value, dtype)));
+  if (raw) halves.set(data);
+  else narrowAll(data, dtype, halves);
   return new Uint8Array(halves.buffer);
 }
 

@@ -23,6 +23,13 @@ test("shared memory is written as what it views", async () => {
     expect(await written(new DataView(memory), 8, 4)).toEqual([3, 0, 0, 0, 0, 0, 0, 0]);
     expect(await written(memory, 4, 8)).toEqual([2, 3, 0, 0, 0, 0, 0, 0]);
     expect(await written(Float32Array.from(values), 1, 2)).toEqual([2, 3, 0, 0, 0, 0, 0, 0]);
+    // A tensor copies it, whatever the device takes.
+    const other = await requestDevice({ quiet: true });
+    const plain = Tensor.empty(other, [8]);
+    plain.write(values);
+    expect([...(await plain.read())]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    plain.destroy();
+    other.destroy();
   } finally {
     target.destroy();
   }
