@@ -245,7 +245,10 @@ function outlineBackward(device: GPUDevice, descriptor: BackwardDescriptor): Out
     resolved,
     mapping,
     inputs,
-    optional: descriptor.residual ? [] : ["residual"],
+    optional: [
+      ...(descriptor.residual ? [] : ["residual" as const]),
+      ...(["dx", "dResidual", "dGamma", "dBeta"] as const),
+    ],
     outputs,
     steps,
     scratchBytes: partialBytes(resolved, mapping, 2),

@@ -324,12 +324,7 @@ export class BatchNorm {
         [channels],
         "f32",
       );
-    if (this.options.affine) {
-      this.gamma = parameter("gamma", onesAt(0));
-      this.beta = parameter("beta");
-      this.gammaGrad = parameter("gammaGrad");
-      this.betaGrad = parameter("betaGrad");
-    }
+    // The largest first: where it is refused, nothing is left behind.
     if (this.options.trackRunningStats) {
       const { bytes, mean, variance } = stateLayout(channels);
       const buffer = (this.#state = createBuffer(
@@ -341,6 +336,12 @@ export class BatchNorm {
       ));
       this.runningMean = Tensor.wrap(device, { buffer, offset: mean }, [channels]);
       this.runningVar = Tensor.wrap(device, { buffer, offset: variance }, [channels]);
+    }
+    if (this.options.affine) {
+      this.gamma = parameter("gamma", onesAt(0));
+      this.beta = parameter("beta");
+      this.gammaGrad = parameter("gammaGrad");
+      this.betaGrad = parameter("betaGrad");
     }
   }
 
@@ -900,6 +901,7 @@ export class BatchNorm {
     if (!context) return wrong("none", "call forward first");
     if (context.owner !== this)
       return wrong("another module's", "pass the context of this module's forward");
+    if (context.destroyed) return wrong("a destroyed one", "destroy it after its backward");
     if (!context.x) {
       const received = context.used ? "a used one" : "one that no forward has filled";
       return wrong(received, "call forward again, or pass another context");

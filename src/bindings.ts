@@ -118,6 +118,8 @@ export interface Need {
   readonly dtype: Dtype;
   /** null where any shape of that size will do. */
   readonly shape: readonly number[] | null;
+  /** What is done with the buffer. Default "STORAGE": it is bound. */
+  readonly usage?: "STORAGE" | "COPY_SRC";
 }
 
 /**
@@ -153,12 +155,16 @@ export function rangeOf(
   }
   const { buffer, offset } = range;
   const room = Math.min(range.size, buffer.size - offset);
-  const alignment = device.limits.minStorageBufferOffsetAlignment;
+  const { usage = "STORAGE" } = need;
+  const [alignment, limit] =
+    usage === "STORAGE"
+      ? [device.limits.minStorageBufferOffsetAlignment, " (minStorageBufferOffsetAlignment)"]
+      : [4, ""];
   if (!(Number.isSafeInteger(offset) && offset >= 0 && offset % alignment === 0)) {
     throw new BufferError(
       complain(
         subject,
-        `an offset divisible by ${alignment} (minStorageBufferOffsetAlignment)`,
+        `an offset divisible by ${alignment}${limit}`,
         `${offset}`,
         "align the range in its buffer",
       ),
@@ -174,11 +180,11 @@ export function rangeOf(
       ),
     );
   }
-  if ((buffer.usage & USAGE.STORAGE) === 0) {
+  if ((buffer.usage & USAGE[usage]) === 0) {
     throw new BufferError(
       complain(
         subject,
-        "usage GPUBufferUsage.STORAGE",
+        `usage GPUBufferUsage.${usage}`,
         `0x${buffer.usage.toString(16)}`,
         "add the flag where the buffer is created",
       ),

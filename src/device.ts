@@ -104,7 +104,9 @@ export class DeviceState {
 
   /** Notes an error that came after the call which caused it. */
   fail(error: BatchNormError): void {
-    this.#failure ??= error;
+    // What a compiler or the memory failed at says more than the commands that it made invalid, whichever is told first.
+    if (!this.#failure || (this.#failure instanceof BufferError && !(error instanceof BufferError)))
+      this.#failure = error;
     if (error instanceof OutOfMemoryError || error instanceof CompileError) this.failures += 1;
   }
 

@@ -152,7 +152,7 @@ function outlineForward(device: GPUDevice, descriptor: ForwardDescriptor): Outli
     resolved,
     mapping,
     inputs,
-    optional: ["gamma", "beta", "residual"],
+    optional: ["gamma", "beta", "residual", "state"],
     outputs,
     steps,
     ...(inPlace ? { over: { y: "x" } } : {}),

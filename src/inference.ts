@@ -75,7 +75,7 @@ function outlineInference(device: GPUDevice, descriptor: InferenceDescriptor): O
     resolved,
     mapping,
     inputs,
-    optional: ["gamma", "beta", "residual"],
+    optional: ["gamma", "beta", "residual", "saved"],
     outputs: save ? [y, "saved"] : [y],
     steps:
       extent.size === 0

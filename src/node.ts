@@ -27,7 +27,7 @@ export interface RequestDeviceOptions {
   /** As `GPUDeviceDescriptor.requiredFeatures`; features that the adapter lacks make the request fail. */
   requiredFeatures?: Iterable<GPUFeatureName> | undefined;
   /** As `GPUDeviceDescriptor.requiredLimits`. */
-  requiredLimits?: Record<string, number | undefined>;
+  requiredLimits?: Record<string, number | undefined> | undefined;
   /** As `GPURequestAdapterOptions.powerPreference`. */
   powerPreference?: GPUPowerPreference | undefined;
   label?: string | undefined;

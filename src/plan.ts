@@ -365,7 +365,7 @@ const RECENT = 4;
 export class Plan {
   readonly scratchBytes: number;
   #scratch: GPUBuffer | null = null;
-  #prepared: Prepared[] = [];
+  readonly #prepared: Prepared[] = [];
   /** The newest first. */
   #recent: Bound[] = [];
   /** Everything that an encode looks at. */
@@ -409,17 +409,23 @@ export class Plan {
   /** Makes a plan, compiling now. */
   static createSync(device: GPUDevice, outline: Outline): Plan {
     const plan = Plan.#begin(device, outline);
-    plan.#finish(
-      outline,
-      outline.steps.map((step) => plan.#state.kernelSync(step.variant)),
-    );
+    try {
+      plan.#finish(
+        outline,
+        outline.steps.map((step) => plan.#state.kernelSync(step.variant)),
+      );
+    } catch (error) {
+      plan.destroy();
+      throw error;
+    }
     return plan;
   }
 
   static #begin(device: GPUDevice, outline: Outline): Plan {
     stateOf(device).requireAlive(outline.subject);
     const { subject, resolved, mapping, inputs, outputs, over, steps, optional = [] } = outline;
-    const absent = optional.filter((name) => !inputs.includes(name));
+    const known: string[] = [...inputs, ...outputs, ...Object.keys(over ?? {})];
+    const absent = optional.filter((name) => !known.includes(name));
     const scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
     const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
     // Only tensors of the shape are cut into regions; what a channel has must fit one binding.
@@ -457,17 +463,19 @@ export class Plan {
         USAGE.STORAGE,
       );
     }
-    this.#prepared = outline.steps.map((step, index) => ({
-      step,
-      kernel: kernels[index]!,
-      uniform: createBuffer(
-        device,
-        `bn.${labelOf(step.variant)}/params`,
-        PARAM_WORDS * 4,
-        USAGE.UNIFORM,
-        (zeros) => new Uint32Array(zeros).set(paramsOf(outline, step)),
-      ),
-    }));
+    for (const [index, step] of outline.steps.entries()) {
+      this.#prepared.push({
+        step,
+        kernel: kernels[index]!,
+        uniform: createBuffer(
+          device,
+          `bn.${labelOf(step.variant)}/params`,
+          PARAM_WORDS * 4,
+          USAGE.UNIFORM,
+          (zeros) => new Uint32Array(zeros).set(paramsOf(outline, step)),
+        ),
+      });
+    }
   }
 
   get destroyed(): boolean {
@@ -488,7 +496,7 @@ export class Plan {
     }
     this.#state.requireAlive(this.subject);
     const mayOpen = "beginComputePass" in Object(target);
-    if (!mayOpen && !("setPipeline" in Object(target))) {
+    if (!mayOpen && !("dispatchWorkgroups" in Object(target))) {
       throw new OptionError(
         complain(
           `${this.subject}: encoder`,
@@ -654,7 +662,7 @@ export interface Outline {
   readonly mapping: Mapping;
   readonly inputs: readonly BindingName[];
   readonly outputs: readonly BindingName[];
-  /** Inputs that would change the result: whoever binds one that the plan does not have is told. */
+  /** What some plans of this kind bind: whoever binds one that this plan does not have is told. */
   readonly optional?: readonly BindingName[];
   readonly steps: readonly Step[];
   /** Of partial results, where a step has any. */

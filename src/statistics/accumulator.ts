@@ -1,8 +1,15 @@
 import { requireKnown } from "../arguments.js";
-import { extentOf, OPTIONS, type BatchNormOptions, type Extent } from "../descriptor.js";
+import {
+  extentOf,
+  OPTIONS,
+  resolveOptions,
+  type BatchNormOptions,
+  type Extent,
+} from "../descriptor.js";
 import { complain, DestroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
 import { requireTensor, type Tensor } from "../tensor.js";
+import { requireCount } from "./count.js";
 import { Gathering, PARTS, type Merge } from "./gathering.js";
 import { requireMask } from "./mask.js";
 import { createMergeStatisticsSync } from "./merge.js";
@@ -36,7 +43,10 @@ export class StatisticsAccumulator {
     readonly channels: number,
     options: Pick<BatchNormOptions, "layout"> = {},
   ) {
-    requireKnown("StatisticsAccumulator", options, OPTIONS);
+    const subject = "StatisticsAccumulator";
+    requireKnown(subject, options, OPTIONS);
+    requireCount(`${subject}: channels`, channels, 1);
+    resolveOptions(subject, options);
     this.options = Object.freeze({ ...options });
     this.#plans = new PlanCache(device, 64);
     this.#gathering = new Gathering(device, "bn.accumulator", statisticsBytes(channels, PARTS));

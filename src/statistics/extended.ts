@@ -300,6 +300,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   ): Tensor;
   override backward(dy: Tensor, options: BackwardOptions): Tensor | null;
   override backward(dy: Tensor, options: BackwardOptions = {}): Tensor | null {
+    this.requireLive("backward");
     requireKnown("backward", options, BACKWARD_OPTIONS);
     requireWants("backward: wants", options.wants);
     const context = options.context ?? this.#latest;
@@ -492,6 +493,7 @@ export class ExtendedBatchNorm extends BatchNorm {
       );
     };
     if (context.owner !== this) return wrong("another module's", "pass this module's");
+    if (context.destroyed) return wrong("a destroyed one", "destroy it after its backward");
     if (context.used || !x) return wrong("a used one", "call forward again, or pass another");
     if (context.training !== this.training) {
       return wrong("one of another mode", "call backward before train() or eval()");

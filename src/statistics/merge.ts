@@ -1,6 +1,6 @@
 import { map } from "../dispatch/map.js";
 import { requireKnown } from "../arguments.js";
-import { rangeOf, type Resource } from "../bindings.js";
+import { rangeOf, type Need, type Resource } from "../bindings.js";
 import { createBuffer, stateOf, USAGE } from "../device.js";
 import type { Tuning } from "../dispatch/tuning.js";
 import { Plan, type Outline, type Target } from "../plan.js";
@@ -157,7 +157,10 @@ export function mergeStatistics(
     USAGE.STORAGE | USAGE.COPY_DST,
   );
   const what = `${channels} channels`;
-  const need = { name: "statistics" as const, bytes, what, dtype: "f32" as const, shape: null };
+  const need: Need = {
+    ...{ name: "statistics", bytes, what, dtype: "f32", shape: null },
+    usage: "COPY_SRC",
+  };
   try {
     const encoder = device.createCommandEncoder({ label: `bn.${subject}` });
     parts.forEach((part, index) => {

@@ -1,6 +1,6 @@
 import { requireKnown } from "../arguments.js";
 import { readBytes } from "../device.js";
-import { rangeOf, type Resource } from "../bindings.js";
+import { rangeOf, type Need, type Resource } from "../bindings.js";
 import { requireCount } from "./count.js";
 import { statisticsBytes } from "./sizes.js";
 
@@ -33,12 +33,13 @@ export async function readStatistics(
   requireKnown(subject, options, ["channels", "parts"]);
   const channels = requireCount(`${subject}: channels`, options.channels, 1);
   const parts = requireCount(`${subject}: parts`, options.parts ?? 1, 1);
-  const need = {
-    name: "statistics" as const,
+  const need: Need = {
+    name: "statistics",
     bytes: statisticsBytes(channels, parts),
     what: `${channels} channels, ${parts} parts`,
-    dtype: "f32" as const,
+    dtype: "f32",
     shape: null,
+    usage: "COPY_SRC",
   };
   const range = rangeOf(device, subject, need, statistics);
   const bytes = await readBytes(device, subject, range.buffer, range.offset, need.bytes);

@@ -27,11 +27,17 @@ export const RENORM_OPTIONS = { renorm: SWITCH, renormClipping: null, renormMome
 const UNLIMITED = 3.4e38;
 
 function cornersOf(subject: string, limit: Limit | undefined, otherwise: number) {
-  const corners = typeof limit === "number" ? [[0, limit] as const] : (limit ?? [[0, otherwise]]);
-  const ascending = corners.every(
-    ([batch], i) => batch >= 0 && (i === 0 || batch > corners[i - 1]![0]),
+  const given: unknown = typeof limit === "number" ? [[0, limit]] : (limit ?? [[0, otherwise]]);
+  const corners = (Array.isArray(given) ? given : []).map((each: unknown) =>
+    Array.isArray(each) ? each.map((number) => (typeof number === "number" ? number : NaN)) : [],
   );
-  if (corners.length === 0 || !ascending || !corners.every(([, value]) => value >= 0)) {
+  // Batches as the kernels will compare them.
+  const batches = corners.map(([batch = NaN]) => Math.fround(batch));
+  const ascending = batches.every(
+    (batch, i) => batch >= 0 && batch < Infinity && (i === 0 || batch > batches[i - 1]!),
+  );
+  const paired = corners.every((each) => each.length === 2 && each[1]! >= 0);
+  if (corners.length === 0 || !ascending || !paired) {
     throw new OptionError(
       complain(
         subject,
@@ -41,7 +47,7 @@ function cornersOf(subject: string, limit: Limit | undefined, otherwise: number)
       ),
     );
   }
-  return corners.map(([batch, value]) => [batch, Math.min(value, UNLIMITED)] as const);
+  return corners.map(([, value], i) => [batches[i]!, Math.min(value!, UNLIMITED)] as const);
 }
 
 /** The limit in force at a batch. */

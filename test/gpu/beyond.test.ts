@@ -400,6 +400,16 @@ test("errors name what is wrong", () => {
   expect(make({ renorm: true, trackRunningStats: false })).toThrow(/trackRunningStats/);
   expect(make({ renorm: true, renormClipping: { rMin: 2, rMax: 1 } })).toThrow(/rMin <= rMax/);
   expect(make({ renorm: true, renormClipping: { dMax: -1 } })).toThrow(/dMax/);
+  for (const rMax of [
+    ...["3", [], [5, 3], [[5]], [[5, "3"]], [[Infinity, 1]], [[1e39, 1]], [[0, NaN]], NaN],
+    [
+      [2 ** 24, 1],
+      [2 ** 24 + 1, 2],
+    ],
+  ]) {
+    const clipping = { rMax: rMax as number };
+    expect(make({ renorm: true, renormClipping: clipping })).toThrow(/rMax: a number >= 0, or/);
+  }
   expect(
     make({
       renorm: true,

@@ -473,6 +473,12 @@ describe("buffers", () => {
       expected: "a live tensor",
       received: "a destroyed one",
     });
+    throws(() => Tensor.wrap(device, make([1, 2], [2], other), [1, 2]), BufferError, {
+      subject: "Tensor.wrap",
+      expected: "a tensor on the device given",
+      received: "one of another device",
+    });
+    expect(Tensor.wrap(device, zeros([4], { dtype: "f16" }), [2, 2]).dtype).toBe("f16");
   });
 
   test("missing", async () => {
@@ -646,6 +652,37 @@ describe("buffers", () => {
     // Without an activation the residual's gradient does not look at it.
     const linear = keep(createBackwardSync(device, { shape, residual: true }));
     linear.encode(encoder, bound([...names, "dResidual"]));
+    // Nor does it write what it was made without.
+    const running = keep(createForwardSync(device, { ...plain, affine: true }));
+    const affine = ["x", "y", "saved", "gamma", "beta"] as const;
+    running.encode(encoder, bound(affine));
+    throws(() => running.encode(encoder, bound([...affine, "state"])), OptionError, {
+      subject: "forward: state",
+      expected: "none in this plan",
+      received: "one",
+    });
+    throws(() => inference.encode(encoder, bound(["x", "y", "state", "saved"])), OptionError, {
+      subject: "inference: saved",
+      expected: "none in this plan",
+      received: "one",
+    });
+    const gradients = ["dx", "dGamma", "dBeta", "dResidual"] as const;
+    for (const [name, options] of [
+      ["dx", { wants: { x: false }, residualGrad: true }],
+      ["dGamma", { wants: { gamma: false }, residualGrad: true }],
+      ["dBeta", { wants: { beta: false }, residualGrad: true }],
+      ["dResidual", {}],
+    ] as const) {
+      const plan = keep(createBackwardSync(device, { shape, ...options }));
+      const known = gradients.filter((each) => each !== name);
+      plan.encode(encoder, bound(["x", "dy", "saved", ...known]));
+      const more = bound(["x", "dy", "saved", ...gradients]);
+      throws(() => plan.encode(encoder, more), OptionError, {
+        subject: `backward: ${name}`,
+        expected: "none in this plan",
+        received: "one",
+      });
+    }
     const masked = { x: make(), y: zeros(shape), saved: buffer(4096), mask: zeros([24]) };
     const own = keep(createStatisticsForwardSync(device, plain));
     throws(() => own.encode(encoder, masked), OptionError, {
@@ -668,13 +705,17 @@ describe("buffers", () => {
       ...parts,
       subject: `tensor[1, ${elements}]`,
     });
-    throws(() => new BatchNorm1d(device, elements), BufferError, { ...parts, subject: "bn.gamma" });
+    const plain = { trackRunningStats: false };
+    throws(() => new BatchNorm1d(device, elements, plain), BufferError, {
+      ...parts,
+      subject: "bn.gamma",
+    });
     // No array of the host's is made first.
-    for (const affine of [true, false])
-      throws(() => new BatchNorm1d(device, 2 ** 40, { affine }), BufferError, {
+    for (const trackRunningStats of [true, false])
+      throws(() => new BatchNorm1d(device, 2 ** 40, { trackRunningStats }), BufferError, {
         ...parts,
-        subject: affine ? "bn.gamma" : "bn.state",
-        received: `${affine ? 2 ** 42 : stateLayout(2 ** 40).bytes}`,
+        subject: trackRunningStats ? "bn.state" : "bn.gamma",
+        received: `${trackRunningStats ? stateLayout(2 ** 40).bytes : 2 ** 42}`,
       });
     await works(module());
   });
@@ -1188,7 +1229,7 @@ describe("options", () => {
     }
   });
 
-  test("channels that are no count", () => {
+  test("channels that are no count, and more than memory is for", () => {
     for (const channels of [0, -3, 2.5, NaN, Infinity]) {
       throws(() => new BatchNorm1d(device, channels), OptionError, {
         subject: "BatchNorm1d: channels",
@@ -1196,6 +1237,45 @@ describe("options", () => {
         received: String(channels),
       });
     }
+    const makes = vi.spyOn(device, "createBuffer");
+    try {
+      throws(() => new BatchNorm1d(device, device.limits.maxBufferSize / 8 + 256), BufferError, {
+        subject: "bn.state",
+        expected: "(maxBufferSize)",
+        received: "",
+      });
+      expect(makes).not.toHaveBeenCalled();
+    } finally {
+      makes.mockRestore();
+    }
+  });
+
+  test("an accumulator of no channels, or in no layout", () => {
+    for (const channels of [0, -3, 2.5, NaN, "64", null, undefined]) {
+      throws(() => new StatisticsAccumulator(device, channels as number), OptionError, {
+        subject: "StatisticsAccumulator: channels",
+        expected: "a whole number >= 1",
+        received: String(channels),
+      });
+    }
+    throws(() => new StatisticsAccumulator(device, 2, { layout: "NCHW" as never }), OptionError, {
+      subject: "StatisticsAccumulator: layout",
+      expected: '"channels-first"',
+      received: '"NCHW"',
+    });
+  });
+
+  test("a render bundle's encoder", () => {
+    const encoder = device.createRenderBundleEncoder({ colorFormats: ["rgba8unorm"] });
+    const plan = keep(
+      createForwardSync(device, { shape, affine: false, trackRunningStats: false }),
+    );
+    throws(() => plan.encode(encoder as never, {} as ForwardResources), OptionError, {
+      subject: "forward: encoder",
+      expected: "a GPUComputePassEncoder".replace("a GPU", "an open GPU"),
+      received: "GPURenderBundleEncoder",
+    });
+    encoder.finish();
   });
 
   test("a dtype that there is not", () => {
@@ -1860,6 +1940,26 @@ describe("a shader that does not compile", () => {
       },
     };
     await stateOf(device).kernel(mended);
+  });
+
+  test("says more than the commands that it spoils", async () => {
+    const bn = module({ activation: "gelu" });
+    const compile = device.createShaderModule.bind(device);
+    const compiles = vi
+      .spyOn(device, "createShaderModule")
+      .mockImplementation((of) => compile({ ...of, code: `${of.code}\nfn (` }));
+    try {
+      keep(bn.forward(make(dys, [3, 3, 2, 4])));
+      await rejects(bn.status(), CompileError, {
+        subject: /^bn\.forward[^:]*/,
+        expected: "a shader that compiles",
+        received: "",
+      });
+    } finally {
+      compiles.mockRestore();
+    }
+    keep(bn.forward(make(dys, [3, 3, 2, 4])));
+    await bn.status();
   });
 
   test("on the spot arrives at status(), and is tried anew", async () => {

@@ -434,6 +434,12 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
     ]) {
       expect(sweep).toThrow(DestroyedError);
     }
+    const extended = new ExtendedBatchNorm(device, 4, { affine: false });
+    const context = extended.context();
+    made.push(extended.forward(x.tensor, { context }));
+    extended.destroy();
+    expect(() => extended.backward(dy.tensor, { context })).toThrow(DestroyedError);
+    context.destroy();
     const all = new StatisticsAccumulator(device, 4);
     all.destroy();
     expect(() => all.add(x.tensor)).toThrow(DestroyedError);
