@@ -1,6 +1,11 @@
 import type { Dtype, Layout } from "../../src/descriptor.js";
 import { extentOf } from "../../src/descriptor.js";
-import { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../src/dispatch/index.js";
+import {
+  chooseDispatch,
+  GPU_TUNING,
+  SOFTWARE_TUNING,
+  type Tuning,
+} from "../../src/dispatch/index.js";
 
 const CASES: readonly (readonly [shape: readonly number[], layout: Layout, dtype: Dtype])[] = [
   [[1, 64, 112, 112], "channels-first", "f32"],

@@ -5,8 +5,8 @@ import { beforeAll, expect, test } from "vitest";
 
 // 15 KB (of 1,024 bytes) was the aim for all of it. Inference alone keeps it; the others are at what they are now.
 const LIMITS = {
-  core: 27.75 * 1024,
-  "plans of training and inference": 21.75 * 1024,
+  core: 28 * 1024,
+  "plans of training and inference": 22 * 1024,
   "plans of inference": 15 * 1024,
 };
 

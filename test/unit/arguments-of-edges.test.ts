@@ -281,7 +281,7 @@ test.each<[string, () => Promise<unknown>, new () => Error, RegExp]>([
     "an adapter of another kind",
     () => requestDevice({ adapter: "gpu" as never }),
     OptionError,
-    /adapter: "auto", "hardware" or "software", got "gpu"/,
+    /adapter: "auto", "hardware", "software" or "system", got "gpu"/,
   ],
   [
     "a preference of another kind",
