@@ -104,10 +104,10 @@ export class DeviceState {
 
   /** Notes an error that came after the call which caused it. */
   fail(error: BatchNormError): void {
-    // What a compiler or the memory failed at says more than the commands that it made invalid, whichever is told first.
-    if (!this.#failure || (this.#failure instanceof BufferError && !(error instanceof BufferError)))
-      this.#failure = error;
-    if (error instanceof OutOfMemoryError || error instanceof CompileError) this.failures += 1;
+    const isCause = error instanceof OutOfMemoryError || error instanceof CompileError;
+    // It says more than the commands that it made invalid, whichever is told first.
+    if (!this.#failure || (isCause && this.#failure instanceof BufferError)) this.#failure = error;
+    if (isCause) this.failures += 1;
   }
 
   /** Watches a promise whose failure belongs to this device. */

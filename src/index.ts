@@ -24,8 +24,8 @@ export { createBackward, createBackwardSync } from "./backward.js";
 export type { BackwardDescriptor, BackwardPlan, BackwardResources, Wants } from "./backward.js";
 export { byteSizes, stateLayout } from "./bindings.js";
 export type { ByteSizes, PlanDescriptor, Resource, StateLayout } from "./bindings.js";
-export { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING } from "./dispatch/index.js";
-export type { Dispatch, DispatchLimits, DispatchOptions, Tuning } from "./dispatch/index.js";
+export { chooseDispatch, GPU_TUNING, SOFTWARE_TUNING } from "./dispatch/choose.js";
+export type { Dispatch, DispatchLimits, DispatchOptions, Tuning } from "./dispatch/choose.js";
 export type { Limits, Target } from "./plan.js";
 export type { CoreBindingName, ValueKind } from "./kernels.js";
 export type {

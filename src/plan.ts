@@ -545,7 +545,12 @@ export class Plan {
     for (const name of this.absent) {
       if (resources[name] === undefined) continue;
       throw new OptionError(
-        complain(`${this.subject}: ${name}`, "none in this plan", "one", "plan with it"),
+        complain(
+          `${this.subject}: ${name}`,
+          "none in this plan",
+          "one",
+          "plan with it, or leave it out",
+        ),
       );
     }
     for (const [output, input] of Object.entries(this.over ?? {}) as ["y", "x"][]) {

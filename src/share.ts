@@ -75,9 +75,19 @@ export function shareDevice(device: GPUDevice): void {
       // Of a typed array, start and size count elements.
       const unit = "BYTES_PER_ELEMENT" in view ? (view.BYTES_PER_ELEMENT as number) : 1;
       const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-      const end = size === undefined ? whole.length : (start + size) * unit;
+      const from = start * unit;
       const bytes = size === undefined ? size : size * unit;
-      write(buffer, offset, whole.slice(start * unit, end), 0, bytes);
+      // What lies outside is for Dawn to refuse.
+      if (!(from >= 0 && from <= whole.length))
+        write(buffer, offset, new Uint8Array(0), from, bytes);
+      else
+        write(
+          buffer,
+          offset,
+          whole.slice(from, bytes === undefined ? bytes : from + bytes),
+          0,
+          bytes,
+        );
     },
     configurable: true,
   });

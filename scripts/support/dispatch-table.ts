@@ -5,7 +5,7 @@ import {
   GPU_TUNING,
   SOFTWARE_TUNING,
   type Tuning,
-} from "../../src/dispatch/index.js";
+} from "../../src/dispatch/choose.js";
 
 const CASES: readonly (readonly [shape: readonly number[], layout: Layout, dtype: Dtype])[] = [
   [[1, 64, 112, 112], "channels-first", "f32"],

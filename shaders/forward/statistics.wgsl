@@ -1,6 +1,6 @@
 // Training forward, first of two dispatches: the statistics of every chunk.
 // Grid: a team per (channel group, chunk). Passes over x: 1 (4 bytes an f32). Barriers: log2(TEAM) + 1, side by side 5.
-// Error: mean to second order of 2^-24; m2 to (8 + log2(teams)) * 2^-24, its long chain is compensated.
+// Error: mean to second order of 2^-24; m2 to (8 + log2(TEAM)) * 2^-24, side by side (8 + 2 * sqrt(TEAM)) * 2^-24, its long chain is compensated.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   countBatch(workgroup, local);

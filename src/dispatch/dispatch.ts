@@ -73,7 +73,7 @@ function valueOf(
 }
 
 /** Smallest power of two >= n. */
-export function powerOfTwo(n: number): number {
+function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 }
 

@@ -18,17 +18,18 @@ import {
 /** A file of the same name in `shaders/forward/`. */
 export type ForwardKernel = "statistics" | "normalize" | "finish" | "apply" | "whole" | "held";
 
-/** Lanes of a team down columns beyond which plain sums would round more often than a tree. */
+/** Lanes side by side at most that plain sums merge: more would round too often for the bound of y. */
 const MOST_SUMMED = 64;
 
 /**
  * How the lanes of a team merge their statistics.
  *
- * @param some whether each team's first lane is known to have some: in columns all are compared with it.
+ * @param plainly whether plain sums may do it: the first lane is sure to have some, which all are compared with, and those of
+ * the lanes have not been merged before.
  */
-export function mergingStatistics(v: Variant, some = true): string[] {
+export function mergingStatistics(v: Variant, plainly = true): string[] {
   if (v.team === 1) return ["forward/lib/merge_lane_statistics"];
-  const summed = some && !v.lanesAdjacent && v.team <= MOST_SUMMED;
+  const summed = plainly && !v.lanesAdjacent && v.team <= MOST_SUMMED;
   const through = summed ? "columns" : v.subgroup > 0 ? "subgroup" : "shared";
   return ["forward/lib/shared_statistics", `forward/lib/merge_${through}_statistics`];
 }
@@ -44,7 +45,8 @@ export function counterOf(v: Variant): string {
 }
 
 function specOf(kernel: ForwardKernel, v: Variant): KernelSpec {
-  const base = [...baseOf(v), `forward/${kernel}`, ...mergingStatistics(v)];
+  const merging = mergingStatistics(v, kernel !== "normalize");
+  const base = [...baseOf(v), `forward/${kernel}`, ...merging];
   const running = v.running ? ["forward/lib/running", counterOf(v)] : ["forward/lib/running_none"];
   const state = only(v.running, write("state"));
   if (kernel === "statistics") {

@@ -88,7 +88,7 @@ function outlineSums(device: GPUDevice, descriptor: SumsDescriptor): Outline {
     resolved,
     mapping,
     inputs,
-    optional: descriptor.residual ? [] : ["residual"],
+    optional: [...(descriptor.residual ? [] : ["residual" as const]), "dResidual"],
     outputs: dResidual ? ["sums", "dResidual"] : ["sums"],
     steps,
     scratchBytes: draft.scratch(2),
@@ -243,6 +243,9 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     optional: [
       ...(descriptor.residual ? [] : ["residual" as const]),
       ...(mask ? [] : ["mask" as const]),
+      // Of given sums createSums has written dResidual.
+      ...(given ? [] : ["sums" as const, "dResidual" as const]),
+      ...(["dx", "dGamma", "dBeta"] as const),
     ],
     outputs,
     steps,

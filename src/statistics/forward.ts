@@ -128,7 +128,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
     resolved,
     mapping,
     inputs,
-    optional: ["gamma", "beta", "residual", ...(descriptor.mask ? [] : ["mask" as const])],
+    optional: ["statistics", "mask", "gamma", "beta", "residual", "state", "renorm"],
     outputs,
     steps,
     scratchBytes: draft.scratch(4),

@@ -41,7 +41,7 @@ function cornersOf(subject: string, limit: Limit | undefined, otherwise: number)
     throw new OptionError(
       complain(
         subject,
-        "a number >= 0, or [batch, number] pairs with ascending batches",
+        "a number >= 0, or [batch, number] pairs with finite batches, ascending as f32",
         JSON.stringify(limit),
         "the paper ramps rMax from [5000, 1] to [40000, 3] and dMax from [5000, 0] to [25000, 5]",
       ),

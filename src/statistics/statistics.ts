@@ -60,6 +60,7 @@ function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor):
     resolved,
     mapping,
     inputs: mask ? ["x", "mask"] : ["x"],
+    optional: ["mask"],
     outputs: ["statistics"],
     steps,
     scratchBytes: draft.scratch(4),

@@ -332,7 +332,39 @@ test("errors name what is wrong", () => {
   expect(() => plan.encode(encoder, { x, statistics: short })).toThrow(
     /statistics: needs 128 bytes/,
   );
+  // What plans with a mask, and with gradients, have besides.
+  for (const [made, resources] of [
+    [plan, { x, statistics: x, mask: x }],
+    [createSumsSync(device, { shape: [2, 4] }), { x, dy: x, saved: x, sums: x, dResidual: x }],
+  ] as const) {
+    expect(() => made.encode(encoder, resources as never)).toThrow(/none in this plan, got one/);
+    if (made !== plan) made.destroy();
+  }
   for (const each of [plan, x, short]) each.destroy();
+});
+
+test("parts that are only copied need not be bindable", async () => {
+  const one = new Uint32Array([3, 5]);
+  const words = new Uint32Array(1 + 8);
+  words.set(one, 1);
+  new Float32Array(words.buffer).set([7, -2, 0, 0, 3, 10], 3);
+  const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const buffer = device.createBuffer({ size: 36, usage });
+  device.queue.writeBuffer(buffer, 0, words);
+  const part = { buffer, offset: 4 };
+  const [read] = await readStatistics(device, part, { channels: 2 });
+  expect([...read!.mean]).toEqual([7, -2]);
+  const merged = mergeStatistics(device, 2, [part, part]);
+  expect([...(await readStatistics(device, merged, { channels: 2 }))[0]!.count]).toEqual([6, 10]);
+  const bound = device.createBuffer({ size: 36, usage: GPUBufferUsage.STORAGE });
+  for (const [given, message] of [
+    [{ buffer, offset: 2 }, /an offset divisible by 4, got 2/],
+    [bound, /usage GPUBufferUsage.COPY_SRC/],
+  ] as const) {
+    expect(() => mergeStatistics(device, 2, [given])).toThrow(message);
+    await expect(readStatistics(device, given, { channels: 2 })).rejects.toThrow(message);
+  }
+  for (const each of [buffer, bound, merged]) each.destroy();
 });
 
 test("scratch is there where a plan has partial results", () => {

@@ -22,6 +22,9 @@ test("shared memory is written as what it views", async () => {
     expect(await written(new DataView(memory, 4, 8))).toEqual([2, 3, 0, 0, 0, 0, 0, 0]);
     expect(await written(new DataView(memory), 8, 4)).toEqual([3, 0, 0, 0, 0, 0, 0, 0]);
     expect(await written(memory, 4, 8)).toEqual([2, 3, 0, 0, 0, 0, 0, 0]);
+    for (const [start, ...size] of [[9], [-1], [9, 1], [7, 2]]) {
+      await expect(written(values, start!, ...size)).rejects.toThrow();
+    }
     expect(await written(Float32Array.from(values), 1, 2)).toEqual([2, 3, 0, 0, 0, 0, 0, 0]);
     // A tensor copies it, whatever the device takes.
     const other = await requestDevice({ quiet: true });

@@ -1,7 +1,7 @@
 /** Plans whose statistics are of ghosts, of what a mask leaves, or renormalised: runs, and bounds for them. */
 import { stateLayout, type Resource } from "../../src/bindings.js";
 import { extentOf, type Dtype } from "../../src/descriptor.js";
-import type { Tuning } from "../../src/dispatch/index.js";
+import type { Tuning } from "../../src/dispatch/choose.js";
 import {
   statisticsBackward,
   statisticsForward,

@@ -12,7 +12,7 @@ import {
   type BatchNormOptions,
   type Dtype,
 } from "../../src/descriptor.js";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../src/dispatch/index.js";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../src/dispatch/choose.js";
 import { createForward } from "../../src/forward.js";
 import { narrow, widen } from "../../src/half.js";
 import { createInference } from "../../src/inference.js";

@@ -1,7 +1,7 @@
 /** What is decided from what a device says of itself, on devices that only say it. */
 import { describe, expect, test } from "vitest";
 import { stateOf } from "../../src/device.js";
-import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch/index.js";
+import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch/choose.js";
 import { CompileError } from "../../src/errors.js";
 import { INFERENCE } from "../../src/kernels/inference.js";
 import { PLAIN } from "../../src/kernels.js";

@@ -8,7 +8,7 @@ import {
   GPU_TUNING,
   SOFTWARE_TUNING,
   type Tuning,
-} from "../../src/dispatch/index.js";
+} from "../../src/dispatch/choose.js";
 import { gridOf } from "../../src/dispatch/dispatch.js";
 import { channelsPerValue, elementsPerValue } from "../../src/kernels.js";
 import { dispatchTable } from "../../scripts/support/dispatch-table.js";

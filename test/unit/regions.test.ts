@@ -2,7 +2,7 @@
 import { reduce } from "../../src/dispatch/reduce.js";
 import { describe, expect, test } from "vitest";
 import type { Dtype, Extent } from "../../src/descriptor.js";
-import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch/index.js";
+import { GPU_TUNING, SOFTWARE_TUNING } from "../../src/dispatch/choose.js";
 import { mapOnto, resolveDescriptor } from "../../src/plan.js";
 import { regionsOf, type Region } from "../../src/regions.js";
 
