@@ -78,16 +78,10 @@ export function shareDevice(device: GPUDevice): void {
       const from = start * unit;
       const bytes = size === undefined ? size : size * unit;
       // What lies outside is for Dawn to refuse.
-      if (!(from >= 0 && from <= whole.length))
-        write(buffer, offset, new Uint8Array(0), from, bytes);
-      else
-        write(
-          buffer,
-          offset,
-          whole.slice(from, bytes === undefined ? bytes : from + bytes),
-          0,
-          bytes,
-        );
+      const inside = from >= 0 && from <= whole.length;
+      const end = bytes === undefined ? whole.length : from + bytes;
+      const copy = inside ? whole.slice(from, end) : new Uint8Array(0);
+      write(buffer, offset, copy, inside ? 0 : from, bytes);
     },
     configurable: true,
   });
