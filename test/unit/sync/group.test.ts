@@ -63,7 +63,8 @@ describe("whatever the network does", () => {
           // A rank that is done goes at once, as long as it can tell silence from bad luck.
           const mild = weather.loss <= 0.2 && weather.delay <= 100;
           const network = new Network(seed, weather);
-          const members = network.group(size, { timeout: 60_000 });
+          // Where two messages of five are lost and the others late, a minute may be too short.
+          const members = network.group(size, { timeout: mild ? 60_000 : 600_000 });
           await meet(network, members);
           const run = async ({ group, rank }: Endpoint): Promise<void> => {
             const call = async (round: number): Promise<void> => {
@@ -78,7 +79,17 @@ describe("whatever the network does", () => {
           await network.until(Promise.all(members.map(run)));
         },
       ),
-      { numRuns: 200 },
+      {
+        numRuns: 200,
+        examples: [
+          [
+            {
+              ...{ seed: -339448316, size: 5, rounds: 2, length: 141, overlap: false },
+              ...{ loss: 0.39986026240512734, twice: 0, delay: 800, maxBytes: 200 },
+            },
+          ],
+        ],
+      },
     );
   });
 
