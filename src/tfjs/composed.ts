@@ -165,18 +165,23 @@ export function composedGradients(
 
 /**
  * Gradients of `tf.batchNorm`, which can be differentiated again: [dx, dScale, dOffset, dMean, dVariance]. The stock
- * ones exist along the last axis only.
+ * ones exist along the last axis only. As (outer, channels, inner), since stock operations do not broadcast over
+ * ranks beyond 4.
  */
 export function composedInferenceGradients(
   tf: TensorFlow,
   dy: Tensor,
   [x, mean, variance, scale]: readonly [Tensor, Tensor, Tensor, Tensor | undefined],
+  { outer, channels, inner }: View,
   eps: number,
 ): Tensor[] {
-  const weighted = (...[x, scale, offset, mean, variance]: Tensor[]): Tensor => {
+  const whole = (of: Tensor): Tensor => tf.reshape(of, [outer, channels, inner]);
+  const broadcast = (of: Tensor): Tensor => tf.reshape(of, [1, channels, 1]);
+  const weighted = (x: Tensor, ...of: Tensor[]): Tensor => {
+    const [scale, offset, mean, variance] = of.map(broadcast);
     const inverse = inverseRoot(tf, tf.add(variance!, eps));
-    const xHat = tf.mul(tf.sub(x!, mean!), inverse);
-    return tf.sum(tf.mul(tf.add(tf.mul(xHat, scale!), offset!), dy));
+    const xHat = tf.mul(tf.sub(whole(x), mean!), inverse);
+    return tf.sum(tf.mul(tf.add(tf.mul(xHat, scale!), offset!), whole(dy)));
   };
   const known = [x, scale ?? tf.onesLike(mean), tf.zerosLike(mean), mean, variance];
   // In copies, as above.

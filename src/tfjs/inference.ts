@@ -7,6 +7,7 @@ import type {
 import { composedInferenceGradients } from "./composed.js";
 import { planGradient, planInference, takesEps } from "./outlines.js";
 import {
+  asF32,
   bufferOf,
   currentBackend,
   isF32,
@@ -135,7 +136,7 @@ function differentiate(
           });
         },
       });
-      return tensorsOf(tf, outputs);
+      return tensorsOf(tf, backend, outputs);
     },
   });
 }
@@ -183,8 +184,7 @@ export function overrideInference(tf: TensorFlow): () => void {
       const { varianceEpsilon } = attrs as { varianceEpsilon: number };
       const backend = currentBackend(tf);
       const inputs = { x: x!, mean: mean!, variance: variance!, scale: scale ?? null };
-      const isServed = backend && isF32(backend, dy as Tensor);
-      const view = isServed ? servedView(backend, inputs, varianceEpsilon) : null;
+      const view = backend && servedView(backend, inputs, varianceEpsilon);
       if (!backend || !view) {
         if (!stockGradient) {
           throw missing(
@@ -198,8 +198,15 @@ export function overrideInference(tf: TensorFlow): () => void {
       const known = [x!, mean!, variance!, scale] as const;
       // With a tape running, somebody differentiates the gradient: only stock operations have one.
       const [dx, dScale, dOffset, dMean, dVariance] = tf.engine().isTapeOn()
-        ? composedInferenceGradients(tf, dy as Tensor, known, varianceEpsilon)
-        : differentiate(tf, backend, dy as Tensor, known, view, varianceEpsilon);
+        ? composedInferenceGradients(tf, dy as Tensor, known, view, varianceEpsilon)
+        : differentiate(
+            tf,
+            backend,
+            asF32(tf, backend, dy as Tensor),
+            known,
+            view,
+            varianceEpsilon,
+          );
       return {
         x: () => dx!,
         scale: () => dScale!,

@@ -130,9 +130,15 @@ export function runKernel(tf: TensorFlow, name: string, call: KernelCall): Tenso
 }
 
 /** The tensors of a kernel's outputs, which the engine keeps count of from now on. */
-export function tensorsOf(tf: TensorFlow, infos: readonly TensorInfo[]): Tensor[] {
-  const engine = tf.engine() as unknown as { makeTensorFromTensorInfo(info: TensorInfo): Tensor };
-  return infos.map((info) => engine.makeTensorFromTensorInfo(info));
+export function tensorsOf(
+  tf: TensorFlow,
+  backend: Backend,
+  infos: readonly TensorInfo[],
+): Tensor[] {
+  const engine = tf.engine() as unknown as {
+    makeTensorFromTensorInfo(info: TensorInfo, backend: Backend): Tensor;
+  };
+  return infos.map((info) => engine.makeTensorFromTensorInfo(info, backend));
 }
 
 /** The buffer of a tensor that is on the GPU. */
@@ -143,6 +149,11 @@ export function bufferOf(backend: Backend, tensor: TensorInfo): GPUBuffer {
 /** Whether a tensor's numbers are stored as f32: `tf.cast` of integers renames the type and leaves the numbers. */
 export function isF32(backend: Backend, tensor: TensorInfo): boolean {
   return tensor.dtype === "float32" && backend.tensorMap.get(tensor.dataId).dtype === "float32";
+}
+
+/** The same numbers stored as f32: a stock operation stores what it gives as what it is called. */
+export function asF32(tf: TensorFlow, backend: Backend, tensor: Tensor): Tensor {
+  return isF32(backend, tensor) ? tensor : tf.mul(tensor, 1);
 }
 
 /** Whether a gradient is the zeros that the engine makes on the host for outputs that lead nowhere. */

@@ -71,13 +71,13 @@ export class Plans {
 
   #sweep(): void {
     this.#retired = this.#retired.filter(({ made, encoder }) => {
-      if (encoder === this.backend.commandEncoder) return true;
+      if (!this.backend.disposed && encoder === this.backend.commandEncoder) return true;
       made.destroy();
       return false;
     });
   }
 
-  /** Destroys what no pending encoder holds; the rest is let go with it. */
+  /** Destroys what no pending encoder holds; the rest is let go with it. Nobody submits that of a backend disposed of. */
   destroy(): void {
     this.#retired.push(...this.#entries.values());
     this.#entries.clear();
@@ -95,7 +95,9 @@ export function plansOf(backend: Backend): Plans {
   if (!found) {
     found = new Plans(backend);
     plans.set(backend, found);
-    known = [...known.filter((each) => !each.backend.disposed), found];
+    const gone = known.filter((each) => each.backend.disposed);
+    for (const each of gone) each.destroy();
+    known = [...known.filter((each) => !gone.includes(each)), found];
   }
   return found;
 }

@@ -7,6 +7,7 @@ import {
   bufferOf,
   currentBackend,
   isAbsent,
+  asF32,
   isF32,
   record,
   runKernel,
@@ -175,7 +176,7 @@ function backward(
           });
         },
       });
-      return tensorsOf(tf, outputs);
+      return tensorsOf(tf, backend, outputs);
     },
   });
   const named = Object.fromEntries(names.map((name, i) => [name, gradients[i]!]));
@@ -216,7 +217,7 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
   const [y, mean, variance] = runKernel(tf, "batchNormTraining", {
     inputs: { x, ...Object.fromEntries(optional) },
     forwardFunc(_, save) {
-      const tensors = tensorsOf(tf, forward(tf, backend, problem, moving));
+      const tensors = tensorsOf(tf, backend, forward(tf, backend, problem, moving));
       save([x, tensors[1]!, tensors[3]!, ...optional.map(([, tensor]) => tensor)]);
       return tensors;
     },
@@ -231,9 +232,7 @@ export function train(tf: TensorFlow, problem: Problem, moving: Moving | null = 
       if (tf.engine().isTapeOn()) {
         gradients = composedGradients(tf, again, [dy!, dMean!, dVariance!]);
       } else {
-        // A stock operation stores what it gives as what it is called.
-        const f32 = isF32(backend, dy!) ? dy! : tf.mul(dy!, 1);
-        gradients = backward(tf, backend, again, saved!, f32);
+        gradients = backward(tf, backend, again, saved!, asF32(tf, backend, dy!));
         if (!moving && !(isAbsent(backend, dMean!) && isAbsent(backend, dVariance!))) {
           const more = throughStatistics(tf, again, mean!, dMean!, dVariance!);
           gradients = { ...gradients, x: tf.add(gradients["x"]!, more) };

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { stateOf } from "../../src/device.js";
 import { BufferError, OutOfMemoryError } from "../../src/errors.js";
 import type { Backend } from "../../src/tfjs/peer.js";
-import { Plans } from "../../src/tfjs/plans.js";
+import { destroyPlans, Plans, plansOf } from "../../src/tfjs/plans.js";
 import { broadcastShape, planShape, viewAlong, viewOf } from "../../src/tfjs/view.js";
 
 /** A backend that has an encoder, until it is submitted. */
@@ -57,6 +57,21 @@ test("destroying frees what has been submitted", () => {
   submit();
   plans.get("b", () => ({ destroy: () => destroyed.push("b") }));
   plans.destroy();
+  expect(destroyed).toEqual(["a"]);
+});
+
+test("those of a backend that has been disposed of are destroyed once another has plans", () => {
+  const destroyed: string[] = [];
+  const { backend: first } = fake();
+  plansOf(first).get("a", () => ({ destroy: () => destroyed.push("a") }));
+  const { backend: second } = fake();
+  plansOf(second).get("b", () => ({ destroy: () => destroyed.push("b") }));
+  expect(destroyed).toEqual([]);
+  Object.assign(first, { disposed: true });
+  const { backend: third } = fake();
+  plansOf(third);
+  expect(destroyed).toEqual(["a"]);
+  destroyPlans();
   expect(destroyed).toEqual(["a"]);
 });
 

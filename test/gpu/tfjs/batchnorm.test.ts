@@ -140,6 +140,23 @@ describe("what is handed on to the stock kernel", () => {
     expect(stock[5]).toBeGreaterThan(5.9);
   });
 
+  test("such a gradient, along any axis", async () => {
+    await register(tf);
+    const whole = tf.cast(tf.tensor3d([1, 2, 3, 4, 5, 6], [2, 3, 1], "int32"), "float32");
+    const operation: Operation = (x, mean) => batchNorm(x, mean, tf.ones([1, 3, 1]));
+    const inputs = [tf.ones([2, 3, 1]), tf.zeros([1, 3, 1])];
+    const [found, expected] = await Promise.all(
+      [whole, tf.mul(whole, 1)].map(async (dy) => {
+        const all = tf
+          .grads(operation)(inputs, dy)
+          .map((each) => each.data());
+        return (await Promise.all(all)).flatMap((each) => [...each]);
+      }),
+    );
+    expect(found).toEqual(expected);
+    expect(found![0]).toBeCloseTo(1, 2);
+  });
+
   test("an empty x", async () => {
     await register(tf);
     const y = batchNorm(tf.zeros([0, 3]), tf.zeros([3]), tf.ones([3]));
@@ -224,6 +241,17 @@ describe("a gradient that is differentiated again", () => {
       expect(found[i], `${i}`).toBeAllclose(values, toleranceOf(values));
     }
     expect(Math.max(...expected[0]!)).toBeGreaterThan(1e-2);
+  });
+
+  // Over x of rank 5 the stock operations do not broadcast what is of rank 1: theirs is of the full rank.
+  test("x of rank 5, statistics of rank 1", async () => {
+    const expected = await second(arithmetic, [2, 3, 4, 3, 4], [1, 1, 1, 1, 4], []);
+    await register(tf);
+    const found = await second(batchNorm, [2, 3, 4, 3, 4], [4], []);
+    expect(ours()).toBeGreaterThan(0);
+    for (const [i, values] of expected.entries()) {
+      expect(found[i], `${i}`).toBeAllclose(values, toleranceOf(values));
+    }
   });
 
   test("a variance of -eps has none, one below has NaN", async () => {

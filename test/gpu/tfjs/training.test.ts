@@ -275,6 +275,22 @@ describe("where our kernels do not serve, TensorFlow.js's operations do", () => 
   });
 });
 
+test("gradients that are asked for once another backend is set stay where they were made", async () => {
+  const x = tf.tensor2d([1, 2, 3, 4, 5, 7], [3, 2]);
+  const sum = (switches: boolean) => (x: Tensor) => {
+    const total = tf.sum(batchNormTraining(x, null, null, { activation: "relu" }).y);
+    if (switches) void tf.setBackend("cpu");
+    return total;
+  };
+  const expected = await tf.grad(sum(false))(x).data();
+  const dx = tf.grad(sum(true))(x);
+  expect(tf.getBackend()).toBe("cpu");
+  const found = await dx.data();
+  await tf.setBackend("webgpu");
+  expect(Math.max(...expected)).toBeGreaterThan(0.1);
+  expect(found).toEqual(expected);
+});
+
 test("the same shape with another eps, and with another slope", async () => {
   const random = createRandom(12);
   const x = tf.tensor(random.normals(24), [6, 4]);
