@@ -2,7 +2,7 @@
  * Statistics beyond the batch in float64, for {@link module:reference}: ghosts, masks, batch renormalization, parts
  * that are merged. Built on the reference's own forward and backward, whose conventions and errors they share.
  */
-import { extentOf, resolveOptions } from "./descriptor.js";
+import { extentOf } from "./descriptor.js";
 import { complain, OptionError, ShapeError } from "./errors.js";
 import {
   backward,
@@ -13,6 +13,8 @@ import {
   type UpdatedState,
   type Values,
 } from "./reference.js";
+import { moved, prepare, requireLength, requireState } from "./reference-arguments.js";
+import { requireCount } from "./statistics/count.js";
 
 /** Statistics of some of a batch's values, `[C]` each. */
 export interface PartialStatistics {
@@ -80,7 +82,8 @@ export function statistics(
   options: Pick<StatisticsOptions, "layout" | "mask"> = {},
 ): PartialStatistics {
   const layout = options.layout ?? "channels-first";
-  const { channels } = extentOf("statistics", shape, layout);
+  const { channels, size } = extentOf("statistics", shape, layout);
+  requireLength("statistics", "x", x, size, `the product of [${shape.join(", ")}]`);
   const kept = keep(x, shape, options);
   const count = kept.length / channels;
   const { mean, varBiased } = forward(kept, [count, channels], { singleValue: "zero" });
@@ -164,7 +167,7 @@ function slicesOf(shape: readonly number[], options: StatisticsOptions): Slice[]
       complain("virtualBatchSize", "no mask and no statistics beside it", "one", "leave one out"),
     );
   }
-  const size = virtualBatchSize ?? Math.max(1, batch);
+  const size = requireCount("virtualBatchSize", virtualBatchSize ?? Math.max(1, batch), 1);
   const each = rest.reduce((a, b) => a * b, 1);
   return Array.from({ length: Math.max(1, Math.ceil(batch / size)) }, (_, ghost) => {
     const count = Math.min(size, batch - ghost * size);
@@ -197,9 +200,11 @@ export function statisticsForward(
   options: StatisticsOptions = {},
 ): StatisticsResult {
   const plain = plainOf(options);
-  const resolved = resolveOptions("forward", plain);
+  const call = prepare("statisticsForward", x, shape, plain, ["state"]);
+  requireState("statisticsForward", plain.state, call);
+  const { resolved, extent } = call;
   const { eps, layout } = resolved;
-  const { channels } = extentOf("forward", shape, layout);
+  const { channels } = extent;
   const { state: given, residual, gamma, beta, ...rest } = plain;
   const weight = options.renormMomentum ?? 0.01;
   const { rMin = 0, rMax = Infinity, dMax = Infinity } = options.limits ?? {};
@@ -226,16 +231,18 @@ export function statisticsForward(
     const variance = part.m2.map((sum) => (count > 0 ? sum / count : 0));
     const deviation = variance.map((value) => Math.sqrt(value + eps));
     const at = ghost * channels;
+    /** In average deviations, 0 of 0 being 0, and clipped. */
+    const relative = (of: number, c: number, low: number, high: number): number => {
+      const sigma = Math.max(before!.deviation[c]!, Math.sqrt(eps));
+      return Math.min(Math.max(of === 0 ? 0 : of / sigma, low), high);
+    };
     const r = deviation.map((value, c) => {
       if (options.correction) return options.correction.r[at + c]!;
-      const sigma = before && Math.max(before.deviation[c]!, Math.sqrt(eps));
-      return sigma === undefined ? 1 : Math.min(Math.max(value / sigma, rMin), rMax);
+      return before ? relative(value, c, rMin, rMax) : 1;
     });
     const d = mean.map((value, c) => {
       if (options.correction) return options.correction.d[at + c]!;
-      const sigma = before && Math.max(before.deviation[c]!, Math.sqrt(eps));
-      const distance = sigma === undefined ? 0 : (value - before!.mean[c]!) / sigma;
-      return Math.min(Math.max(distance, -dMax), dMax);
+      return before ? relative(value - before.mean[c]!, c, -dMax, dMax) : 0;
     });
     const scale = r.map((value, c) => value * (gamma?.[c] ?? 1));
     const offset = d.map((value, c) => value * (gamma?.[c] ?? 1) + (beta?.[c] ?? 0));
@@ -249,20 +256,21 @@ export function statisticsForward(
       const momentum = resolved.momentum ?? 1 / Number(tracked);
       const divisor = resolved.runningVariance === "unbiased" ? Math.max(count - 1, 1) : count;
       const learned = part.m2.map((sum) => sum / divisor);
-      const move = (old: number, value: number): number =>
-        momentum === 1 ? value : (1 - momentum) * old + momentum * value;
+      const move = (old: number, value: number): number => moved(old, value, momentum);
       state = {
         mean: state.mean.map((old, c) => move(old, mean[c]!)),
         variance: state.variance.map((old, c) => {
           if (!before) return move(old, learned[c]!);
-          const moved = move(Math.sqrt(old + eps), Math.sqrt(learned[c]! + eps));
-          return Math.max(0, moved * moved - eps);
+          const average = move(Math.sqrt(old + eps), Math.sqrt(learned[c]! + eps));
+          return Math.max(0, average * average - eps);
         }),
         numBatchesTracked: tracked,
       };
+    }
+    if (count > 0) {
       renorm = renorm && {
-        mean: renorm.mean.map((old, c) => (1 - weight) * old + weight * mean[c]!),
-        deviation: renorm.deviation.map((old, c) => (1 - weight) * old + weight * deviation[c]!),
+        mean: renorm.mean.map((old, c) => moved(old, mean[c]!, weight)),
+        deviation: renorm.deviation.map((old, c) => moved(old, deviation[c]!, weight)),
       };
     }
     return { ...result, varBiased: variance, count, r, d };
@@ -307,6 +315,7 @@ export function statisticsBackward(
 ): StatisticsGradients {
   const { sums: givenSums, ...of } = options;
   const made = statisticsForward(x, shape, of);
+  requireLength("statisticsBackward", "dy", dy, x.length, "as many as x");
   const { state: _, residual, gamma, beta, ...rest } = plainOf(of);
   const { layout = "channels-first" } = rest;
   const { channels } = extentOf("backward", shape, layout);

@@ -9,18 +9,23 @@
  *
  * @module
  */
-import { requireKnown } from "./arguments.js";
 import {
   type ActivationName,
   type BatchNormOptions,
   type Extent,
-  extentOf,
-  OPTIONS,
   requireTrainable,
   type ResolvedOptions,
   resolveOptions,
 } from "./descriptor.js";
-import { complain, OptionError, ShapeError } from "./errors.js";
+import { complain, OptionError } from "./errors.js";
+import {
+  type Call,
+  forbidWithoutTracking,
+  moved,
+  prepare,
+  requireLength,
+  requireState,
+} from "./reference-arguments.js";
 
 /** Numbers in memory order; typed arrays of any kind and plain arrays will do. */
 export type Values = ArrayLike<number>;
@@ -155,11 +160,7 @@ export function forward(
   const call = prepare(subject, x, shape, options, ["state"]);
   const { extent, resolved } = call;
   const { state } = options;
-  if (state !== undefined) {
-    forbidWithoutTracking(subject, "state", resolved);
-    requireLength(subject, "state.mean", state.mean, extent.channels, "one per channel");
-    requireLength(subject, "state.variance", state.variance, extent.channels, "one per channel");
-  }
+  requireState(subject, state, call);
   requireTrainable(subject, extent, resolved.singleValue);
   const statistics = batchStatistics(x, extent, resolved.eps);
   const { shift, delta, mean, varBiased, invStd } = statistics;
@@ -336,72 +337,6 @@ export function backward(
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Arguments
-
-const REFERENCE_OPTIONS: readonly string[] = [...OPTIONS, "gamma", "beta", "residual"];
-
-interface Call {
-  readonly extent: Extent;
-  readonly resolved: ResolvedOptions;
-  readonly gamma: Values;
-  readonly beta: Values;
-}
-
-function prepare(
-  subject: string,
-  x: Values,
-  shape: readonly number[],
-  options: ReferenceOptions,
-  also: readonly string[],
-): Call {
-  requireKnown(subject, options, [...REFERENCE_OPTIONS, ...also]);
-  const resolved = resolveOptions(subject, options);
-  const extent = extentOf(subject, shape, resolved.layout);
-  requireLength(subject, "x", x, extent.size, `the product of [${shape.join(", ")}]`);
-  if (options.residual !== undefined) {
-    requireLength(subject, "residual", options.residual, extent.size, "as many as x");
-  }
-  const { channels } = extent;
-  for (const name of ["gamma", "beta"] as const) {
-    const given = options[name];
-    if (given === undefined) continue;
-    if (!resolved.affine) {
-      const remedy = `leave ${name} out, or set affine: true`;
-      throw new OptionError(
-        complain(`${subject}: ${name}`, "nothing with affine: false", "values", remedy),
-      );
-    }
-    requireLength(subject, name, given, channels, "one per channel");
-  }
-  const gamma = options.gamma ?? new Float64Array(channels).fill(1);
-  const beta = options.beta ?? new Float64Array(channels);
-  return { extent, resolved, gamma, beta };
-}
-
-function requireLength(
-  subject: string,
-  name: string,
-  values: Values | undefined,
-  length: number,
-  why: string,
-): asserts values is Values {
-  if (values === undefined || values.length !== length) {
-    const received = values === undefined ? "nothing" : String(values.length);
-    const remedy = `check ${name}, shape and layout`;
-    throw new ShapeError(
-      complain(`${subject}: ${name}`, `${length} values (${why})`, received, remedy),
-    );
-  }
-}
-
-function forbidWithoutTracking(subject: string, name: string, resolved: ResolvedOptions): void {
-  if (resolved.trackRunningStats) return;
-  const expected = "nothing with trackRunningStats: false";
-  const remedy = `leave ${name} out: the batch's own statistics are used`;
-  throw new OptionError(complain(`${subject}: ${name}`, expected, "values", remedy));
-}
-
-// ---------------------------------------------------------------------------------------------------------------
 // Statistics
 
 /** mean = shift + delta, kept apart: a mean in one number costs digits where |mean| is much above the deviation. */
@@ -540,11 +475,6 @@ function updateState(
     updated.variance[c] = moved(updated.variance[c]!, m2[c]! / divisor, weight);
   }
   return updated;
-}
-
-/** A moving average's next value. A weight of 1 forgets, whatever was there (0 times NaN is NaN). */
-function moved(old: number, value: number, weight: number): number {
-  return weight === 1 ? value : (1 - weight) * old + weight * value;
 }
 
 // ---------------------------------------------------------------------------------------------------------------

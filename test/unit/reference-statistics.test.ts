@@ -163,3 +163,55 @@ describe("parts", () => {
     expect(ghost.state!.variance).toBeAllclose(plain.state!.variance, near);
   });
 });
+
+describe("renormalization's averages", () => {
+  const renorm = { mean: [0], deviation: [1] };
+
+  it("move with or without running statistics, and a weight of 1 forgets", () => {
+    const state = { mean: [0], variance: [1], numBatchesTracked: 0 };
+    const options = { renorm, renormMomentum: 0.5 };
+    const found = statisticsForward([1, 2, 3, 5], [4, 1], options).renorm!;
+    expect(found).toEqual(statisticsForward([1, 2, 3, 5], [4, 1], { ...options, state }).renorm);
+    expect(found.mean[0]).toBeCloseTo(1.375, 12);
+    const broken = { renorm: { mean: [NaN], deviation: [NaN] }, renormMomentum: 1 };
+    const anew = statisticsForward([1, 2, 3, 6], [4, 1], broken).renorm!;
+    expect(anew.mean[0]).toBe(3);
+  });
+
+  it("give a constant channel 0 of 0, which is 0", () => {
+    const made = statisticsForward([2, 2], [2, 1], {
+      ...{ eps: 0, renorm: { mean: [2], deviation: [0] }, beta: [7] },
+    });
+    expect([...made.y]).toEqual([7, 7]);
+  });
+});
+
+describe("what does not fit is an error, as in the core", () => {
+  const dy = [1, 2, 3, 4];
+  const state = { mean: [0], variance: [1], numBatchesTracked: 0 };
+  it.each<[string, () => unknown, RegExp]>([
+    ["x", () => statisticsForward([1, 2, 3], [2, 2]), /x: 4 values/],
+    ["x of statistics", () => statistics([1, 2, 3], [2, 2]), /x: 4 values/],
+    ["dy", () => statisticsBackward([1, 2], dy, [2, 2]), /dy: 4 values/],
+    ["gamma", () => statisticsForward(dy, [2, 2], { gamma: [2] }), /gamma: 2 values/],
+    ["state", () => statisticsForward(dy, [2, 2], { state }), /state.mean: 2 values/],
+    ["residual", () => statisticsForward(dy, [2, 2], { residual: [2] }), /residual: 4 values/],
+    [
+      "gamma without affine",
+      () => statisticsForward(dy, [2, 2], { affine: false, gamma: [1, 1] }),
+      /nothing with affine: false/,
+    ],
+    [
+      "state without tracking",
+      () => statisticsForward(dy, [4, 1], { trackRunningStats: false, state }),
+      /nothing with trackRunningStats: false/,
+    ],
+    ...[0, -1, 1.5].map((virtualBatchSize): [string, () => unknown, RegExp] => [
+      `virtualBatchSize ${virtualBatchSize}`,
+      () => statisticsForward(dy, [2, 2], { virtualBatchSize }),
+      /virtualBatchSize: a whole number >= 1/,
+    ]),
+  ])("%s", (_, call, message) => {
+    expect(call).toThrow(message);
+  });
+});
