@@ -1,19 +1,20 @@
-// dGamma and dBeta, a team per channel group: the sums of all parts, of all params.extra ghosts.
+// dGamma and dBeta, a team per channel group: the sums of all parts, of all params.extra ghosts, whose long chain is
+// compensated.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
   let task = taskOf(workgroup, local);
   let groups = params.allGroups / params.extra;
   let first = task.channel % groups;
-  var dGamma = Channel();
-  var dBeta = Channel();
+  var dGamma = ChannelSum();
+  var dBeta = ChannelSum();
   for (var at = 0u; at < params.allGroups; at += groups) {
     let total = channelSums(at + first, task.lane, local);
-    dGamma += gammaGradient(at + first, total);
-    dBeta += total.dz;
+    dGamma = addedPartial(dGamma, gammaGradient(at + first, total));
+    dBeta = addedPartial(dBeta, total.dz);
     if (TEAM > 1u) { workgroupBarrier(); }
   }
   if (learnsFrom(task) && task.channel < groups) {
-    storeDGamma(first, dGamma);
-    storeDBeta(first, dBeta);
+    storeDGamma(first, dGamma.sum + dGamma.lost);
+    storeDBeta(first, dBeta.sum + dBeta.lost);
   }
 }

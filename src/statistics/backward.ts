@@ -220,7 +220,8 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
     const teams = given ? dispatch.workgroupSize : dispatch.workgroupSize / dispatch.team;
     steps.push(
       draft.channels(
-        { kernel: "gradient_parameters", renorm },
+        // Of an empty batch no forward has left r and d.
+        { kernel: "gradient_parameters", renorm: slots === 0 ? null : renorm },
         { dGamma, dBeta, ...(given ? ALONE : {}) },
         { ...from, extra: ghosts, grid: gridOf(Math.ceil(groups / ghosts / teams), limits) },
       ),

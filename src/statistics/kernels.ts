@@ -97,7 +97,7 @@ function constantsOf({ limits, momentum }: RenormConstants): string[] {
 /** How a mask is read, by what a Value spans. */
 function maskOf(v: Variant): { at: string; collapse: string; binding: BindingSpec } {
   if (v.value.startsWith("channels")) {
-    const binding = read("mask", "f32");
+    const binding = read("mask", "u32");
     return { at: "mask_channels", collapse: "collapse_channels", binding };
   }
   const collapse = v.value.endsWith("4") ? "four" : v.value.endsWith("2") ? "two" : "one";
@@ -105,7 +105,7 @@ function maskOf(v: Variant): { at: string; collapse: string; binding: BindingSpe
   return {
     at: rows ? "mask_rows" : "mask_neighbours",
     collapse: `collapse_${collapse}`,
-    binding: read("mask", rows ? "f32" : "Value"),
+    binding: read("mask", rows ? "u32" : "ValueBits"),
   };
 }
 

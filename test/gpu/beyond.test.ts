@@ -239,6 +239,65 @@ test("a mask that leaves nothing: variance 0, and statistics stay", async () => 
   expect(outputs.state.numBatchesTracked).toBe(3);
 });
 
+/** What a comparison with 0 might lose: NaN and numbers below the least normal one count, either 0 does not. */
+test("a mask counts by its bits", async () => {
+  const some = [NaN, 1e-40, -1e-40, -0, 0, 1, -Infinity, 2];
+  for (const [shape, layout] of SHAPES.slice(0, 5)) {
+    for (const tuning of [TUNINGS.software, TUNINGS.split]) {
+      const call = callOf({ shape, layout, tuning }, { mask: true });
+      const mask = Float32Array.from(call.mask!, (_, i) => some[i % some.length]!);
+      await expectWithin({ ...call, mask });
+    }
+  }
+});
+
+/** The first is 12 times the bound off where the chain over ghosts is not compensated, the second 4 times. */
+test.each([
+  [[4096, 1], 2, (i: number) => (i < 2 ? 0.5 : 2 ** -25)],
+  [[65536, 1], 16, () => 1.1 / 65536],
+] as const)("gradients of the ghosts of %j, of %d each", async (shape, virtualBatchSize, dyAt) => {
+  const call = callOf({ shape, virtualBatchSize });
+  await expectWithin({ ...call, dy: Float32Array.from(call.x, (_, i) => dyAt(i)) });
+});
+
+test("renormalization keeps what is not a number, in the batch and ever after", async () => {
+  for (const renormClipping of [{}, { rMin: 0.5, rMax: 3, dMax: 5 }]) {
+    const call = callOf({ shape: [8, 4, 3], renorm: true, renormClipping });
+    const x = Float32Array.from(call.x);
+    x[4] = NaN;
+    const isBroken = (values: ArrayLike<number>): boolean[] => Array.from(values, Number.isNaN);
+    const first = await runBeyond(device, { ...call, x });
+    const places = Array.from({ length: 12 }, (_, i) => Math.floor(i / 3) === 1);
+    expect(isBroken(first.y.subarray(0, 12))).toEqual(places);
+    const second = await runBeyond(device, { ...call, state: first.state, renorm: first.renorm! });
+    const channels = [false, true, false, false];
+    for (const { state, renorm } of [first, second]) {
+      for (const each of [state.mean, state.variance, renorm!.mean, renorm!.deviation])
+        expect(isBroken(each)).toEqual(channels);
+    }
+    expect(isBroken(second.y.subarray(0, 12))).toEqual(places);
+  }
+});
+
+test("renormalization of constant channels by averages without deviation: 0 of 0 is 0", async () => {
+  for (const limits of [{}, { rMin: 0.5, rMax: 3, dMax: 5 }]) {
+    const descriptor = { shape: [6, 2, 2], renorm: true, renormClipping: limits, eps: 0 };
+    const call = callOf(descriptor);
+    const x = Float32Array.from(call.x, (_, i) => 2 + (Math.floor(i / 2) % 2));
+    const renorm = { mean: [2, 3], deviation: [0, 0] };
+    // No bound says how far a ratio of 0 to 0 may be off: it is exact.
+    const { y, dx, dGamma } = await runBeyond(device, { ...call, x, renorm });
+    expect(y).toEqual(Float32Array.from(x, (each) => call.beta![each - 2]!));
+    expect([...dx, ...dGamma!].every((each) => each === 0)).toBe(true);
+  }
+});
+
+test("an empty batch with renormalization has gradients of zero", async () => {
+  const call = callOf({ shape: [0, 4, 3], renorm: true });
+  const { dGamma, dBeta } = await runBeyond(device, call);
+  expect([...dGamma!, ...dBeta!]).toEqual(Array(8).fill(0));
+});
+
 test("limits follow the batch counter, which the device keeps", async () => {
   const renormClipping = {
     rMax: [

@@ -2,7 +2,8 @@
 // (mu, sigma) and for inference in the running variance, which is then that average squared.
 fn movedVariance(old: Channel, own: Channel, momentum: f32) -> Channel {
   let deviation = moved(sqrt(old + params.eps), sqrt(own + params.eps), momentum);
-  return max(deviation * deviation - params.eps, Channel());
+  let variance = deviation * deviation - params.eps;
+  return select(variance, Channel(), variance < Channel());
 }
 
 fn learnRenorm(group: u32, mean: Channel, variance: Channel) {
