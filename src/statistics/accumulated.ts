@@ -51,6 +51,13 @@ const BACKWARD_NAMES = ["x", "residual", "out", "wants", "accumulate", "encoder"
 
 type Sweep = "observe" | "forward" | "observeGradient" | "backward";
 
+/** What a gradient was when it was observed. */
+interface NotedGradient {
+  readonly version: number;
+  /** The micro-batches that it is of. */
+  readonly of: WeakSet<Tensor>;
+}
+
 /** What a micro-batch's tensors were when they were observed. */
 interface Noted {
   readonly version: number;
@@ -67,7 +74,7 @@ interface Noted {
  * 2. `observeGradient(dy, { x })` for every one, then `backward(dy, { x })` for every one.
  *
  * Running statistics move once for the whole batch, with the first `forward`; gammaGrad and betaGrad are filled with the
- * first `backward`. The next `observe` begins the next batch.
+ * first `backward` that wants them. The next `observe` begins the next batch.
  *
  * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`: nothing is
  * written in place.
@@ -89,7 +96,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
   /** The last one of this batch; null before the first batch. */
   #sweep: Sweep | null = null;
   #inputs = new WeakMap<Tensor, Noted>();
-  #gradients = new WeakMap<Tensor, Noted>();
+  #gradients = new WeakMap<Tensor, NotedGradient>();
+  /** Whether gammaGrad and betaGrad hold what this batch gives. */
+  #filled = { gamma: false, beta: false };
   /** x and residual of the last forward in evaluation, until its backward. */
   #evaluated: readonly [Tensor, Tensor | null] | null = null;
 
@@ -205,13 +214,14 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#requireInput(subject, x, { residual });
     requireTensor(`${subject}: dy`, dy);
     const begins = this.#sweep !== subject;
-    const gradients = begins ? new WeakMap<Tensor, Noted>() : this.#gradients;
+    const gradients = begins ? new WeakMap<Tensor, NotedGradient>() : this.#gradients;
+    const { count } = extentOf(subject, x.shape, this.options.layout);
     const noted = gradients.get(dy);
     if (noted) requireNoted(`${subject}: dy`, dy, noted);
     this.#sums.attempt(() => {
       if (begins) this.#sums.reset();
       record(this.device, "accumulated.sums", encoder, (target) => {
-        const part = this.#sums.next(this.#merge(target, encoder));
+        const part = this.#sums.next(this.#merge(target, encoder), count);
         const plan = this.#planOf("sums", x, residual, encoder, part, () =>
           createSumsSync(this.device, {
             ...this.#describe(x, residual),
@@ -223,7 +233,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
       });
     });
     this.#sweep = subject;
-    this.#gradients = gradients.set(dy, { version: dy.version });
+    const of = noted?.of ?? new WeakSet<Tensor>();
+    this.#gradients = gradients.set(dy, { version: dy.version, of: of.add(x) });
+    if (begins) this.#filled = { gamma: false, beta: false };
   }
 
   override backward(
@@ -236,10 +248,10 @@ export class AccumulatedBatchNorm extends BatchNorm {
   ): Tensor;
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null;
   /**
-   * Second sweep back: dx of a micro-batch; the first one fills gammaGrad and betaGrad for the whole batch.
+   * Second sweep back: dx of a micro-batch; the first one that wants them fills gammaGrad and betaGrad for the whole batch.
    *
-   * @throws ContextError where x or dy was not observed, or one of them or the residual written over since; and as
-   * {@link BatchNorm.backward}.
+   * @throws ContextError where x or dy was not observed, or not with each other, or one of them or the residual written over
+   * since, or where not every micro-batch's gradient was observed; and as {@link BatchNorm.backward}.
    */
   override backward(dy: Tensor, options: AccumulatedBackwardOptions): Tensor | null {
     const subject = "backward";
@@ -253,12 +265,24 @@ export class AccumulatedBatchNorm extends BatchNorm {
     this.#requireSweep(subject, ["observeGradient", "backward"], remedy);
     this.#requireInput(subject, x, { residual });
     requireTensor(`${subject}: dy`, dy);
-    requireNoted(`${subject}: dy`, dy, this.#gradients.get(dy), "pass it to observeGradient()");
-    const first = this.#sweep === "observeGradient" && this.options.affine;
+    const noted = this.#gradients.get(dy);
+    requireNoted(`${subject}: dy`, dy, noted, "pass it to observeGradient()");
+    if (!noted.of.has(x)) {
+      const expected = "one of those that observeGradient() had it for";
+      const remedy = "pass to both sweeps the same x beside a dy";
+      throw new ContextError(complain(`${subject}: x, beside dy`, expected, "another", remedy));
+    }
+    const [all, some] = [this.#statistics.values, this.#sums.values];
+    if (all !== some) {
+      const expected = `gradients of the ${all} values per channel that were observed`;
+      throw new ContextError(complain(subject, expected, String(some), remedy));
+    }
+    const { affine } = this.options;
+    const filled = this.#filled;
     const wants = {
       x: options.wants?.x ?? true,
-      gamma: first && (options.wants?.gamma ?? true),
-      beta: first && (options.wants?.beta ?? true),
+      gamma: affine && !filled.gamma && (options.wants?.gamma ?? true),
+      beta: affine && !filled.beta && (options.wants?.beta ?? true),
     };
     const grads = wants.gamma || wants.beta;
     if (!wants.x && !grads) return null;
@@ -290,6 +314,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
       throw error;
     }
     this.#sweep = subject;
+    this.#filled = { gamma: filled.gamma || wants.gamma, beta: filled.beta || wants.beta };
     return dx;
   }
 

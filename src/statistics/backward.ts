@@ -184,6 +184,7 @@ function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescri
   const mask = descriptor.mask ?? false;
   const renorm = resolveRenorm(subject, descriptor);
   if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given sums");
+  if (parts > 1 && !given) exclude(subject, "parts", "own sums");
   const { virtualBatchSize } = descriptor;
   if (virtualBatchSize !== undefined && mask) exclude(subject, "virtualBatchSize", "mask");
   const residual = (descriptor.residual ?? false) && options.activation !== "none";

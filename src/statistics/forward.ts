@@ -70,6 +70,7 @@ function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescript
   const mask = (descriptor.mask ?? false) && !given;
   const renorm = resolveRenorm(subject, descriptor);
   if (ghosts > 1 && given) exclude(subject, "virtualBatchSize", "given statistics");
+  if (parts > 1 && !given) exclude(subject, "parts", "own statistics");
   const { virtualBatchSize } = descriptor;
   if (virtualBatchSize !== undefined && descriptor.mask)
     exclude(subject, "virtualBatchSize", "mask");

@@ -30,7 +30,7 @@ function requireDictionary(name: string, given: unknown): void {
 export function interpolate<D extends StateDict>(a: D, b: StateDict, alpha: number): D {
   requireDictionary("a", a);
   requireDictionary("b", b);
-  if (!(alpha >= 0 && alpha <= 1)) {
+  if (!(typeof (alpha as unknown) === "number" && alpha >= 0 && alpha <= 1)) {
     throw new OptionError(
       complain("interpolate: alpha", "a number in [0, 1]", String(alpha), "0 is a, 1 is b"),
     );
@@ -48,7 +48,11 @@ export function interpolate<D extends StateDict>(a: D, b: StateDict, alpha: numb
         ),
       );
     }
-    mixed[name] = from.map((value, i) => (1 - alpha) * value + alpha * to[i]!);
+    mixed[name] = from.map((value, i) => {
+      // 0 and 1 are one of them alone, whatever the other holds (0 * Infinity is NaN).
+      if (alpha === 0 || alpha === 1) return alpha === 0 ? value : to[i]!;
+      return (1 - alpha) * value + alpha * to[i]!;
+    });
   }
   return mixed;
 }

@@ -233,7 +233,7 @@ function ghostValue(
   { limits }: Mapping,
 ): Dispatch["value"] {
   const { value } = dispatchFor(purpose, ghost, dtype, tuning, limits, { mixed: false });
-  const last = whole.count % ghost.count;
+  const last = whole.count % ghost.count || 0; // of an empty ghost
   if (value === "rows4" && (last / ghost.inner) % 4 !== 0) return "scalar";
   if (ghost.channels > 1 || last % elementsPerValue(value) === 0) return value;
   return dtype === "f32" ? "scalar" : last % 2 === 0 ? "row2" : "half";

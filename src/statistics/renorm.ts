@@ -93,7 +93,8 @@ export function resolveRenorm(
   }
   const { renormClipping = {}, renormMomentum = 0.01 } = options;
   requireKnown(`${subject}: renormClipping`, renormClipping, ["rMin", "rMax", "dMax"]);
-  if (!(renormMomentum >= 0 && renormMomentum <= 1)) {
+  const isNumber = typeof (renormMomentum as unknown) === "number";
+  if (!(isNumber && renormMomentum >= 0 && renormMomentum <= 1)) {
     throw new OptionError(
       complain(
         `${subject}: renormMomentum`,

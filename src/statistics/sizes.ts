@@ -58,11 +58,12 @@ export function ghostsOf(shape: readonly number[], virtualBatchSize: number | un
  * Bytes that each buffer of this entry's plans needs at least. `saved` is larger than the core's, and there is one
  * for each ghost. mask: one f32 a position. renorm: the averages mu and sigma, two planes of one f32 per channel.
  *
- * @throws ShapeError on a bad shape; OptionError where virtualBatchSize is no whole number >= 1.
+ * @throws ShapeError on a bad shape; OptionError where virtualBatchSize or parts is no whole number >= 1.
  */
 export function statisticsByteSizes(descriptor: SizesDescriptor): StatisticsByteSizes {
   const subject = "statisticsByteSizes";
-  const { virtualBatchSize } = descriptor;
+  const { virtualBatchSize, parts = 1 } = descriptor;
+  requireCount(`${subject}: parts`, parts, 1);
   if (virtualBatchSize !== undefined) {
     requireCount(`${subject}: virtualBatchSize`, virtualBatchSize, 1);
   }

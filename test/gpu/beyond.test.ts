@@ -292,6 +292,13 @@ test("renormalization of constant channels by averages without deviation: 0 of 0
   }
 });
 
+test("nothing of 16 bits, in ghosts", () => {
+  const plan = createStatisticsForwardSync(device, {
+    ...{ shape: [8, 1, 0], dtype: "f16", virtualBatchSize: 2 },
+  });
+  plan.destroy();
+});
+
 test("an empty batch with renormalization has gradients of zero", async () => {
   const call = callOf({ shape: [0, 4, 3], renorm: true });
   const { dGamma, dBeta } = await runBeyond(device, call);
@@ -455,7 +462,12 @@ test("errors name what is wrong", () => {
   );
   expect(make({ virtualBatchSize: 7, shape: [8, 3] })).toThrow(/more than one value/);
   expect(make({ renormMomentum: 0.5 })).toThrow(/renorm: true/);
-  expect(make({ renorm: true, renormMomentum: 2 })).toThrow(/in \[0, 1\]/);
+  for (const renormMomentum of [2, NaN, null, true, "0.5"] as number[])
+    expect(make({ renorm: true, renormMomentum })).toThrow(/in \[0, 1\]/);
+  expect(make({ parts: 7 })).toThrow(/parts or own statistics/);
+  expect(() => createStatisticsBackwardSync(device, { shape: [8, 3], parts: 7 })).toThrow(
+    /parts or own sums/,
+  );
   expect(make({ renorm: true, trackRunningStats: false })).toThrow(/trackRunningStats/);
   expect(make({ renorm: true, renormClipping: { rMin: 2, rMax: 1 } })).toThrow(/rMin <= rMax/);
   expect(make({ renorm: true, renormClipping: { dMax: -1 } })).toThrow(/dMax/);

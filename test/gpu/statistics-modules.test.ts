@@ -269,6 +269,11 @@ describe("ExtendedBatchNorm", () => {
   });
 });
 
+test.each([0, -1, 0.3])("%s parts are refused", (parts) => {
+  const sizes = () => statisticsByteSizes({ shape: [4, 4], parts });
+  expect(sizes).toThrow(`statisticsByteSizes: parts: a whole number >= 1, got ${parts}`);
+});
+
 test.each([0, -1, 1.5, NaN])("a ghost of %s samples is refused at once", (virtualBatchSize) => {
   for (const make of [
     () => new ExtendedBatchNorm(device, 4, { virtualBatchSize }),
@@ -423,6 +428,52 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
     bn.destroy();
   });
 
+  test("gradients of some micro-batches alone, and of another micro-batch", async () => {
+    const { bn, x, dy, other } = make();
+    const second = put2(24, [6, 4]);
+    for (const each of [x, other]) bn.observe(each.tensor);
+    for (const each of [x, other]) made.push(bn.forward(each.tensor));
+    bn.observeGradient(dy.tensor, { x: x.tensor });
+    const alone = () => bn.backward(dy.tensor, { x: x.tensor });
+    expect(alone).toThrow(ContextError);
+    expect(alone).toThrow(/gradients of the 12 values per channel that were observed, got 6; obs/);
+    bn.observeGradient(second.tensor, { x: other.tensor });
+    const swapped = () => bn.backward(dy.tensor, { x: other.tensor });
+    expect(swapped).toThrow(ContextError);
+    expect(swapped).toThrow(/x, beside dy: one of those that observeGradient\(\) had it for/);
+    const found = [
+      bn.backward(dy.tensor, { x: x.tensor }),
+      bn.backward(second.tensor, { x: other.tensor }),
+    ];
+    made.push(...found);
+    const whole = (...of: { values: ArrayLike<number> }[]) =>
+      Float32Array.from(of.flatMap(({ values }) => Array.from(values)));
+    const { dx } = backward(whole(dy, second), whole(x, other), [12, 4]);
+    const read = await Promise.all(found.map((each) => each.read()));
+    expect(whole(...read.map((values) => ({ values })))).toBeAllclose(dx, GRADIENTS);
+    bn.destroy();
+  });
+
+  test("one gradient serves several micro-batches, and those of parameters wait until they are wanted", async () => {
+    const { bn, x, dy, other } = make();
+    for (const each of [x, other]) bn.observe(each.tensor);
+    for (const each of [x, other]) made.push(bn.forward(each.tensor));
+    for (const each of [x, other]) bn.observeGradient(dy.tensor, { x: each.tensor });
+    const sums = async () => [await bn.gammaGrad!.read(), await bn.betaGrad!.read()] as const;
+    const none = { gamma: false, beta: false };
+    made.push(bn.backward(dy.tensor, { x: x.tensor, wants: none }));
+    expect(await sums()).toEqual([new Float32Array(4), new Float32Array(4)]);
+    made.push(bn.backward(dy.tensor, { x: other.tensor, wants: { gamma: false } }));
+    made.push(bn.backward(dy.tensor, { x: x.tensor, accumulate: true }));
+    const twice = (values: Float32Array) => Float32Array.of(...values, ...values);
+    const both = Float32Array.of(...x.values, ...other.values);
+    const want = backward(twice(dy.values), both, [12, 4]);
+    const [gammaGrad, betaGrad] = await sums();
+    expect(gammaGrad).toBeAllclose(want.dGamma, GRADIENTS);
+    expect(betaGrad).toBeAllclose(want.dBeta, GRADIENTS);
+    bn.destroy();
+  });
+
   test("after destroy", () => {
     const { bn, x, dy } = make();
     bn.destroy();
@@ -474,7 +525,7 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
 test("a sweep that cannot be recorded leaves the sums of the one before whole", async () => {
   const bn = new AccumulatedBatchNorm(device, 3);
   const [x, dy] = [put2(12, [4, 3]), put2(12, [4, 3])];
-  bn.observe(x.tensor);
+  for (const each of [x, x]) bn.observe(each.tensor);
   made.push(bn.forward(x.tensor));
   // Two parts, which backward has to merge.
   for (const each of [dy, dy]) bn.observeGradient(each.tensor, { x: x.tensor });
@@ -924,7 +975,12 @@ describe("re-estimation", () => {
       running_var: Float32Array.of(1.5, 2),
     });
     expect(interpolate(a, b, 0)).toEqual(a);
-    expect(() => interpolate(a, b, 2)).toThrow(OptionError);
+    expect(interpolate({ ...a, running_mean: Float32Array.of(Infinity, 1) }, b, 1)).toEqual({
+      ...a,
+      ...b,
+    });
+    for (const alpha of [2, NaN, null, true, "0.5"])
+      expect(() => interpolate(a, b, alpha as number)).toThrow(OptionError);
     expect(() => interpolate(a, { running_mean: Float32Array.of(1) }, 0.5)).toThrow(ShapeError);
   });
 
