@@ -43,10 +43,11 @@ export function narrowAll(
   for (let i = 0; i < values.length; i++) into[i] = narrow(values[i]!, dtype);
 }
 
-/** The numbers that words of 16 bits stand for. */
+/** The numbers that words of 16 bits stand for, each word worked out once. */
 export function widenAll(halves: Uint16Array, dtype: Exclude<Dtype, "f32">): Float32Array {
   const values = new Float32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) values[i] = widen(halves[i]!, dtype);
+  const known: number[] = [];
+  for (let i = 0; i < halves.length; i++) values[i] = known[halves[i]!] ??= widen(halves[i]!, dtype);
   return values;
 }
 

@@ -198,8 +198,8 @@ export type WritableTensor =
       readonly data: ArrayLike<number> | ArrayLike<bigint>;
     };
 
-const TYPED = {
-  BOOL: Uint8Array,
+/** What each type is stored in; a typed array's own type comes first. */
+const STORED = {
   U8: Uint8Array,
   I8: Int8Array,
   U16: Uint16Array,
@@ -210,14 +210,21 @@ const TYPED = {
   I64: BigInt64Array,
   F32: Float32Array,
   F64: Float64Array,
+  BOOL: Uint8Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
 } as const;
 
+type Stored = keyof typeof STORED;
+
+function isStored(dtype: string | undefined): dtype is Stored {
+  return dtype !== undefined && Object.hasOwn(STORED, dtype);
+}
+
 /** The type of a typed array; undefined for anything else. */
-function dtypeOf(data: unknown): FileDtype | undefined {
-  const found = Object.entries(TYPED).find(
-    ([dtype, Type]) => dtype !== "BOOL" && data instanceof Type,
-  );
-  return found?.[0] as FileDtype | undefined;
+function dtypeOf(data: unknown): Stored | undefined {
+  const found = Object.entries(STORED).find(([, Type]) => data instanceof Type);
+  return found?.[0] as Stored | undefined;
 }
 
 interface Encoded {
@@ -254,7 +261,7 @@ function encodeNumbers(
   shape: readonly number[],
 ): Encoded {
   const subject = `writeSafetensors: ${quote(name)}`;
-  if (!dtype || dtype === "OTHER" || !NUMERIC.includes(dtype)) {
+  if (!isStored(dtype)) {
     return refuse(
       `${subject}: dtype`,
       `one of ${NUMERIC.join(", ")}`,
@@ -272,35 +279,40 @@ function encodeNumbers(
     );
   }
   if (dtypeOf(data) === dtype) return { name, dtype, shape, bytes: viewOf(data as FileData) };
-  // A list of either: what comes is asked, not believed.
-  const values = data as ArrayLike<number>;
-  const bytesOf = (): ArrayBufferView => {
-    if (dtype === "F32") return Float32Array.from(values, (each) => Number(each));
-    if (dtype === "F64") return Float64Array.from(values, (each) => Number(each));
-    if (dtype === "F16") return Uint16Array.from(values, (each) => narrow(Number(each), "f16"));
-    if (dtype === "BF16") return Uint16Array.from(values, (each) => narrow(Number(each), "bf16"));
-    const [least, most] = rangeOf(dtype);
-    const whole = (value: unknown, index: number): bigint => {
-      const exact = typeof value === "bigint" || Number.isInteger(value);
-      const each = exact ? BigInt(value as bigint) : null;
-      if (each !== null && each >= least && each <= most) return each;
-      return refuse(
-        `${subject}: value ${index}`,
-        `a whole number from ${least} to ${most} (${dtype})`,
-        shown(value),
-        "say another dtype, or mend the value",
-      );
-    };
-    if (dtype === "I64") return BigInt64Array.from(values as unknown as ArrayLike<bigint>, whole);
-    if (dtype === "U64") return BigUint64Array.from(values as unknown as ArrayLike<bigint>, whole);
-    const Type = TYPED[dtype as "U8"];
-    return Type.from(values, (each, index) => Number(whole(each, index)));
+  // A list of either: what comes is asked, not believed. (TypedArray.from would collect them first, in a list.)
+  const made: Record<number, number | bigint> & ArrayBufferView = new STORED[dtype](size);
+  const stored = storing(subject, dtype);
+  for (let index = 0; index < size; index += 1) made[index] = stored(data[index], index);
+  return { name, dtype, shape, bytes: viewOf(made) };
+}
+
+/** What an array of a type stores for a value. */
+function storing(
+  subject: string,
+  dtype: Stored,
+): (value: unknown, index: number) => number | bigint {
+  if (dtype === "F32" || dtype === "F64") return Number;
+  if (dtype === "F16" || dtype === "BF16") {
+    const half = dtype === "F16" ? "f16" : "bf16";
+    return (value) => narrow(Number(value), half);
+  }
+  const [least, most] = rangeOf(dtype);
+  const wide = dtype === "I64" || dtype === "U64";
+  return (value, index) => {
+    const exact = typeof value === "bigint" || Number.isInteger(value);
+    const each = value as number | bigint;
+    if (exact && each >= least && each <= most) return wide ? BigInt(each) : Number(each);
+    return refuse(
+      `${subject}: value ${index}`,
+      `a whole number from ${least} to ${most} (${dtype})`,
+      shown(value),
+      "say another dtype, or mend the value",
+    );
   };
-  return { name, dtype, shape, bytes: viewOf(bytesOf()) };
 }
 
 /** What a type of whole numbers holds. */
-function rangeOf(dtype: FileDtype): readonly [least: bigint, most: bigint] {
+function rangeOf(dtype: Stored): readonly [least: bigint, most: bigint] {
   if (dtype === "BOOL") return [0n, 1n];
   const bits = BigInt(dtype.slice(1));
   return dtype.startsWith("U")

@@ -1,6 +1,6 @@
 import { requireKnown, shown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
-import { widen } from "../half.js";
+import { widenAll } from "../half.js";
 import { quote, refuse } from "./error.js";
 import { requireFinite } from "./values.js";
 
@@ -79,7 +79,7 @@ const as =
     new Type(bytes.buffer, bytes.byteOffset, bytes.byteLength / Type.BYTES_PER_ELEMENT);
 
 const halves = (dtype: "f16" | "bf16") => (bytes: Uint8Array<ArrayBuffer>) =>
-  Float32Array.from(as(Uint16Array)(bytes), (half) => widen(half, dtype));
+  widenAll(as(Uint16Array)(bytes), dtype);
 
 /** The types of safetensors, by its names. */
 const FORMATS: Readonly<Record<FileDtype, Format>> = {
