@@ -1,72 +1,122 @@
 import { quote, refuse } from "./error.js";
 
-/** Levels of a safetensors header: the file, a tensor, its shape. */
-const DEEPEST = 3;
+const subject = "readSafetensors: header";
 
 /**
- * Parses the JSON of a safetensors header. What `JSON.parse` lets pass is refused before and after it: nesting beyond
- * what the format has, and a key given twice, of which it would keep the last.
+ * The entries of a safetensors header one after the other, read by the format's own grammar: an object of objects, which
+ * hold texts, numbers and lists of numbers. Of what no header has nothing is made, and what is wrong with an entry shows
+ * before the next is read.
  */
-export function parseHeader(text: string): Record<string, unknown> {
-  const subject = "readSafetensors: header";
-  const keys = measure(text, subject);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (error) {
-    return refuse(
-      subject,
-      "JSON",
-      `"${(error as Error).message.slice(0, 80)}"`,
-      "check that it is a .safetensors file",
-    );
+export function* headerEntries(
+  text: string,
+): Generator<[name: string, fields: ReadonlyMap<string, unknown>]> {
+  const scanner = new Scanner(text);
+  for (const name of scanner.names()) {
+    const fields = new Map<string, unknown>();
+    for (const field of scanner.names()) fields.set(field, scanner.value());
+    yield [name, fields];
   }
-  if (!isRecord(parsed)) {
-    return refuse(subject, "an object", text.slice(0, 20), "check that it is a .safetensors file");
-  }
-  if (countKeys(parsed) !== keys) {
-    refuse(subject, "every name once", "one given twice", "the file is damaged or hostile");
-  }
-  return parsed;
+  scanner.end();
 }
 
-/** Counts the keys of all objects by their colons, and refuses deep nesting without recursing into it. */
-function measure(text: string, subject: string): number {
-  let depth = 0;
-  let keys = 0;
-  for (let i = 0; i < text.length; i += 1) {
-    switch (text[i]) {
-      case '"':
-        for (i += 1; i < text.length && text[i] !== '"'; i += 1) if (text[i] === "\\") i += 1;
-        break;
-      case "{":
-      case "[":
-        depth += 1;
-        if (depth > DEEPEST) {
-          refuse(subject, `at most ${DEEPEST} levels`, "more", "the file is damaged or hostile");
-        }
-        break;
-      case "}":
-      case "]":
-        depth -= 1;
-        break;
-      case ":":
-        keys += 1;
+/** Reads a text from its beginning to its end. */
+class Scanner {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The names of an object, each once. Between two of them the first one's value is to be read. */
+  *names(): Generator<string> {
+    const known = new Set<string>();
+    this.#require("{");
+    if (this.#take("}")) return;
+    do {
+      const name = this.#string();
+      if (known.has(name)) {
+        refuse(subject, "every name once", "one given twice", "the file is damaged or hostile");
+      }
+      known.add(name);
+      this.#require(":");
+      yield name;
+    } while (this.#take(","));
+    this.#require("}");
+  }
+
+  /** A text, a number, or a list of numbers. */
+  value(): unknown {
+    const sign = this.#next();
+    if (sign === '"') return this.#string();
+    const list = sign === "[";
+    const begin = this.#at + Number(list);
+    const end = this.#find(list ? '[]{"' : ',:[]{}" \t\n\r', begin);
+    if (list ? this.#text[end] !== "]" : end === begin) {
+      this.#refuse("a text, a number or a list of numbers");
+    }
+    return this.#parse(end + Number(list));
+  }
+
+  end(): void {
+    if (this.#next() !== "") this.#refuse("its end");
+  }
+
+  #string(): string {
+    if (this.#next() !== '"') this.#refuse("a text");
+    let end = this.#find('"\\', this.#at + 1);
+    while (this.#text[end] === "\\") end = this.#find('"\\', end + 2);
+    return this.#parse(end + 1) as string;
+  }
+
+  /** Where the first of some characters stands, or the end. */
+  #find(signs: string, from: number): number {
+    let at = from;
+    while (at < this.#text.length && !signs.includes(this.#text[at]!)) at += 1;
+    return at;
+  }
+
+  /** The value that the text up to `end` is. */
+  #parse(end: number): unknown {
+    const text = this.#text.slice(this.#at, end);
+    this.#at = end;
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      return refuse(
+        subject,
+        "JSON",
+        `"${(error as Error).message.slice(0, 80)}"`,
+        "check that it is a .safetensors file",
+      );
     }
   }
-  return keys;
-}
 
-/** Keys of all objects in a value whose depth is known to be small. */
-function countKeys(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  const own = Array.isArray(value) ? 0 : Object.keys(value).length;
-  return Object.values(value).reduce<number>((sum, each) => sum + countKeys(each), own);
-}
+  /** The next character that is no white space; none at the end. */
+  #next(): string {
+    while (/[ \t\n\r]/.test(this.#text[this.#at] ?? "")) this.#at += 1;
+    return this.#text[this.#at] ?? "";
+  }
 
-/** Whether a value of JSON is an object. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  #take(sign: string): boolean {
+    const taken = this.#next() === sign;
+    if (taken) this.#at += 1;
+    return taken;
+  }
+
+  #require(sign: string): void {
+    if (!this.#take(sign)) this.#refuse(`"${sign}"`);
+  }
+
+  #refuse(expected: string): never {
+    const received = this.#text.slice(this.#at, this.#at + 20);
+    return refuse(
+      `${subject}: character ${this.#at}`,
+      expected,
+      received ? quote(received) : "its end",
+      "the file is damaged or hostile, or no .safetensors file",
+    );
+  }
 }
 
 /** A list of whole numbers >= 0, or the error that says it is none. */

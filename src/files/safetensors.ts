@@ -2,7 +2,7 @@ import { kindOf, shown } from "../arguments.js";
 import { entriesOf } from "./entries.js";
 import { narrow } from "../half.js";
 import { quote, refuse } from "./error.js";
-import { isRecord, parseHeader, wholeNumbers } from "./header.js";
+import { headerEntries, wholeNumbers } from "./header.js";
 import {
   bytesOf,
   DTYPES,
@@ -48,7 +48,7 @@ export function viewOf(bytes: ArrayBufferLike | ArrayBufferView, subject = "file
  * is a view, decoded when its `data` is asked for. The result is a `Map` that `loadStateDict` and `findBatchNorms` take.
  *
  * The whole header is checked first: lengths, types, offsets that leave the file, overlap or leave holes, names given
- * twice. A damaged or hostile file costs no more memory than its own header.
+ * twice. Reading ends at the first entry that is wrong, and costs memory in proportion to the header.
  *
  * @param bytes the whole file; it stays the caller's, and must not change while tensors of it are in use.
  * @throws FileError; OptionError on an unknown option.
@@ -80,12 +80,14 @@ export function readSafetensors(
     );
   }
   const start = 8 + Number(length);
-  const header = parseHeader(decodeText(subject, file.subarray(8, start)));
   const data = file.subarray(start);
-  const tensors = Object.entries(header)
-    .filter(([name]) => name !== METADATA)
-    .map(([name, entry]) => locate(name, entry, data.length))
-    .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  const tensors: Located[] = [];
+  let metadata: Record<string, string> = {};
+  for (const [name, fields] of headerEntries(decodeText(subject, file.subarray(8, start)))) {
+    if (name === METADATA) metadata = metadataOf(fields);
+    else tensors.push(locate(name, fields, data.length));
+  }
+  tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let filled = 0;
   for (const { name, begin, end } of tensors) {
     if (begin !== filled) {
@@ -113,7 +115,7 @@ export function readSafetensors(
         new FileTensor(name, dtype, shape, () => data.subarray(begin, end), nonFinite),
       ] as const,
   );
-  return Object.assign(new Map(read), { metadata: metadataOf(header[METADATA]) });
+  return Object.assign(new Map(read), { metadata });
 }
 
 function decodeText(subject: string, bytes: Uint8Array): string {
@@ -132,13 +134,17 @@ function decodeText(subject: string, bytes: Uint8Array): string {
   }
 }
 
-/** Where one entry of the header lies. */
-function locate(
-  name: string,
-  entry: unknown,
-  room: number,
-): { name: string; dtype: FileDtype; shape: number[]; begin: number; end: number } {
-  const { dtype, shape, data_offsets } = isRecord(entry) ? entry : {};
+/** Where a tensor lies in the data. */
+interface Located {
+  readonly name: string;
+  readonly dtype: FileDtype;
+  readonly shape: number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+function locate(name: string, fields: ReadonlyMap<string, unknown>, room: number): Located {
+  const dtype = fields.get("dtype");
   if (!DTYPES.includes(dtype as FileDtype)) {
     refuse(
       `${quote(name)}: dtype`,
@@ -147,8 +153,8 @@ function locate(
       "convert the file first",
     );
   }
-  const sizes = wholeNumbers(name, "shape", shape);
-  const offsets = wholeNumbers(name, "data_offsets", data_offsets);
+  const sizes = wholeNumbers(name, "shape", fields.get("shape"));
+  const offsets = wholeNumbers(name, "data_offsets", fields.get("data_offsets"));
   const [begin = NaN, end = NaN] = offsets;
   if (!(offsets.length === 2 && begin <= end && end <= room)) {
     refuse(
@@ -170,16 +176,17 @@ function locate(
   return { name, dtype: dtype as FileDtype, shape: sizes, begin, end };
 }
 
-function metadataOf(value: unknown = {}): Record<string, string> {
-  if (!isRecord(value) || !Object.values(value).every((each) => typeof each === "string")) {
+function metadataOf(fields: ReadonlyMap<string, unknown>): Record<string, string> {
+  for (const [name, text] of fields) {
+    if (typeof text === "string") continue;
     refuse(
-      `readSafetensors: ${METADATA}`,
-      "texts by name",
-      JSON.stringify(value).slice(0, 80),
+      `readSafetensors: ${METADATA}: ${quote(name)}`,
+      "a text",
+      JSON.stringify(text).slice(0, 80),
       "the file is damaged",
     );
   }
-  return value as Record<string, string>;
+  return Object.fromEntries(fields) as Record<string, string>;
 }
 
 /**

@@ -1,6 +1,12 @@
 /** Files that claim to be more, or less, than they hold: refused before they cost more than their own size. */
 import { expect, test } from "vitest";
-import { FileError, findBatchNorms, readOnnx, type OnnxFile } from "webgpu-batchnorm/files";
+import {
+  FileError,
+  findBatchNorms,
+  readOnnx,
+  readSafetensors,
+  type OnnxFile,
+} from "webgpu-batchnorm/files";
 
 /** A delimited field of a protocol buffer. */
 function field(id: number, bytes: Uint8Array): Uint8Array {
@@ -31,6 +37,17 @@ const MANY = 4_000_000;
 const MOST = 64;
 
 const typed = Uint8Array.of(DIMS * 8, 1, DATA_TYPE * 8, INT32);
+
+test.each([
+  ["lists of objects", `{"a":[${"{},".repeat(MANY)}{}]}`],
+  ["lists of objects in an entry", `{"a":{"shape":[${"{},".repeat(MANY)}{}]}}`],
+  ["entries without fields", `{${Array.from({ length: MANY / 4 }, (_, i) => `"${i}":{}`).join()}}`],
+])("a header of millions of %s costs nothing", (_, header) => {
+  const bytes = new Uint8Array(8 + header.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  new TextEncoder().encodeInto(header, bytes.subarray(8));
+  expect(growth(() => expect(() => readSafetensors(bytes)).toThrow(FileError))).toBeLessThan(MOST);
+});
 
 test("an entry of external data with millions of fields costs nothing", () => {
   const entry = new Uint8Array(MANY).map((_, i) => (i % 2 === 0 ? 1 * 8 + 2 : 0));
