@@ -2,7 +2,7 @@
 import { BatchNorm2d } from "webgpu-batchnorm";
 import { findBatchNorms, readOnnx } from "webgpu-batchnorm/files";
 
-/** Modules in evaluation, by the names of their nodes. */
+/** Modules by the names of their nodes, in evaluation unless the model was exported in training. */
 export function fromOnnx(
   device: GPUDevice,
   model: Uint8Array,
@@ -10,14 +10,14 @@ export function fromOnnx(
 ): Map<string, BatchNorm2d> {
   const file = readOnnx(model, external ? { external } : {});
   return new Map(
-    findBatchNorms(file).map(({ prefix, channels, state, eps, momentum }) => {
+    findBatchNorms(file).map(({ prefix, channels, state, eps, momentum, training }) => {
       const bn = new BatchNorm2d(device, channels, {
         eps: eps!,
         momentum: momentum!, // already the weight of the new batch
         runningVariance: "population",
       });
       bn.loadStateDict(state);
-      return [prefix, bn.eval()];
+      return [prefix, bn.train(training)];
     }),
   );
 }

@@ -33,6 +33,8 @@ export interface FoundBatchNorm {
   readonly eps?: number;
   /** From ONNX, in this package's direction: the weight of the new batch. */
   readonly momentum?: number;
+  /** From ONNX: whether the node normalises with its batch's statistics. */
+  readonly training?: boolean;
 }
 
 /** Names of gamma, beta, running mean, running variance and counter. */
@@ -137,7 +139,8 @@ function byName(file: Named<NamedTensor>, reader: Reader): FoundBatchNorm[] {
   return found;
 }
 
-function fromNode({ name, eps, momentum, parameters }: OnnxNode, reader: Reader): FoundBatchNorm {
+function fromNode(node: OnnxNode, reader: Reader): FoundBatchNorm {
+  const { name, eps, momentum, training, parameters } = node;
   const [gamma, beta, mean, variance] = parameters.map((each): [string, FileTensor | undefined] => [
     each.name,
     each.tensor,
@@ -153,7 +156,7 @@ function fromNode({ name, eps, momentum, parameters }: OnnxNode, reader: Reader)
       "they are inputs or computed by the model: take them from where it gets them",
     );
   }
-  return { prefix: name, ...stateOf(reader, gamma, beta, mean, variance), eps, momentum };
+  return { prefix: name, ...stateOf(reader, gamma, beta, mean, variance), eps, momentum, training };
 }
 
 type Entry = readonly [name: string, tensor: NamedTensor | undefined];

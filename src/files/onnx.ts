@@ -34,6 +34,11 @@ export interface OnnxNode {
   readonly eps: number;
   /** In this package's direction, the weight of the new batch: 1 - ONNX's `momentum`, which is 0.9 unless said otherwise. */
   readonly momentum: number;
+  /**
+   * Whether it normalises with its batch's statistics: `training_mode` 1, `is_test` 0 in models before opset 7, and
+   * outputs beside y where the node says neither.
+   */
+  readonly training: boolean;
   /** scale, B, mean and var by the names that they have in the graph, and their tensors where the file holds them. */
   readonly parameters: readonly {
     readonly name: string;
@@ -215,8 +220,12 @@ function readNode(context: Context, bytes: Uint8Array, scope: Scope, depth: numb
       "the file is damaged",
     );
   }
+  const mode = attributes.get("training_mode")?.integer;
+  const tested = attributes.get("is_test")?.integer;
+  const others = outputs.slice(1).some((each) => each !== "");
+  const training = mode !== undefined ? mode !== 0n : tested !== undefined ? tested === 0n : others;
   const parameters = rest.slice(0, 4).map((each) => ({ name: each, tensor: scope.find(each) }));
-  context.nodes.push({ name: node, x, y, eps, momentum, parameters });
+  context.nodes.push({ name: node, x, y, eps, momentum, training, parameters });
 }
 
 /** A Constant's tensor; of its other forms the one that holds a list of floats. */

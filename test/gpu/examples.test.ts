@@ -12,6 +12,7 @@ import { trainingStep } from "../../examples/raw-webgpu.js";
 import { normalize } from "../../examples/typegpu.js";
 import { convolve } from "../support/convolution.js";
 import { openDevice } from "../support/device.js";
+import { message } from "../support/protobuf.js";
 import { expected, files } from "../support/file-fixtures.js";
 import { createRandom } from "../support/random.js";
 import { yTolerance } from "../support/tolerance.js";
@@ -115,6 +116,20 @@ test("nodes of a model of ONNX", async () => {
   expect([...(await bn.runningVar!.read())]).toEqual(wanted.runningVar);
   expect(Math.abs(bn.options.momentum! - wanted.momentum)).toBeLessThan(1e-7);
   for (const each of modules.values()) each.destroy();
+});
+
+test("a node that trains becomes a module that does", () => {
+  const one = new Uint8Array(Float32Array.of(1).buffer);
+  const names = ["s", "b", "m", "v"];
+  const training = message([1, "training_mode"], [3, 1]);
+  const node = [...["x", ...names].map((each) => [1, each] as const), [2, "y"]] as const;
+  const graph = message(
+    [1, message(...node, [4, "BatchNormalization"], [5, training])],
+    ...names.map((each) => [5, message([1, 1], [2, 1], [8, each], [9, one])] as const),
+  );
+  const bn = fromOnnx(device, message([7, graph])).get("y")!;
+  expect(bn.training).toBe(true);
+  bn.destroy();
 });
 
 test("a layer of TensorFlow.js and back", async () => {

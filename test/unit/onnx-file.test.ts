@@ -3,22 +3,8 @@ import { describe, expect, test } from "vitest";
 import { FileError, findBatchNorms, readOnnx } from "webgpu-batchnorm/files";
 import { inference } from "webgpu-batchnorm/reference";
 import { expected, files } from "../support/file-fixtures.js";
+import { message } from "../support/protobuf.js";
 import "../support/allclose.js";
-
-/** A message of a protocol buffer: fields of bytes, text or a number. */
-function message(
-  ...fields: (readonly [id: number, value: number | string | Uint8Array])[]
-): Uint8Array {
-  const varint = (value: number): number[] =>
-    value < 128 ? [value] : [(value % 128) | 128, ...varint(Math.floor(value / 128))];
-  return Uint8Array.from(
-    fields.flatMap(([id, value]) => {
-      if (typeof value === "number") return [...varint(id * 8), ...varint(value)];
-      const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
-      return [...varint(id * 8 + 2), ...varint(bytes.length), ...bytes];
-    }),
-  );
-}
 
 const model = (...graph: Parameters<typeof message>): Uint8Array => message([7, message(...graph)]);
 const floats = (...values: number[]): Uint8Array =>
@@ -166,6 +152,26 @@ describe("a model", () => {
       readOnnx(model([1, normalize(attribute("epsilon", 0.5))], ...held)),
     );
     expect(found).toMatchObject([{ prefix: "y", channels: 2, eps: 0.5 }]);
+  });
+});
+
+describe("whether a node normalises with its batch's statistics", () => {
+  const integer = (name: string, value: number): Uint8Array => message([1, name], [3, value]);
+  test.each<[string, Uint8Array[], outputs: string[], boolean]>([
+    ["nothing said", [], ["y"], false],
+    ["training_mode 1", [integer("training_mode", 1)], ["y", "mean", "var"], true],
+    ["training_mode 1 and one output", [integer("training_mode", 1)], ["y"], true],
+    ["training_mode 0", [integer("training_mode", 0)], ["y"], false],
+    ["five outputs, of opset 9", [], ["y", "mean", "var", "saved_mean", "saved_var"], true],
+    ["outputs without a name", [], ["y", "", ""], false],
+    ["is_test 0, of opset 6", [integer("is_test", 0)], ["y"], true],
+    ["is_test 1, of opset 6", [integer("is_test", 1)], ["y", "mean"], false],
+  ])("%s", (_, attributes, [, ...others], training) => {
+    const node = Uint8Array.from([
+      ...normalize(...attributes),
+      ...message(...others.map((each) => [2, each] as const)),
+    ]);
+    expect(findBatchNorms(readOnnx(model([1, node], ...held)))).toMatchObject([{ training }]);
   });
 });
 
