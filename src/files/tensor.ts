@@ -59,7 +59,9 @@ export type FileDtype =
   | "F6_E2M3"
   | "F6_E3M2"
   | "F8_E4M3"
+  | "F8_E4M3FNUZ"
   | "F8_E5M2"
+  | "F8_E5M2FNUZ"
   | "F8_E8M0"
   | "C64";
 
@@ -100,7 +102,9 @@ const FORMATS: Readonly<Record<FileDtype, Format>> = {
   F6_E2M3: { bits: 6 },
   F6_E3M2: { bits: 6 },
   F8_E4M3: { bits: 8 },
+  F8_E4M3FNUZ: { bits: 8 },
   F8_E5M2: { bits: 8 },
+  F8_E5M2FNUZ: { bits: 8 },
   F8_E8M0: { bits: 8 },
   C64: { bits: 64 },
 };

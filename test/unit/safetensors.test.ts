@@ -97,6 +97,25 @@ describe("a file of PyTorch", () => {
   });
 });
 
+test("floats of 8 bits and less are told, and kept as bytes", () => {
+  for (const [dtype, bits] of [
+    ["F4", 4],
+    ["F6_E2M3", 6],
+    ["F6_E3M2", 6],
+    ["F8_E4M3", 8],
+    ["F8_E4M3FNUZ", 8],
+    ["F8_E5M2", 8],
+    ["F8_E5M2FNUZ", 8],
+    ["F8_E8M0", 8],
+  ] as const) {
+    const bytes = fileOf({ a: { dtype, shape: [4], data_offsets: [0, bits / 2] } }, bits / 2);
+    const tensor = readSafetensors(bytes).get("a")!;
+    expect([tensor.dtype, tensor.bytes.length]).toEqual([dtype, bits / 2]);
+    expect(() => tensor.data, dtype).toThrow(FileError);
+    expect(readSafetensors(writeSafetensors({ a: tensor })).get("a")!.dtype).toBe(dtype);
+  }
+});
+
 describe("a file of our own", () => {
   test("is the one that check_torch.py has loaded in PyTorch, byte by byte", () => {
     expect(ours()).toEqual(files["ours.safetensors"]!());
