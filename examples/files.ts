@@ -12,11 +12,10 @@ export function loadAll(
   device: GPUDevice,
   bytes: ArrayBuffer | Uint8Array,
 ): Map<string, BatchNorm2d> {
-  const file = readSafetensors(bytes);
   const modules = new Map<string, BatchNorm2d>();
-  for (const { prefix, channels, affine } of findBatchNorms(file)) {
+  for (const { prefix, channels, affine, state } of findBatchNorms(readSafetensors(bytes))) {
     const bn = new BatchNorm2d(device, channels, { affine, eps: 1e-5 }); // eps is in no file of weights
-    bn.loadStateDict(file, { prefix });
+    bn.loadStateDict(state);
     modules.set(prefix, bn);
   }
   return modules;

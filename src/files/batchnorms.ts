@@ -50,7 +50,8 @@ const NAMINGS = [
  * same names). One without running statistics cannot be told from a LayerNorm by its names and is not found. In a model
  * of ONNX they are its BatchNormalization nodes.
  *
- * Of gamma and beta, where only one exists (Keras's `scale: false` or `center: false`), the other is ones or zeros.
+ * Of gamma and beta, where only one exists (PyTorch's `bias=False`, Keras's `scale: false` or `center: false`), the other
+ * is ones or zeros.
  *
  * @param file of `readSafetensors` or `readOnnx`, or any record or `Map` of tensors by name.
  * @throws FileError where there is none; where one lacks an entry, has entries of different lengths, a negative variance,

@@ -1,7 +1,12 @@
 /** The examples that run in Node and in a browser alike, against the reference. */
 import { beforeAll, expect, test } from "vitest";
 import { BatchNorm2d, tensor } from "webgpu-batchnorm";
-import { findBatchNorms, readSafetensors } from "webgpu-batchnorm/files";
+import {
+  findBatchNorms,
+  prefixed,
+  readSafetensors,
+  writeSafetensors,
+} from "webgpu-batchnorm/files";
 import { backward, forward, inference } from "webgpu-batchnorm/reference";
 import { loadAll, saveAll } from "../../examples/files.js";
 import { foldBlock } from "../../examples/fold.js";
@@ -73,6 +78,16 @@ test("a file: all loaded, one trained, all saved, the rest untouched", async () 
     ["num_batches_tracked", "running_mean", "running_var"].map((name) => `layer1.0.bn1.${name}`),
   );
   for (const each of two.values()) each.destroy();
+});
+
+test("a file whose layer has a weight and no bias is loaded", async () => {
+  const one = Float32Array.of(2);
+  const bytes = writeSafetensors(
+    prefixed("bn1.", { weight: one, running_mean: one, running_var: one }),
+  );
+  const bn = loadAll(device, bytes).get("bn1.")!;
+  expect([...(await bn.beta!.read()), ...(await bn.gamma!.read())]).toEqual([0, 2]);
+  bn.destroy();
 });
 
 test("folding a block of a file", () => {
