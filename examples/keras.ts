@@ -11,8 +11,8 @@ export interface KerasConfig {
   readonly scale?: boolean;
   /** Whether the layer has beta. Default true. */
   readonly center?: boolean;
-  /** The channel's dimension in [N, H, W, C] or [N, C, H, W]. Default -1, the last. */
-  readonly axis?: number;
+  /** The channel's dimension in [N, H, W, C] or [N, C, H, W]; tf.keras saves a list of it. Default -1, the last. */
+  readonly axis?: number | readonly number[];
 }
 
 export async function fromLayer(
@@ -20,13 +20,14 @@ export async function fromLayer(
   layer: tf.layers.Layer,
   config: KerasConfig,
 ): Promise<BatchNorm2d> {
-  const { scale = true, center = true, axis = -1 } = config;
-  if (![-1, 1, 3].includes(axis)) throw new Error(`axis: -1, 3 or 1, got ${axis}`);
+  const { scale = true, center = true } = config;
+  const axis = Number(config.axis ?? -1); // a list of one too
+  if (![-1, 3, 1, -3].includes(axis)) throw new Error(`axis: -1, 3, 1 or -3, got ${axis}`);
   const weights = await Promise.all(layer.getWeights().map((each) => each.data()));
   const state = fromKeras(weights, { scale, center }); // gamma, beta, moving mean, moving variance
   const bn = new BatchNorm2d(device, state.running_mean.length, {
     affine: scale || center,
-    layout: axis === 1 ? "channels-first" : "channels-last",
+    layout: [1, -3].includes(axis) ? "channels-first" : "channels-last",
     eps: config.epsilon,
     momentum: 1 - config.momentum,
     runningVariance: "population",

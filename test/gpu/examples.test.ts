@@ -171,4 +171,23 @@ test("a layer of TensorFlow.js and back", async () => {
   const after = await Promise.all(real.getWeights().map((each) => each.data()));
   expect(after).toEqual([Float32Array.of(7, 8, 9), ...data.slice(1)]);
   own.destroy();
+
+  for (const [axis, layout] of [
+    [undefined, "channels-last"],
+    [-1, "channels-last"],
+    [[3], "channels-last"],
+    [[1], "channels-first"],
+    [-3, "channels-first"],
+  ] as const) {
+    const config = { epsilon: 1e-3, momentum: 0.99, axis };
+    const made = await fromLayer(device, layer as never, config as KerasConfig);
+    expect(made.options.layout, String(axis)).toBe(layout);
+    made.destroy();
+  }
+  for (const axis of [2, [1, 2], []]) {
+    const config = { epsilon: 1e-3, momentum: 0.99, axis };
+    await expect(fromLayer(device, layer as never, config)).rejects.toThrow(
+      /^axis: -1, 3, 1 or -3/,
+    );
+  }
 });
