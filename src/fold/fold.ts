@@ -76,8 +76,9 @@ export interface Folded {
  * activation that was fused into the Batch Normalization follows the folded layer.
  *
  * @returns new arrays that the caller owns; the weight's layout and shape stay.
- * @throws ShapeError where lengths do not fit; OptionError on an unknown layout, a negative or non-finite statistic, or
- * a Batch Normalization before a layer that cannot take it (padded or transposed).
+ * @throws ShapeError where lengths do not fit; OptionError on an unknown layout, a negative or non-finite statistic, a
+ * folded value that is no finite number, or a Batch Normalization before a layer that cannot take it (padded or
+ * transposed).
  * @example
  * ```ts
  * import { foldIntoConv } from "webgpu-batchnorm/fold";
@@ -165,8 +166,24 @@ function fold(
     weight[k] = value * scale[channel]!;
     if (before) bias[index.output(k)]! += value * shift[channel]!;
   }
-  const rounded = data instanceof Float64Array ? Float64Array : Float32Array;
-  return { weight: { data: rounded.from(weight), shape: [...shape] }, bias: rounded.from(bias) };
+  const Rounded = data instanceof Float64Array ? Float64Array : Float32Array;
+  const folded = { weight: new Rounded(weight), bias: new Rounded(bias) };
+  for (const [name, values] of Object.entries(folded)) requireFinite(`${subject}: ${name}`, values);
+  return { weight: { data: folded.weight, shape: [...shape] }, bias: folded.bias };
+}
+
+/** @throws OptionError where a folded value is no finite number. */
+function requireFinite(subject: string, values: Float32Array | Float64Array): void {
+  const index = values.findIndex((each) => !Number.isFinite(each));
+  if (index < 0) return;
+  throw new OptionError(
+    complain(
+      `${subject} ${index}`,
+      "a finite number when folded",
+      String(values[index]),
+      "check the training that made the layers; of a Float64Array nothing is rounded to f32",
+    ),
+  );
 }
 
 /** A Batch Normalization in evaluation as `scale · x + shift`. */

@@ -218,6 +218,21 @@ describe("what cannot be folded is refused", () => {
       /channel 0.*gamma Infinity/,
     ],
     [
+      "a weight that no f32 holds when folded",
+      () => {
+        const large = { data: [1, 1, 1, 1, 3e38, 1], shape: weight.shape };
+        return foldIntoConv({ ...conv, weight: large }, { ...of(2), running_var: [1, 1e-4] });
+      },
+      OptionError,
+      /foldIntoConv: weight 4: a finite number when folded, got Infinity/,
+    ],
+    [
+      "a bias that is none",
+      () => foldIntoConv({ ...conv, bias: [1, NaN] }, of(2)),
+      OptionError,
+      /foldIntoConv: bias 1: a finite number when folded, got NaN/,
+    ],
+    [
       "before a padded layer",
       () => foldIntoConv(conv, of(3), { position: "before" }),
       OptionError,
