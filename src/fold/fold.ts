@@ -35,10 +35,10 @@ export interface LinearWeights extends LayerWeights {
 
 /** A Batch Normalization in evaluation: a state dictionary and its eps, which no file of weights holds. */
 export interface FoldState {
-  readonly weight?: ArrayLike<number> | undefined;
-  readonly bias?: ArrayLike<number> | undefined;
-  readonly running_mean?: ArrayLike<number> | undefined;
-  readonly running_var?: ArrayLike<number> | undefined;
+  readonly weight?: ArrayLike<number> | null | undefined;
+  readonly bias?: ArrayLike<number> | null | undefined;
+  readonly running_mean?: ArrayLike<number> | null | undefined;
+  readonly running_var?: ArrayLike<number> | null | undefined;
   readonly num_batches_tracked?: unknown;
   /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
   readonly eps: number;
@@ -76,7 +76,7 @@ export interface Folded {
  * activation that was fused into the Batch Normalization follows the folded layer.
  *
  * @returns new arrays that the caller owns; the weight's layout and shape stay.
- * @throws ShapeError where lengths do not fit; OptionError on an unknown layout, a negative or non-finite statistic, a
+ * @throws ShapeError where lengths do not fit; OptionError on an unknown layout or name, a negative or non-finite statistic, a
  * folded value that is no finite number, or a Batch Normalization before a layer that cannot take it (padded or
  * transposed).
  * @example
@@ -92,6 +92,7 @@ export function foldIntoConv(conv: ConvWeights, bn: FoldState, options: FoldOpti
   const subject = "foldIntoConv";
   requireKnown(subject, options, ["position", "padded"]);
   requireWeight(subject, conv);
+  requireKnown(subject, conv, ["weight", "bias", "layout", "groups"]);
   const { shape } = conv.weight;
   return fold(subject, conv, indexing(subject, shape, conv.layout, conv.groups ?? 1), bn, options);
 }
@@ -117,6 +118,7 @@ export function foldIntoLinear(
   const subject = "foldIntoLinear";
   requireKnown(subject, options, ["position"]);
   requireWeight(subject, linear);
+  requireKnown(subject, linear, ["weight", "bias", "layout"]);
   const { layout, weight } = linear;
   const index = indexing(subject, weight.shape, layout, 1);
   return fold(subject, linear, index, bn, { ...options, padded: false });
@@ -186,6 +188,19 @@ function requireFinite(subject: string, values: Float32Array | Float64Array): vo
   );
 }
 
+const STATE = [
+  ...["weight", "bias", "running_mean", "running_var"],
+  ...["num_batches_tracked", "eps", "inPlace"],
+];
+
+/** Keras's names. */
+const HINTS = {
+  gamma: "call it weight",
+  beta: "call it bias",
+  moving_mean: "call it running_mean",
+  moving_variance: "call it running_var",
+};
+
 /** A Batch Normalization in evaluation as `scale · x + shift`. */
 function affineOf(
   subject: string,
@@ -198,7 +213,9 @@ function affineOf(
       complain(`${subject}: bn`, "a state dictionary and its eps", kindOf(bn), remedy),
     );
   }
-  const { eps } = bn;
+  requireKnown(`${subject}: bn`, bn, STATE, HINTS);
+  const { eps, weight: gamma, bias: beta } = bn;
+  const [mean, variance] = [bn.running_mean ?? [], bn.running_var ?? []];
   if (!(eps >= 0 && eps < Infinity)) {
     throw new OptionError(
       complain(
@@ -209,7 +226,6 @@ function affineOf(
       ),
     );
   }
-  const { weight: gamma, bias: beta, running_mean: mean = [], running_var: variance = [] } = bn;
   for (const [name, values] of Object.entries({ gamma, beta, mean, variance })) {
     if (values) requireLength(subject, name, values, channels);
   }

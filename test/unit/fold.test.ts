@@ -174,6 +174,12 @@ describe("what cannot be folded is refused", () => {
       ShapeError,
       /mean: 2 values, got 3/,
     ],
+    [
+      "statistics that are null",
+      () => foldIntoConv(conv, { ...of(2), running_mean: null }),
+      ShapeError,
+      /mean: 2 values, got 0/,
+    ],
     ["no statistics", () => foldIntoConv(conv, { eps: 1e-5 }), ShapeError, /mean: 2 values, got 0/],
     [
       "a bias of another layer",
@@ -250,6 +256,35 @@ describe("what cannot be folded is refused", () => {
       OptionError,
       /foldIntoConv: Position: .*did you mean position/,
     ],
+    ...Object.entries({ gamma: "call it weight", moving_variance: "call it running_var" }).map(
+      ([name, remedy]): [string, () => unknown, typeof OptionError, RegExp] => [
+        `a state with ${name}`,
+        () => foldIntoConv(conv, { ...of(2), [name]: [1, 1] }),
+        OptionError,
+        new RegExp(`foldIntoConv: bn: ${name}: one of weight, .*; ${remedy}$`),
+      ],
+    ),
+    [
+      "a misspelt inPlace",
+      () => foldIntoConv(conv, { ...of(2), inplace: true } as Bn),
+      OptionError,
+      /bn: inplace: .*did you mean inPlace/,
+    ],
+    [
+      "a misspelt groups",
+      () => foldIntoConv({ ...conv, group: 2 } as typeof conv, of(2)),
+      OptionError,
+      /foldIntoConv: group: .*did you mean groups/,
+    ],
+    [
+      "groups of a fully connected layer",
+      () => {
+        const linear = { weight: { data: [1, 2], shape: [2, 1] }, layout: "OI", groups: 1 };
+        return foldIntoLinear(linear as Parameters<typeof foldIntoLinear>[0], of(2));
+      },
+      OptionError,
+      /foldIntoLinear: groups/,
+    ],
     [
       "padding of a fully connected layer",
       () => {
@@ -283,6 +318,15 @@ describe("what cannot be folded is refused", () => {
     expect(Array.from(folded.bias)).toEqual([1, 2]);
     expect(Array.from(folded.weight.data)).toEqual([0, 0, 0, 0, 0, 0]);
   });
+});
+
+test("null is none", () => {
+  const weight = { data: [1, 2], shape: [2, 1] };
+  const bn = { running_mean: [1, 1], running_var: [1, 4], eps: 0 };
+  const none = { weight: null, bias: null };
+  expect(foldIntoLinear({ weight, bias: null, layout: "OI" }, { ...bn, ...none })).toEqual(
+    foldIntoLinear({ weight, layout: "OI" }, bn),
+  );
 });
 
 test("a module that works in place counts a small gamma as its floor", () => {
