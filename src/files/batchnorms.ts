@@ -113,7 +113,9 @@ class Reader {
 }
 
 function byName(file: Named<NamedTensor>, reader: Reader): FoundBatchNorm[] {
-  const entries = new Map(entriesOf("findBatchNorms", file));
+  // Null is none, as it is in loadStateDict.
+  const given = entriesOf<NamedTensor | null | undefined>("findBatchNorms", file);
+  const entries = new Map(given.filter(isThere));
   const found: FoundBatchNorm[] = [];
   for (const name of entries.keys()) {
     for (const naming of NAMINGS) {
@@ -138,6 +140,10 @@ function byName(file: Named<NamedTensor>, reader: Reader): FoundBatchNorm[] {
     }
   }
   return found;
+}
+
+function isThere<V>(entry: [string, V | null | undefined]): entry is [string, V] {
+  return entry[1] !== null && entry[1] !== undefined;
 }
 
 function fromNode(node: OnnxNode, reader: Reader): FoundBatchNorm {
@@ -204,6 +210,10 @@ function stateOf(
 function numbersOf(name: string, tensor: NamedTensor | undefined): ArrayLike<number> {
   const holder = typeof tensor === "object" && "data" in tensor ? tensor : { data: tensor };
   const { data } = holder;
+  if (typeof data === "function") {
+    const remedy = "read it first: { data: await tensor.data(), shape: tensor.shape }";
+    return refuse(`findBatchNorms: ${quote(name)}`, "values", "a tensor not yet read", remedy);
+  }
   const shape = "shape" in holder ? holder.shape : undefined;
   if (typeof data !== "object" || data.length === 0 || (shape && shape.length !== 1)) {
     return refuse(

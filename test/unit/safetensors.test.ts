@@ -427,6 +427,14 @@ describe("finding", () => {
     ]);
   });
 
+  test("null is none", () => {
+    const rest = { "a.running_mean": [5, 6], "a.running_var": [7, 8] };
+    const none = { "a.weight": null, "a.bias": null, "a.num_batches_tracked": null };
+    const found = findBatchNorms({ ...rest, ...none } as unknown as typeof rest);
+    expect(found).toEqual(findBatchNorms(rest));
+    expect(found[0]!.affine).toBe(false);
+  });
+
   test("another's name that ends alike is not one", () => {
     const file = { ...good, loss_running_mean: [1], "x.my_running_var": [1] };
     expect(findBatchNorms(file)).toHaveLength(1);
@@ -446,6 +454,16 @@ describe("finding", () => {
       "no variance",
       { "a.running_var": undefined },
       /"a.running_var": one value per channel, got nothing/,
+    ],
+    [
+      "a variance that is null",
+      { "a.running_var": null },
+      /"a.running_var": one value per channel, got nothing/,
+    ],
+    [
+      "a tensor that has not been read",
+      { "a.running_mean": { data: async () => [1, 2], shape: [2] } },
+      /"a.running_mean": values, got a tensor not yet read; read it first: \{ data: await tensor.data\(\)/,
     ],
     [
       "no mean",
