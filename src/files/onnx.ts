@@ -72,8 +72,11 @@ type Integers = new (
   length: number,
 ) => Int8Array | Int16Array | Int32Array | Uint8Array | Uint16Array | Uint32Array | BigInt64Array;
 
-/** By ONNX's number: the type, the field that holds its numbers where there are no raw bytes, and their array. */
-const TYPES: Readonly<Record<number, [FileDtype, field: number, integers?: Integers]>> = {
+/** A type, the field that holds its numbers where there are no raw bytes, and their array. */
+type Format = readonly [FileDtype, field: number, integers?: Integers];
+
+/** By ONNX's number. */
+const TYPES: Readonly<Record<number, Format>> = {
   1: ["F32", 4],
   2: ["U8", 5, Uint8Array],
   3: ["I8", 5, Int8Array],
@@ -295,7 +298,8 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
     }
   }
   name = calledBy ?? name;
-  const [dtype] = TYPES[type] ?? [];
+  const format = TYPES[type];
+  const dtype = format?.[0];
   const requireBytes = (found: number): void => {
     const needed = dtype ? bytesOf(dtype, shape) : found;
     if (found === needed) return;
@@ -308,9 +312,17 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
   };
   const load = (): Uint8Array => {
     const found = location ? outside(context, name, location) : rawBytes(bytes);
-    if (!found) return numbers(bytes, type, requireBytes);
-    requireBytes(found.length);
-    return found;
+    if (found) {
+      requireBytes(found.length);
+      return found;
+    }
+    if (format) return numbers(bytes, format, requireBytes);
+    return refuse(
+      `${quote(name)}: bytes`,
+      "raw bytes, or a type that safetensors has",
+      `numbers or texts of ONNX's type ${type}`,
+      "convert the model first",
+    );
   };
   return new FileTensor(name, dtype ?? "OTHER", shape, load, context.nonFinite);
 }
@@ -332,7 +344,7 @@ function rawBytes(tensor: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
-function* fieldsOf(tensor: Uint8Array, id: number | undefined): Generator<Field> {
+function* fieldsOf(tensor: Uint8Array, id: number): Generator<Field> {
   for (const field of fields(tensor)) if (field.id === id) yield field;
 }
 
@@ -342,21 +354,20 @@ function* fieldsOf(tensor: Uint8Array, id: number | undefined): Generator<Field>
  */
 function numbers(
   tensor: Uint8Array,
-  type: number,
+  [dtype, id, Integers]: Format,
   requireBytes: (found: number) => void,
 ): Uint8Array {
-  const [dtype, id, Integers] = TYPES[type] ?? [];
   let count = 0;
   for (const field of fieldsOf(tensor, id)) {
     count += Integers ? countVarints(field) : field.bytes.length;
   }
-  requireBytes(dtype && Integers ? bytesOf(dtype, [count]) : count);
+  requireBytes(Integers ? bytesOf(dtype, [count]) : count);
   return viewOf(Integers ? integers(tensor, id, new Integers(count)) : joined(tensor, id, count));
 }
 
 function integers<T extends InstanceType<Integers>>(
   tensor: Uint8Array,
-  id: number | undefined,
+  id: number,
   values: T,
 ): T {
   let at = 0;
@@ -369,7 +380,7 @@ function integers<T extends InstanceType<Integers>>(
   return values;
 }
 
-function joined(tensor: Uint8Array, id: number | undefined, length: number): Uint8Array {
+function joined(tensor: Uint8Array, id: number, length: number): Uint8Array {
   // In one piece, as exporters write them: a view.
   for (const { bytes } of fieldsOf(tensor, id)) if (bytes.length === length) return bytes;
   const all = new Uint8Array(length);

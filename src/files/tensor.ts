@@ -152,7 +152,8 @@ export class FileTensor {
   /**
    * The bytes as they stand in the file, little-endian, without a copy.
    *
-   * @throws FileError where they lie in another file that was not passed.
+   * @throws FileError where they lie in another file that was not passed, or where `dtype` is "OTHER" and the file holds
+   * no bytes but numbers or texts one by one.
    */
   get bytes(): Uint8Array {
     return this.#load();
@@ -166,7 +167,6 @@ export class FileTensor {
    */
   get data(): FileData {
     const format: Format | undefined = this.dtype === "OTHER" ? undefined : FORMATS[this.dtype];
-    const bytes = this.bytes;
     if (!format?.decode) {
       return refuse(
         `${quote(this.name)}: dtype`,
@@ -175,6 +175,7 @@ export class FileTensor {
         "read its bytes, or convert the file first",
       );
     }
+    const { bytes } = this;
     const here = bytes.buffer instanceof ArrayBuffer && bytes.byteOffset % (format.bits / 8) === 0;
     const data = format.decode(here ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice());
     if (this.#nonFinite === "error" && (FLOATS as readonly string[]).includes(this.dtype)) {

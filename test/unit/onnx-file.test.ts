@@ -127,7 +127,19 @@ describe("every form of parameters", () => {
     expect(data("yes")).toEqual(Uint8Array.of(1));
     expect(file.get("words")!.dtype).toBe("OTHER");
     expect(() => file.get("words")!.data).toThrow(FileError);
+    expect(() => file.get("words")!.bytes).toThrow(FileError);
+    expect(() => file.get("words")!.bytes).toThrow(
+      /"words": bytes: raw bytes, or a type that safetensors has, got numbers or texts of ONNX's type 8/,
+    );
   });
+});
+
+test("the raw bytes of a type without a counterpart are told", () => {
+  const [INT4, raw] = [22, Uint8Array.of(0x21)];
+  const file = readOnnx(model([5, message([1, 2], [2, INT4], [8, "t"], [9, raw])]));
+  expect(file.get("t")!.bytes).toEqual(raw);
+  const single = readOnnx(model([5, message([1, 2], [2, INT4], [5, 0x21], [8, "t"])]));
+  expect(() => single.get("t")!.bytes).toThrow(/got numbers or texts of ONNX's type 22/);
 });
 
 describe("a model", () => {
