@@ -41,7 +41,7 @@ export interface SyncForwardOptions {
 
 /** Options of {@link SyncBatchNorm.backward}. */
 export interface SyncBackwardOptions {
-  /** Of which forward; without it the last one. */
+  /** Of whose last forward, which must be done; without it the layer's last one. */
   context?: SyncContext | undefined;
   /** Where dx is written; without it a tensor is made, which the caller destroys. */
   out?: Tensor | undefined;
@@ -61,8 +61,10 @@ const BACKWARD_NAMES = [...["context", "out", "residualGrad", "wants", "accumula
 export class SyncContext {
   /** @internal */
   inputs: { tensor: Tensor; name: string; version: number }[] = [];
-  /** @internal */
+  /** @internal Of the last forward, once it is done and until it is differentiated. */
   variation: Variation | null = null;
+  /** @internal Of the last forward while it is under way: one that finds another here has been overtaken. */
+  pending: Variation | null = null;
   /** @internal Of the module, for a forward in evaluation; made at its first. */
   evaluation: Context | null = null;
   /** @internal Whether the last forward was one in evaluation. */
@@ -220,10 +222,10 @@ export class SyncBatchNorm {
     const context = options.context ?? (this.#own ??= new SyncContext(this));
     this.#requireOwn(subject, context);
     this.#requireOpen(subject, signal);
-    // From now on it is this forward's, which fills it when its turn has come.
-    context.variation = null;
-    context.evaluated = false;
     const variation = { shape: x.shape, dtype: x.dtype, residual: residual !== undefined };
+    // From now on it is this forward's, which fills it when its turn has come.
+    Object.assign(context, { variation: null, pending: variation, evaluated: false });
+    this.#last = context;
     const inputs = [{ tensor: x, name: "x", version: x.version }];
     if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
     const part = this.#take(variation, async (plans) => {
@@ -260,9 +262,8 @@ export class SyncBatchNorm {
       }
       module.runningMean?.touch();
       module.runningVar?.touch();
-      context.inputs = inputs;
-      context.variation = variation;
-      this.#last = context;
+      if (context.pending === variation)
+        Object.assign(context, { inputs, variation, pending: null });
       return y;
     });
   }
@@ -277,10 +278,7 @@ export class SyncBatchNorm {
       ...(evaluation ? { context: evaluation } : {}),
     });
     this.#last = null;
-    if (context) {
-      context.variation = null;
-      context.evaluated = true;
-    }
+    if (context) Object.assign(context, { variation: null, pending: null, evaluated: true });
     return y;
   }
 
@@ -539,9 +537,11 @@ export class SyncBatchNorm {
     context: SyncContext | null,
   ): { variation: Variation; inputs: SyncContext["inputs"]; saved: GPUBuffer } {
     if (!context) throw contextError(subject, "none", "call forward first");
-    const { variation, inputs, saved } = context;
+    const { variation, pending, inputs, saved } = context;
     this.#requireOwn(subject, context);
     if (context.evaluated) throw contextError(subject, "one of evaluation mode", SWITCHED);
+    if (pending)
+      throw contextError(subject, "one whose last forward is not done", "await that one first");
     if (!variation)
       throw contextError(subject, "a used one", "call forward again, or pass another context");
     requireSame(subject, inputs);

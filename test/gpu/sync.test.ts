@@ -675,9 +675,49 @@ describe("what overlaps is done in the order of the calls", () => {
     const x = put([1, 3], [2, 1]);
     await Promise.all([a.forward(x), b.forward(x)]);
     const pending = [a.forward(x), b.forward(x)];
-    await expect(a.backward(put([1, 2], [2, 1]))).rejects.toThrow(/context: .* got a used one/);
+    await expect(a.backward(put([1, 2], [2, 1]))).rejects.toThrow(
+      /context: .* got one whose last forward is not done/,
+    );
     await Promise.all(pending);
   });
+
+  test.each(["its own", "given"])(
+    "a backward is of the last forward, in a context that is %s",
+    async (of) => {
+      const [communicator] = createLocalCommunicators(1) as [Communicator];
+      const bn = new SyncBatchNorm(new BatchNorm1d(device, 1), communicator);
+      const options = of === "its own" ? {} : { context: bn.context() };
+      const [x1, x2] = [put([1, 2, 4], [3, 1]), put([100, 900, 300], [3, 1])];
+      const dy = put([1, -2, 0.5], [3, 1]);
+      await bn.forward(x2, options);
+      const expected = await (await bn.backward(dy, options)).read();
+      const pending = [bn.forward(x1, options), bn.forward(x2, options)];
+      await pending[0];
+      // The first is done, and the second saves its statistics in its place.
+      await expect(bn.backward(dy, options)).rejects.toThrow(ContextError);
+      await pending[1];
+      expect(await (await bn.backward(dy, options)).read()).toEqual(expected);
+      expect(communicator.failure).toBeNull();
+    },
+  );
+
+  test.each(["without a context", "in the same one"])(
+    "a forward in evaluation, %s, is later than one in training that is not done",
+    async (of) => {
+      const [communicator] = createLocalCommunicators(1) as [Communicator];
+      const module = new BatchNorm1d(device, 1);
+      const bn = new SyncBatchNorm(module, communicator);
+      const [x, dy] = [put([1, 3], [2, 1]), put([1, 2], [2, 1])];
+      const context = bn.context();
+      const pending = bn.forward(x, { context });
+      module.eval();
+      const options = of === "without a context" ? {} : { context };
+      await bn.forward(x, options);
+      await pending;
+      // By the running variance as it was then: 1.
+      expect(await (await bn.backward(dy, options)).read()).toBeAllclose([1, 2], { rtol: 1e-5 });
+    },
+  );
 
   test("more shapes at once than plans are kept of", async () => {
     const { a, b } = pair(1);
