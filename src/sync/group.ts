@@ -360,9 +360,12 @@ export class Group implements Communicator {
     this.#send(Kind.hello, to, 0, { code: this.size });
   }
 
-  /** Tells the others why this rank is no more with them. */
+  /** Tells the others why this rank is no more with them: each by its id, where no session says that it is meant. */
   #leave(): void {
-    this.#send(Kind.leave, null, 0, reasons.farewell(this.#failure!));
+    const farewell = reasons.farewell(this.#failure!);
+    if (this.#roster.agreed) return this.#send(Kind.leave, null, 0, farewell);
+    for (const { rank, id } of this.#roster.others)
+      if (id !== null) this.#send(Kind.leave, rank, 0, { ...farewell, other: id });
   }
 
   /** Bytes of a part that a message has room for. */
@@ -390,16 +393,18 @@ export class Group implements Communicator {
   // Receiving
 
   #receive(message: Message): void {
-    const { kind, rank, to, id, session } = message;
+    const { kind, rank, to, id, session, code, other } = message;
     if (this.#phase === "over" || id === this.#roster.id) return;
     if (to !== ALL && to !== this.rank) return;
     if (kind === Kind.hello) return this.#onHello(message);
-    if (kind === Kind.taken && message.other === this.#roster.id && this.#phase === "meeting")
-      return this.#fail(reasons.rankTaken(rank));
+    if (kind === Kind.clash) return this.#onClash(message);
     const peer = this.#roster.peers[rank];
     if (!peer || rank === this.rank || peer.id !== id) return;
-    if (kind === Kind.leave && this.#phase === "meeting") return this.#onLeave(peer, message);
-    if (session !== this.#roster.session || session === 0n) return;
+    const own = this.#roster.session;
+    const meant = other === this.#roster.id || (session === own && session !== 0n);
+    if (kind === Kind.leave && this.#phase === "meeting")
+      return meant && code > 0 ? this.#onLeave(peer, message) : this.#roster.seat(peer, null);
+    if (!meant) return;
     this.#hear(peer, message);
     if (this.#phase === "meeting" && this.#agree()) this.#plan();
     if (kind === Kind.part) this.#onPart(message);
@@ -436,20 +441,9 @@ export class Group implements Communicator {
 
   #onHello(message: Message): void {
     const { rank, id, session, code } = message;
-    const meeting = this.#phase === "meeting";
-    if (code !== this.size || rank >= this.size) {
-      // Another group that runs would answer for ever.
-      if (!meeting) return session === 0n ? this.#hello(null) : undefined;
-      this.#hello(null);
-      return this.#fail(reasons.sizesDiffer(this.size, message));
-    }
-    if (rank === this.rank) {
-      this.#send(Kind.taken, null, 0, { other: id });
-      if (meeting) this.#fail(reasons.rankTaken(rank));
-      return;
-    }
-    const peer = this.#roster.peers[rank]!;
-    if (!meeting) {
+    const peer = this.#roster.peers[rank];
+    if (code !== this.size || rank === this.rank || !peer) return this.#clash(id);
+    if (this.#phase !== "meeting") {
       if (peer.id !== id) return this.#suspect(peer);
       this.#hear(peer, { ...message, session: this.#roster.session });
       // It is still meeting. A hello would be answered by a hello.
@@ -465,6 +459,20 @@ export class Group implements Communicator {
     peer.session = session;
     peer.heard = this.clock.now();
     this.#agree();
+  }
+
+  #clash(other: bigint): void {
+    this.#send(Kind.clash, null, 0, { code: this.size, other });
+  }
+
+  /** The other one lives, and is told that this one does: a hello alone may be of an earlier run. */
+  #onClash(message: Message): void {
+    if (this.#phase !== "meeting" || message.other !== this.#roster.id) return;
+    this.#clash(message.id);
+    const { rank, code } = message;
+    this.#fail(
+      code === this.size ? reasons.rankTaken(rank) : reasons.sizesDiffer(this.size, message),
+    );
   }
 
   /** Somebody else claims a rank of this session: either a stranger, or that rank's process has been restarted. */
@@ -501,7 +509,6 @@ export class Group implements Communicator {
 
   #onLeave(peer: Peer, message: Message): void {
     if (message.code === 0) {
-      if (this.#phase === "meeting") return this.#roster.seat(peer, null);
       peer.left = true;
       if (this.#phase === "running") this.#send(Kind.status, peer.rank);
       this.#hurry();

@@ -7,8 +7,8 @@ export const ALL = 0xffffffff;
 export const Kind = {
   /** I am this rank of a group of this size; `session` is whom I have met, 0 while somebody is missing. */
   hello: 1,
-  /** That rank is mine: to a stranger that claims it. */
-  taken: 2,
+  /** Your rank is mine, or my group has another size: `code`. */
+  clash: 2,
   /** A chunk of my part of a round. */
   part: 3,
   /** Send me your part of a round. */
@@ -42,11 +42,11 @@ export interface Header {
 
 /** A decoded message. Fields that its kind does not use are empty. */
 export interface Message extends Header {
-  /** hello: the group's size. leave: 0 at the end of the work, else the kind of failure. */
+  /** hello, clash: the group's size. leave: 0 at the end of the work, else the kind of failure. */
   readonly code: number;
   /** part: its tag. leave: the reason. */
   readonly text: string;
-  /** taken: the stranger's id. */
+  /** clash, and leave before all have met: the id of whom it is for, who may be long gone. */
   readonly other: bigint;
   /** part: bytes of the whole part, where this chunk begins, and the hash of the whole. */
   readonly bytes: number;

@@ -162,6 +162,32 @@ describe("whatever the network does", () => {
     expect(second.map(({ group }) => group.failure)).toEqual([null, null, null]);
   });
 
+  test.each<[string, number, "close" | "abandon"]>([
+    ["of one that closed", 3, "close"],
+    ["of one that failed", 3, "abandon"],
+    ["of one of another size", 4, "close"],
+    ["of one that never met", 3, "abandon"],
+  ])("messages of an earlier run, %s, change nothing in a meeting", async (what, size, end) => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const network = new Network(seed, { delay: 100 });
+      const first = network.group(size);
+      if (what === "of one that never met") await network.pass(seed * 5);
+      else await meet(network, first);
+      for (const { group } of first) void group[end](new Error("enough"));
+      await network.pass(seed * 10);
+      for (const each of first) each.kill();
+      const old = network.sent.splice(0);
+
+      const second = network.group(3);
+      // All of it to all: to those who now have the rank of the sender too.
+      for (const { bytes } of old) network.deliver(bytes, null);
+      await meet(network, second);
+      for (const each of await network.until(callAll(second, 0)))
+        expect([...(each as { value: Float32Array }).value]).toEqual(expected(3, 0, 3));
+      expect(network.now).toBeLessThan(5000);
+    }
+  });
+
   test("a garbled part is asked for again", async () => {
     const network = new Network(2);
     const members = network.group(2);
@@ -459,6 +485,17 @@ describe("meeting", () => {
     const { group } = network.join({ rank: 0, size: 2, signal });
     await expect(group.met).rejects.toThrow("never");
     expect(group.failure).toMatchObject({ cause: signal.reason as Error });
+  });
+
+  test("a rank that gives up is no reason for the others to wait", async () => {
+    const network = new Network(17);
+    const controller = new AbortController();
+    const joined = [{ signal: controller.signal }, {}].map((more, rank) =>
+      network.join({ rank, size: 3, timeout: 5000, ...more }),
+    );
+    network.later(500, () => controller.abort(new Error("enough")));
+    await expect(network.until(joined[1]!.group.met)).rejects.toThrow(/rank 0 gave up/);
+    expect(network.now).toBeLessThan(1000);
   });
 
   test("can be called off", async () => {
