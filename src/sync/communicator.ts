@@ -45,7 +45,8 @@ export interface Communicator {
   abandon?(reason: unknown): void;
   /**
    * Rejects what is pending and says goodbye. Idempotent. Stays to answer those who may still need this rank's last part:
-   * until they have completed its round or are silent, `timeout` at most, which it takes where they never call it.
+   * until they have completed its round or are silent, which nobody is while the connection is interrupted; `timeout` at
+   * most, which it takes where they never call it.
    */
   close(): Promise<void>;
 }

@@ -80,6 +80,7 @@ export class Group implements Communicator {
   #excused = false;
   #helloAt = 0;
   #helloDelay = FIRST_RETRY / 2;
+  #statusAt = 0;
   #planned: { at: number; cancel: () => void } | null = null;
 
   constructor(
@@ -264,9 +265,13 @@ export class Group implements Communicator {
   /** Stays to answer those who may still miss this rank's last part: until they have it, or are silent. */
   async #linger(): Promise<void> {
     const start = this.clock.now();
-    while (this.#behind.length > 0) {
+    let [heard, last] = [start, start];
+    while (this.#phase === "closing" && this.#behind.length > 0) {
       const now = this.clock.now();
-      const heard = Math.max(start, ...this.#behind.map((peer) => peer.heard ?? start));
+      // Whom this rank cannot hear, or could not while its process was stopped, is not silent for that.
+      const deaf = this.#interrupted || now - last > STALL;
+      heard = Math.max(deaf ? now : heard, ...this.#behind.map((peer) => peer.heard ?? start));
+      last = now;
       if (now - heard >= LINGER || now - start >= this.#timeout) return;
       await new Promise<void>((resolve) => {
         const cancel = this.clock.after(LINGER / 16, resolve);
@@ -313,8 +318,10 @@ export class Group implements Communicator {
   }
 
   #lost(error: Error): void {
-    if (this.#phase === "over") return;
-    if (this.#phase === "closing") return this.#lingered?.();
+    if (this.#phase === "closing") {
+      this.#phase = "over";
+      this.#lingered?.();
+    }
     this.#fail(reasons.disconnected(error), false);
   }
 
@@ -625,6 +632,11 @@ export class Group implements Communicator {
       if (stalled) peer.suspect = now;
       if (now - peer.suspect >= this.#timeout / 4) return this.#fail(reasons.restarted(peer));
       this.#send(Kind.ping, peer.rank);
+    }
+    if (this.#calls.size > 0 && now >= this.#statusAt) {
+      // Whoever is still sending its own part, and then closes, must not take this rank for gone.
+      this.#send(Kind.status, null);
+      this.#statusAt = now + LINGER / 4;
     }
     for (const [round, call] of this.#calls) {
       if (stalled && !call.excused) {

@@ -36,6 +36,8 @@ export interface Endpoint {
   /** As a connection that is lost and comes back; what is sent meanwhile is lost. */
   cut(): void;
   mend(): void;
+  /** As a connection that does not come back. */
+  lose(): void;
 }
 
 /** A network in simulated time: minutes take milliseconds, and the same seed gives the same course of events. */
@@ -50,7 +52,14 @@ export class Network {
   #order = 0;
   #members = new Map<
     Endpoint,
-    { events: TransportEvents | null; dead: boolean; cut: boolean; stopped: boolean; sends: number }
+    {
+      events: TransportEvents | null;
+      dead: boolean;
+      cut: boolean;
+      stopped: boolean;
+      sends: number;
+      closedAt: number;
+    }
   >();
   readonly #random;
 
@@ -68,6 +77,8 @@ export class Network {
       stopped: false,
       /** Until when. */
       sends: 0,
+      /** What is not sent by then never is. */
+      closedAt: Infinity,
     };
     const endpoint = {
       rank: options.rank,
@@ -88,6 +99,7 @@ export class Network {
         state.cut = false;
         state.events?.restored();
       },
+      lose: () => state.events?.lost(new Error("gone")),
     } as Endpoint & { group: Group };
     this.#members.set(endpoint, state);
     const clock: Clock = {
@@ -110,10 +122,12 @@ export class Network {
         this.sent.push({ bytes, from: options.rank, to });
         const { bandwidth = Infinity } = this.weather;
         state.sends = Math.max(this.now, state.sends) + bytes.length / bandwidth;
-        this.deliver(bytes, to, state.sends - this.now);
+        const { sends } = state;
+        this.deliver(bytes, to, sends - this.now, () => sends <= state.closedAt);
       },
       close: async () => {
         state.events = null;
+        state.closedAt = this.now;
       },
     };
     endpoint.group = new Group(transport, options, clock);
@@ -128,7 +142,12 @@ export class Network {
   }
 
   /** Brings a message to whom it is for, as the weather is. */
-  deliver(original: Uint8Array<ArrayBuffer>, to: number | null, wait = 0): void {
+  deliver(
+    original: Uint8Array<ArrayBuffer>,
+    to: number | null,
+    wait = 0,
+    isSent: () => boolean = () => true,
+  ): void {
     const { loss = 0, twice = 0, delay = 10 } = this.weather;
     for (const [endpoint, state] of this.#members) {
       if (to !== null && endpoint.rank !== to) continue;
@@ -140,7 +159,7 @@ export class Network {
         this.#add(
           wait + this.#random.uniform() * delay,
           () => {
-            if (!state.cut) state.events?.message(bytes);
+            if (!state.cut && isSent()) state.events?.message(bytes);
           },
           endpoint,
         );

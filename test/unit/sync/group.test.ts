@@ -859,6 +859,64 @@ describe("ends", () => {
     expect(lost).toBeGreaterThanOrEqual(2);
   });
 
+  test.each<[string, (endpoints: readonly Endpoint[]) => void, (own: readonly Endpoint[]) => void]>(
+    [
+      [
+        "connection is cut",
+        (all) => all.forEach((each) => each.cut()),
+        (all) => all.forEach((each) => each.mend()),
+      ],
+      ["process is stopped", ([first]) => first!.stop(), ([first]) => first!.go()],
+    ],
+  )("a last part that got lost is sent after a while in which the %s", async (_, away, back) => {
+    const network = new Network(23);
+    const members = network.group(2, { timeout: 10_000 });
+    await meet(network, members);
+    let lost = 0;
+    network.tamper = (bytes) => {
+      const { kind, rank } = decode(bytes)!;
+      return kind === Kind.part && rank === 0 && lost++ < 2 ? null : bytes;
+    };
+    const calls = callAll(members, 0);
+    await network.pass(50);
+    const closing = members[0]!.group.close();
+    away(members);
+    await network.pass(4000);
+    back(members);
+    expect(reasons(await network.until(calls))).toEqual(["resolved", "resolved"]);
+    await network.until(closing);
+    expect(network.now).toBeLessThan(6000);
+  });
+
+  test("a last part is sent to its end over a slow link", async () => {
+    const network = new Network(29, { maxBytes: 20_000, delay: 20 });
+    const members = network.group(2, { timeout: 20_000 });
+    await meet(network, members);
+    const [first, second] = members as [Endpoint, Endpoint];
+    const b = second.group.allReduce(partOf(1, 0, 750_000), join);
+    // What the first sends takes 6 s; it has the other's part at once.
+    network.weather.bandwidth = 500;
+    const a = first.group.allReduce(partOf(0, 0, 750_000), join).then(() => first.group.close());
+    await network.until(Promise.all([a, b]));
+    expect(await b).toHaveLength(1_500_000);
+    expect(network.now).toBeLessThan(8000);
+  });
+
+  test("a connection that is gone for good is no reason to stay", async () => {
+    const network = new Network(23);
+    const members = network.group(2, { timeout: 10_000 });
+    await meet(network, members);
+    const calls = callAll(members, 0);
+    members[1]!.kill();
+    await network.pass(50);
+    const closing = members[0]!.group.close();
+    members[0]!.cut();
+    network.later(500, () => members[0]!.lose());
+    await network.until(closing);
+    expect(network.now).toBeLessThan(1000);
+    void calls;
+  });
+
   test("a signal ends the group, one that was aborted beforehand does not", async () => {
     const network = new Network(24);
     const members = network.group(2);
