@@ -198,8 +198,12 @@ function overNats(
     return operation === "publish" && subject!.startsWith(`${prefix}.`);
   };
   let closing = false;
+  let maxBytes = 2 ** 20;
   return {
-    maxBytes: connection.info?.max_payload ?? 2 ** 20,
+    // Each server has its own, and while there is none the last one's is as good as any.
+    get maxBytes() {
+      return (maxBytes = connection.info?.max_payload ?? maxBytes);
+    },
     open(events) {
       for (const to of [rank, null]) {
         const subscription = connection.subscribe(subjectOf(to), {

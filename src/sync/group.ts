@@ -46,6 +46,13 @@ interface Call {
   retryDelay: number;
 }
 
+/** A part of this rank's own. */
+interface Own {
+  readonly tag: string;
+  readonly hash: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /**
  * The protocol. Every rank sends its part to all others and merges all parts itself. What gets lost is asked
  * for again; what comes twice, late, or from another session changes nothing.
@@ -60,8 +67,8 @@ export class Group implements Communicator {
   readonly #tick: number;
   readonly #rounds = new Map<number, Round>();
   readonly #calls = new Map<number, Call>();
-  /** Own parts as they were sent, until every rank has completed their round. */
-  readonly #kept = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  /** Own parts, until every rank has completed their round. */
+  readonly #kept = new Map<number, Own>();
   /** Hashes of the last rounds, by which a late contradiction is known. */
   readonly #past = new Map<number, readonly number[]>();
   readonly #finished = new Set<number>();
@@ -236,12 +243,11 @@ export class Group implements Communicator {
     const bytes = new Uint8Array(part.byteLength);
     bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
     const hash = hashOf(bytes);
-    this.#kept.set(round, []);
+    this.#kept.set(round, { tag, hash, bytes });
     while (this.#kept.has(this.#next)) this.#next += 1;
-    const chunks = this.#chunks(round, bytes, tag, hash);
-    this.#kept.set(round, chunks);
-    this.#round(round).contribute(this.rank, bytes, tag, hash);
-    if (this.size > 1) for (const chunk of chunks) this.#post(chunk, null);
+    // A merge may write into what it is given.
+    this.#round(round).contribute(this.rank, bytes.slice(), tag, hash);
+    if (this.size > 1) this.#sendPart(round, null);
     this.#forget();
     this.#look(round);
     this.#plan();
@@ -341,25 +347,15 @@ export class Group implements Communicator {
     round = 0,
     rest: Partial<Omit<Message, "kind" | "rank" | "to">> = {},
   ): void {
-    this.#post(this.#encode(kind, to, round, rest), to);
-  }
-
-  #encode(
-    kind: Kind,
-    to: number | null,
-    round: number,
-    rest: Partial<Omit<Message, "kind" | "rank" | "to">>,
-  ): Uint8Array<ArrayBuffer> {
     const { id, session } = this.#roster;
     const [done, next] = [this.#done, this.#next];
-    return encode({ kind, rank: this.rank, to: to ?? ALL, id, session, round, done, next }, rest);
-  }
-
-  #post(message: Uint8Array<ArrayBuffer>, to: number | null): void {
+    const header = { kind, rank: this.rank, to: to ?? ALL, id, session, round, done, next };
+    const message = encode(header, rest);
     try {
       this.transport.send(message, to);
     } catch (error) {
-      this.#lost(error as Error);
+      // The others may still be told by a shorter message.
+      this.#fail(reasons.disconnected(error as Error));
     }
   }
 
@@ -381,20 +377,15 @@ export class Group implements Communicator {
     return this.transport.maxBytes - HEADER_BYTES - 3 * tag.length;
   }
 
-  #chunks(
-    round: number,
-    bytes: Uint8Array<ArrayBuffer>,
-    tag: string,
-    hash: number,
-  ): Uint8Array<ArrayBuffer>[] {
+  /** In pieces of what a message has room for now: a server may come back with another limit. */
+  #sendPart(round: number, to: number | null): void {
+    const { tag, hash, bytes } = this.#kept.get(round)!;
     const room = Math.max(LEAST_CHUNK, this.#roomBeside(tag));
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
     for (let offset = 0; offset === 0 || offset < bytes.length; offset += room) {
+      if (this.#phase === "over") return;
       const payload = bytes.subarray(offset, Math.min(bytes.length, offset + room));
-      const rest = { text: tag, hash, bytes: bytes.length, offset, payload };
-      chunks.push(this.#encode(Kind.part, null, round, rest));
+      this.#send(Kind.part, to, round, { text: tag, hash, bytes: bytes.length, offset, payload });
     }
-    return chunks;
   }
 
   // Receiving
@@ -509,9 +500,8 @@ export class Group implements Communicator {
   }
 
   #onWant(peer: Peer, round: number): void {
-    const chunks = this.#kept.get(round);
-    if (!chunks) return this.#send(Kind.status, peer.rank);
-    for (const chunk of chunks) this.#post(chunk, peer.rank);
+    if (this.#kept.has(round)) this.#sendPart(round, peer.rank);
+    else this.#send(Kind.status, peer.rank);
   }
 
   #onLeave(peer: Peer, message: Message): void {

@@ -5,8 +5,8 @@ interface Part {
   readonly tag: string;
   readonly hash: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where the chunks that are missing nothing begin. */
-  readonly offsets: Set<number>;
+  /** Bytes of its chunks, by where they begin. Where it was cut anew meanwhile, they may overlap. */
+  readonly chunks: Map<number, number>;
   received: number;
   complete: boolean;
   /** When the last chunk came. */
@@ -26,9 +26,8 @@ export class Round {
 
   /** This rank's own part. */
   contribute(rank: number, bytes: Uint8Array<ArrayBuffer>, tag: string, hash: number): void {
-    const offsets = new Set<number>();
     this.#parts[rank] = {
-      ...{ tag, hash, bytes, offsets },
+      ...{ tag, hash, bytes, chunks: new Map<number, number>() },
       ...{ received: bytes.length, complete: true, at: 0 },
     };
   }
@@ -40,7 +39,7 @@ export class Round {
       tag: text,
       hash,
       bytes: new Uint8Array(bytes),
-      offsets: new Set(),
+      chunks: new Map<number, number>(),
       received: 0,
       complete: false,
       at: now,
@@ -48,15 +47,16 @@ export class Round {
     if (part.tag !== text || part.hash !== hash || part.bytes.length !== bytes) {
       return "another part of the same round";
     }
-    if (part.complete || part.offsets.has(offset)) return null;
+    const known = part.chunks.get(offset);
+    if (part.complete || (known !== undefined && known >= payload.length)) return null;
     if (offset + payload.length > bytes) return "a chunk beyond its part";
     part.at = now;
     part.bytes.set(payload, offset);
-    part.offsets.add(offset);
-    part.received += payload.length;
+    part.chunks.set(offset, payload.length);
+    part.received += payload.length - (known ?? 0);
     if (part.received < bytes) return null;
     part.complete = hashOf(part.bytes) === part.hash;
-    // Garbled on the way: as if it had never come.
+    // Garbled on the way, or of two cuts that leave a gap: as if it had never come.
     if (!part.complete) this.#parts[rank] = undefined;
     return null;
   }

@@ -12,7 +12,7 @@ export interface TransportEvents {
 
 /** Carries messages between the ranks of a group. May lose, repeat, delay and reorder them, but not alter them. */
 export interface Transport {
-  /** Bytes of the largest message. */
+  /** Bytes of the largest message, as it is now. */
   readonly maxBytes: number;
   /** Delivers from now on. Called once. */
   open(events: TransportEvents): void;

@@ -55,18 +55,23 @@ export class NatsServer {
     if (!path) throw new Error(MISSING);
     const folder = await mkdtemp(join(tmpdir(), "webgpu-batchnorm-nats-"));
     const server = new NatsServer(path, folder, await freePort(), await freePort());
+    await server.configure(options);
+    await server.start();
+    return server;
+  }
+
+  /** From its next start on. */
+  async configure(options: { maxPayload?: number; config?: string }): Promise<void> {
     await writeFile(
-      join(folder, "nats.conf"),
+      join(this.folder, "nats.conf"),
       [
         `host: "127.0.0.1"`,
-        `port: ${server.port}`,
-        `websocket { host: "127.0.0.1", port: ${server.webSocketPort}, no_tls: true }`,
+        `port: ${this.port}`,
+        `websocket { host: "127.0.0.1", port: ${this.webSocketPort}, no_tls: true }`,
         `max_payload: ${options.maxPayload ?? 2 ** 20}`,
         options.config ?? "",
       ].join("\n"),
     );
-    await server.start();
-    return server;
   }
 
   get url(): string {

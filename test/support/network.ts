@@ -111,13 +111,16 @@ export class Network {
         };
       },
     };
+    const maxBytes = (): number => this.weather.maxBytes ?? 1000;
     const transport: Transport = {
-      maxBytes: this.weather.maxBytes ?? 1000,
+      get maxBytes() {
+        return maxBytes();
+      },
       open: (events) => {
         state.events = events;
       },
       send: (bytes, to) => {
-        if (bytes.length > (this.weather.maxBytes ?? 1000)) throw new Error("message too large");
+        if (bytes.length > maxBytes()) throw new Error("message too large");
         if (state.dead || state.cut) return;
         this.sent.push({ bytes, from: options.rank, to });
         const { bandwidth = Infinity } = this.weather;

@@ -357,6 +357,41 @@ describe("a connection that comes back", () => {
   });
 });
 
+describe("a transport whose largest message changes", () => {
+  test.each([
+    [1000, 300],
+    [300, 1000],
+  ])("from %d to %d bytes has what was lost cut anew", async (before, after) => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const network = new Network(seed, { maxBytes: before });
+      const members = network.group(3, { timeout: 20_000 });
+      await meet(network, members);
+      network.weather.loss = 0.5;
+      const calls = callAll(members, 0, 1000);
+      Object.assign(network.weather, { maxBytes: after, loss: 0.1 });
+      for (const each of await network.until(calls))
+        expect([...(each as { value: Float32Array }).value]).toEqual(expected(3, 0, 1000));
+    }
+  });
+
+  test("to one that no piece of a part fits into ends the group, and the others are told", async () => {
+    const network = new Network(9);
+    const members = network.group(2);
+    await meet(network, members);
+    const tag = "a tag of 40 characters, as long as it is";
+    const [, other] = members.map(({ group, rank }) => {
+      network.weather.loss = 1 - rank;
+      return group.allReduce(partOf(rank, 0, 100), join, { tag });
+    });
+    network.weather.maxBytes = 180;
+    const [told] = reasons(await network.until(Promise.allSettled([other])));
+    expect(members[0]!.group.failure).toBeInstanceOf(TransportError);
+    expect(told).toBeInstanceOf(PeerLostError);
+    expect(String(told)).toMatch(/rank 0 gave up: .* got "message too large"/);
+    expect(network.now).toBeLessThan(1000);
+  });
+});
+
 describe("meeting", () => {
   test("names who does not come", async () => {
     const network = new Network(10);

@@ -373,6 +373,33 @@ describe.skipIf(!here)("a connection", () => {
   });
 });
 
+test.skipIf(!here)(
+  "a server that comes back with a smaller max_payload gets smaller messages",
+  async () => {
+    const server = await NatsServer.start();
+    const options = { servers: server.url, group: "smaller", size: 2, timeout: 20_000 };
+    const members = await Promise.all(
+      [0, 1].map((rank) => createNatsCommunicator({ ...options, rank })),
+    );
+    const call = (rank: number, round: number) =>
+      members[rank]!.allReduce(partOf(rank, round, 20_000), join);
+    // One part is sent before the server goes, one while it is away, and both of the next round when it is back.
+    const early = call(0, 0);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await server.kill();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const late = call(1, 0);
+    await server.configure({ maxPayload: 8192 });
+    await server.start();
+    for (const each of await Promise.all([early, late]))
+      expect([...each]).toEqual(joined(2, 0, 20_000));
+    for (const each of await Promise.all([call(0, 1), call(1, 1)]))
+      expect([...each]).toEqual(joined(2, 1, 20_000));
+    await Promise.all(members.map((each) => each.close()));
+    await server.stop();
+  },
+);
+
 describe("a server that is silent", () => {
   const silent = createServer(() => undefined);
   let address: string;
