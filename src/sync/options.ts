@@ -1,3 +1,4 @@
+import { shown } from "../arguments.js";
 import { complain, OptionError } from "../errors.js";
 
 /** What every communicator is made with. */
@@ -29,9 +30,10 @@ export function requireGroup(rank: number, size: number, timeout = 1): void {
       ),
     );
   }
-  if (!(timeout > 0 && timeout < 2 ** 31)) {
+  // A string would be written behind the time that it is added to.
+  if (!(typeof timeout === "number" && timeout > 0 && timeout < 2 ** 31)) {
     throw new OptionError(
-      complain("communicator: timeout", "milliseconds > 0", String(timeout), "30000 is usual"),
+      complain("communicator: timeout", "milliseconds > 0", shown(timeout), "30000 is usual"),
     );
   }
 }

@@ -552,6 +552,7 @@ describe("meeting", () => {
       { rank: 0, size: NaN },
       { rank: 0, size: 2, timeout: 0 },
       { rank: 0, size: 2, timeout: Infinity },
+      { rank: 0, size: 2, timeout: "30000" as never },
     ];
     for (const options of bad) expect(() => network.join(options)).toThrow(OptionError);
   });
