@@ -3,6 +3,7 @@ import { complain, OptionError } from "../errors.js";
 import type { AllReduceOptions, Communicator, Merge } from "./communicator.js";
 import {
   ALL,
+  carried,
   decode,
   encode,
   hashOf,
@@ -194,7 +195,8 @@ export class Group implements Communicator {
     const round = this.#reserved++;
     const result = new Promise<Float32Array<ArrayBuffer>>((resolve, reject) => {
       const times = { deadline: Infinity, excused: false, retryAt: Infinity };
-      this.#calls.set(round, { merge, tag, resolve, reject, ...times, retryDelay: FIRST_RETRY });
+      const call = { merge, tag: carried(tag), resolve, reject, ...times, retryDelay: FIRST_RETRY };
+      this.#calls.set(round, call);
     });
     const abort = (): void => this.#abandon(round, signal!.reason, "an abort");
     signal?.addEventListener("abort", abort, { once: true });

@@ -61,7 +61,13 @@ export const HEADER_BYTES = 88;
 
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+// A byte order mark is a character like others.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** A text as it arrives: half a surrogate pair has no bytes in UTF-8. */
+export function carried(text: string): string {
+  return decoder.decode(encoder.encode(text));
+}
 
 export function encode(
   header: Header,

@@ -769,6 +769,20 @@ describe("a call", () => {
     for (const each of settled) expect([...each]).toEqual(expected(2, 0, 40));
   });
 
+  test.each(["\uFEFFlayer", "half \uD83D of a pair", "層 \u{1F600}"])(
+    "takes the tag %j",
+    async (tag) => {
+      const network = new Network(46);
+      const members = network.group(2);
+      await meet(network, members);
+      const calls = members.map(({ group, rank }) =>
+        group.allReduce(partOf(rank, 0, 3), join, { tag }),
+      );
+      for (const each of await network.until(Promise.all(calls)))
+        expect([...each]).toEqual(expected(2, 0, 3));
+    },
+  );
+
   test("takes whatever can be awaited", async () => {
     const network = new Network(42);
     const members = network.group(1);
