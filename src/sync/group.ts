@@ -133,12 +133,8 @@ export class Group implements Communicator {
       restored: () => this.#restored(),
       lost: (error) => this.#lost(error),
     };
-    try {
-      transport.open(events);
-    } catch (error) {
-      this.#fail(reasons.disconnected(error as Error), false);
-      return;
-    }
+    this.#attempt(() => transport.open(events), false);
+    if (this.#failure) return;
     for (const peer of this.#roster.others) {
       const id = ids[peer.rank];
       if (id !== undefined) this.#roster.seat(peer, id);
@@ -266,8 +262,13 @@ export class Group implements Communicator {
     this.#leave();
     if (running) await this.#linger();
     this.#phase = "over";
-    this.#stopped = this.transport.close();
+    this.#stopped = this.#stop();
     await this.#stopped;
+  }
+
+  /** Rejects where the transport throws. */
+  async #stop(): Promise<void> {
+    await this.transport.close();
   }
 
   /** Stays to answer those who may still miss this rank's last part: until they have it, or are silent. */
@@ -302,7 +303,7 @@ export class Group implements Communicator {
     if (this.#failure) return;
     this.#end(error, "over");
     if (tell) this.#leave();
-    this.#stopped = this.transport.close().catch(() => undefined);
+    this.#stopped = this.#stop().catch(() => undefined);
   }
 
   #end(error: Error, phase: "closing" | "over"): void {
@@ -353,11 +354,17 @@ export class Group implements Communicator {
     const [done, next] = [this.#done, this.#next];
     const header = { kind, rank: this.rank, to: to ?? ALL, id, session, round, done, next };
     const message = encode(header, rest);
+    // The others may still be told by a shorter one.
+    this.#attempt(() => this.transport.send(message, to), true);
+  }
+
+  /** The group ends with what its transport cannot do, at once or later. */
+  #attempt(step: () => unknown, tell: boolean): void {
+    const failed = (error: unknown): void => this.#fail(reasons.disconnected(error), tell);
     try {
-      this.transport.send(message, to);
+      Promise.resolve(step()).catch(failed);
     } catch (error) {
-      // The others may still be told by a shorter message.
-      this.#fail(reasons.disconnected(error as Error));
+      failed(error);
     }
   }
 
@@ -697,11 +704,17 @@ export async function createCommunicator(
 ): Promise<Communicator> {
   const subject = "createCommunicator";
   const given = Object(transport) as Partial<Transport>;
+  const { maxBytes } = given;
   const functions = [given.open, given.send, given.close];
-  if (typeof given.maxBytes !== "number" || functions.some((each) => typeof each !== "function")) {
+  if (typeof maxBytes !== "number" || functions.some((each) => typeof each !== "function")) {
     const expected = "{ maxBytes, open, send, close }";
     const remedy = "pass the transport first, then the options";
     throw new OptionError(complain(`${subject}: transport`, expected, kindOf(transport), remedy));
+  }
+  if (!(maxBytes >= HEADER_BYTES + LEAST_CHUNK)) {
+    const expected = `${HEADER_BYTES + LEAST_CHUNK} bytes at least`;
+    const remedy = "Infinity where messages may be of any size";
+    throw new OptionError(complain(`${subject}: maxBytes`, expected, String(maxBytes), remedy));
   }
   requireKnown(subject, options, GROUP_OPTIONS);
   return await meet(transport, options);

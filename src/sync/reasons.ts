@@ -27,8 +27,9 @@ export function abandoned(what: string, where: string, cause: unknown): Communic
   );
 }
 
-export function disconnected(cause: Error): TransportError {
-  const received = `"${cause.message}"`;
+/** @param cause whatever a transport has thrown. */
+export function disconnected(cause: unknown): TransportError {
+  const received = `"${cause instanceof Error ? cause.message : String(cause)}"`;
   return new TransportError(complain("communicator", "a connection", received, "create it anew"), {
     cause,
   });

@@ -10,16 +10,19 @@ export interface TransportEvents {
   lost(error: Error): void;
 }
 
-/** Carries messages between the ranks of a group. May lose, repeat, delay and reorder them, but not alter them. */
+/**
+ * Carries messages between the ranks of a group. May lose, repeat, delay and reorder them, but not alter them. The group
+ * ends where it throws or rejects.
+ */
 export interface Transport {
-  /** Bytes of the largest message, as it is now. */
+  /** Bytes of the largest message, as it is now; 152 at least. */
   readonly maxBytes: number;
   /** Delivers from now on. Called once. */
   open(events: TransportEvents): void;
   /** Sends to one rank, or to all where `to` is null. A message that reaches more ranks than that does no harm. */
-  send(message: Uint8Array<ArrayBuffer>, to: number | null): void;
+  send(message: Uint8Array<ArrayBuffer>, to: number | null): void | Promise<void>;
   /** Sends what is still to be sent, then stops. Called once. */
-  close(): Promise<void>;
+  close(): void | Promise<void>;
 }
 
 /** Time, so that tests can do without waiting. */

@@ -1054,6 +1054,43 @@ test("a transport that cannot be opened is an error, and leaves nothing on the s
   expect(getEventListeners(signal, "abort")).toEqual([]);
 });
 
+describe("a transport that is not as it should be", () => {
+  const silent = {
+    maxBytes: 1000,
+    open: () => undefined,
+    send: () => undefined,
+    close: async () => undefined,
+  };
+  const options = { rank: 0, size: 2, timeout: 50 };
+
+  test.each([NaN, 0, 151])("is refused where its messages are of %d bytes", async (maxBytes) => {
+    const failing = createCommunicator({ ...silent, maxBytes }, options);
+    await expect(failing).rejects.toThrow(OptionError);
+    await expect(failing).rejects.toThrow(/maxBytes: 152 bytes at least, got/);
+  });
+
+  test.each(["open", "send"])("ends the group where its %s() rejects", async (name) => {
+    const cause = new Error("the channel is closed");
+    const failing = createCommunicator({ ...silent, [name]: () => Promise.reject(cause) }, options);
+    await expect(failing).rejects.toThrow(TransportError);
+    await expect(failing).rejects.toMatchObject({ cause });
+  });
+
+  test.each<[string, () => void | Promise<void>]>([
+    ["nothing", () => undefined],
+    ["an error", () => Promise.reject(new Error("closed twice"))],
+    [
+      "an error at once",
+      () => {
+        throw new Error("closed twice");
+      },
+    ],
+  ])("changes no other error where its close() gives %s", async (_, close) => {
+    const failing = createCommunicator({ ...silent, close }, options);
+    await expect(failing).rejects.toThrow(PeerTimeoutError);
+  });
+});
+
 test("sum adds in rank order and rounds once", () => {
   const parts = [2 ** 24, 1, 1, -(2 ** 24)].map((value) => Float32Array.of(value, value));
   expect([...sum(parts)]).toEqual([2, 2]);
