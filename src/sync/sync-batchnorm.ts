@@ -230,6 +230,7 @@ export class SyncBatchNorm {
     if (residual) inputs.push({ tensor: residual, name: "residual", version: residual.version });
     const part = this.#take(variation, async (plans) => {
       const plan = await plans.statistics();
+      this.#requireLive(subject);
       requireSame(subject, inputs);
       this.#submit(subject, (target) => {
         plan.encode(target, { x, statistics: this.#local.statistics });

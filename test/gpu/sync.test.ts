@@ -567,6 +567,21 @@ test("a context that is destroyed while the others are waited for is an error", 
   await expect(d.forward(x)).rejects.toThrow(PeerLostError);
 });
 
+test.each([false, true])(
+  "a layer that is destroyed meanwhile is an error: compiled, %s",
+  async (compiled) => {
+    const { a, b } = pair(1);
+    const x = put([1, 3], [2, 1]);
+    if (compiled) await a.prepare([2, 1]);
+    const pending = [a.forward(x), b.forward(x)];
+    a.destroy();
+    const [own, other] = await reasonsOf(pending);
+    expect(own).toBeInstanceOf(DestroyedError);
+    expect(String(own)).toMatch(/forward: a live SyncBatchNorm, got a destroyed one/);
+    expect(other).toBeInstanceOf(PeerLostError);
+  },
+);
+
 test("a rank that cannot use what has come of a round ends the group, and its device's loss does", async () => {
   const x = put([1, 3], [2, 1]);
   const { a, b } = pair(1);
