@@ -81,7 +81,9 @@ function tableOf(
     "buffers",
     ...peers.map((name) => `${name}, in copies`),
     ...(peers.length > 0 ? ["best other library in its best layout / this"] : []),
-    ...(torch.length > 0 ? ["PyTorch", "PyTorch / this"] : []),
+    ...(torch.length > 0
+      ? [...(timed ? ["this package by timestamps"] : []), "PyTorch", "PyTorch / this"]
+      : []),
     ...of("cpu").map((name) => `${name}, in copies`),
   ];
   // A peer's best layout counts, whichever this row's is; the drop-in runs these kernels.
@@ -97,6 +99,8 @@ function tableOf(
   const body = cases.map((group) => {
     const first = group[0]!;
     const own = group.find(({ kind }) => kind === "ours");
+    // The device's clock, as PyTorch's CUDA events have it.
+    const besideTorch = timed ? own?.device : own?.wall;
     const best = Math.min(...peersOf(first).map(({ wall }) => wall.ms));
     const other = beside.get(keyOf(first))?.find(({ kind }) => kind === "peer");
     const cell = (name: string): string => {
@@ -133,8 +137,9 @@ function tableOf(
         : []),
       ...(torch.length > 0
         ? [
+            ...(timed ? [besideTorch ? timeText(besideTorch.ms) : "-"] : []),
             other ? timeText(other.wall.ms) : "-",
-            other && own ? digits3(other.wall.ms / (own.device ?? own.wall).ms) : "-",
+            other && besideTorch ? digits3(other.wall.ms / besideTorch.ms) : "-",
           ]
         : []),
       ...of("cpu").map(cell),
@@ -306,6 +311,9 @@ async function report(file: string, torch: readonly Row[], say: Say): Promise<vo
       (results.peers.length > 0 ? ` Peers: ${[...new Set(results.peers)].join(", ")}.` : "") +
       (results.rows.some(({ candidate }) => candidate === DROP_IN)
         ? ` "${DROP_IN}" is this package behind TensorFlow.js's own functions.`
+        : "") +
+      (torch.length > 0
+        ? " PyTorch's times are by CUDA events: beside them stands this package's by timestamps, and the ratio is of these two."
         : ""),
   );
   for (const operation of OPERATIONS) {
