@@ -45,6 +45,7 @@ const TIMED: Readonly<Record<Mode, Words>> = {
   },
 };
 const NOISE_SEED = 77;
+const EMPTY = new Float32Array(PIXELS);
 /** Where nothing is read: as large as what will be, so that nothing jumps. */
 const NO_MAPS = LAYERS.map(({ side, to }) => ({
   side,
@@ -209,16 +210,16 @@ await openPage(
     const forget = (): void => {
       probabilities = [];
       maps = NO_MAPS;
-      drawMap(seenImage.canvas, new Float32Array(PIXELS), SIDE);
       showAnswer();
     };
     const read = async (): Promise<void> => {
+      // An empty sheet is seen too.
+      const image = corrupted(drawing ?? EMPTY, spoiling.values, NOISE_SEED + 1);
+      drawMap(seenImage.canvas, image, SIDE);
       if (!drawing) {
         forget();
         return;
       }
-      const image = corrupted(drawing, spoiling.values, NOISE_SEED + 1);
-      drawMap(seenImage.canvas, image, SIDE);
       const { mode } = settings.values;
       const x = batchFor(image);
       const kept: {
@@ -286,7 +287,7 @@ await openPage(
               x: "share",
               y: "digit",
               text: (each: { share: number }) =>
-                each.share >= 0.005 ? `${(100 * each.share).toFixed(0)}` : "",
+                each.share >= 0.0005 ? (100 * each.share).toFixed(1) : "",
               dx: 6,
               textAnchor: "start",
             }),
@@ -449,6 +450,7 @@ await openPage(
       void refresh();
     };
     pad.addEventListener("draw", () => {
+      settings.unused("sample");
       const { values, size } = pad.ink();
       see(centred(values, size));
     });
@@ -468,6 +470,7 @@ await openPage(
         type: "button",
         id: "clear",
         click: () => {
+          settings.unused("sample");
           pad.clear();
           see(null);
         },

@@ -139,6 +139,11 @@ export class Settings<S extends Fields> implements Live<Values<S>> {
     for (const name of Object.keys(values)) for (const listener of this.#listeners) listener(name);
   }
 
+  /** Shows that a range is not in use until it is set; its value stays. */
+  unused(name: keyof S & string): void {
+    this.#controls.get(name)!.show(null);
+  }
+
   /** Takes them out of the address, for good. */
   forget(): void {
     this.#forgotten = true;
@@ -298,8 +303,9 @@ function controlOf(name: string, field: Field, change: (value: unknown) => void)
       return {
         element: labelled(field, id, h("div", { class: "range" }, input, output)),
         show: (value) => {
-          input.value = String(value);
-          output.textContent = String(Number(Number(value).toPrecision(7))).replace("-", "−");
+          if (value !== null) input.valueAsNumber = Number(value);
+          output.textContent =
+            value === null ? "–" : String(Number(Number(value).toPrecision(7))).replace("-", "−");
         },
       };
     }

@@ -987,6 +987,13 @@ describe("digits", () => {
     );
     await page.waitForTimeout(600);
   };
+  /** What the network sees, 0 to 255. */
+  const seen = (page: Page): Promise<number[]> =>
+    page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const copy = new OffscreenCanvas(28, 28).getContext("2d", { willReadFrequently: true })!;
+      copy.drawImage(canvas, 0, 0);
+      return Array.from(copy.getImageData(0, 0, 28, 28).data).filter((_, i) => i % 4 === 0);
+    });
 
   test("reads held-out digits alike with running statistics and folded weights", async () => {
     const page = await open("digits.html?sample=4&mode=running");
@@ -1021,26 +1028,19 @@ describe("digits", () => {
     );
     // What was opened stays open.
     expect(await page.locator("#maps details[open]").count()).toBe(1);
-    /** What the network sees, 0 to 255. */
-    const seen = (): Promise<number[]> =>
-      page.locator(".verdict canvas").evaluate((canvas: HTMLCanvasElement) => {
-        const copy = new OffscreenCanvas(28, 28).getContext("2d", { willReadFrequently: true })!;
-        copy.drawImage(canvas, 0, 0);
-        return Array.from(copy.getImageData(0, 0, 28, 28).data).filter((_, i) => i % 4 === 0);
-      });
-    const plain = await seen();
+    const plain = await seen(page);
     await page.locator("input[name=inverted]").check();
-    await expect.poll(async () => (await seen())[0]).toBe(255 - plain[0]!);
-    (await seen()).forEach((value, i) => {
+    await expect.poll(async () => (await seen(page))[0]).toBe(255 - plain[0]!);
+    (await seen(page)).forEach((value, i) => {
       // Both were rounded.
       expect(Math.abs(value - (255 - plain[i]!))).toBeLessThanOrEqual(1);
     });
     await page.waitForURL(/inverted=1/);
     await page.locator("input[name=inverted]").uncheck();
     await page.locator("input[name=noise]").fill("0.3");
-    await expect.poll(async () => new Set(await seen()).size).toBeGreaterThan(150);
+    await expect.poll(async () => new Set(await seen(page)).size).toBeGreaterThan(150);
     // Half of what is black falls beneath it and stays black.
-    const dark = (await seen()).filter((_, i) => plain[i] === 0);
+    const dark = (await seen(page)).filter((_, i) => plain[i] === 0);
     const share = dark.filter((value) => value > 0).length / dark.length;
     expect(share).toBeGreaterThan(0.4);
     expect(share).toBeLessThan(0.6);
@@ -1048,6 +1048,26 @@ describe("digits", () => {
     await page.waitForSelector("#spoil-work[data-state=running]");
     await page.locator("#spoil-work .primary").click();
     expect(await ended(page, "#spoil-work")).toBe("Cancelled.");
+  });
+
+  test("an empty sheet is spoilt too, and no digit is named that is not read", async () => {
+    const page = await open("digits.html?sample=4");
+    await settled(page);
+    const sure = number((await page.locator("#speed").textContent())!.split("%")[0]);
+    const bars = await page
+      .locator(`${figure("How sure it is")} svg [aria-label="text"] text`)
+      .allTextContents();
+    expect(Math.max(...bars.map(number))).toBe(sure);
+    const named = page.locator(".field:has([name=sample]) output");
+    expect(await named.textContent()).toBe("4");
+    await page.locator("#clear").click();
+    expect(await named.textContent()).toBe("–");
+    await page.locator("input[name=contrast]").fill("0.5");
+    await expect.poll(async () => [...new Set(await seen(page))]).toEqual([64]);
+    await page.locator("#another").click();
+    expect(await named.textContent()).toBe("5");
+    await settled(page);
+    expect(await answer(page)).toBe(String(digits.labels[trainingCount(digits) + 5]));
   });
 
   test("reads what is drawn with a finger, and with keys", async () => {
