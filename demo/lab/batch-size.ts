@@ -2,7 +2,7 @@ import * as Plot from "@observablehq/plot";
 import { seeded } from "../../scripts/support/random.js";
 import { batches, samplesOf, trainingCount } from "../engine/digits.js";
 import { Figure } from "../shell/figure.js";
-import { t, type Text, type Words } from "../shell/language.js";
+import { t, type Language, type Text, type Words } from "../shell/language.js";
 import { Settings } from "../shell/settings.js";
 import { Work } from "../shell/work.js";
 import { ghosts, renormalised } from "./methods.js";
@@ -42,10 +42,14 @@ const SYMBOLS: Readonly<Record<MethodName, string>> = {
 const SIZES = [2, 4, 8, 16, 64] as const;
 const WHOLE = 64;
 const MICRO = 8;
+/** A step over so many digits takes the learning rate that is set; others take it in proportion. */
+const RATED = 16;
 /** A batch of two takes as long as one of 200: training mode is tried on fewer. */
 const PART = 512;
 /** A guess at random gets so much. */
 const CHANCE = 0.1;
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** What came of one training. */
 interface Result {
@@ -59,6 +63,10 @@ interface Result {
   /** And with running statistics. */
   readonly beside: number;
 }
+
+/** Whether there is such a training: ghosts of a whole batch are that batch. */
+const exists = (method: MethodName, size: number): boolean =>
+  !(method === "ghost" && size === WHOLE);
 
 /** How many digits a step takes, and how they are normalised. */
 function plan(method: MethodName, size: number): { batch: number; method?: Method } {
@@ -74,6 +82,28 @@ function plan(method: MethodName, size: number): { batch: number; method?: Metho
       // Merged statistics are those of one batch, exactly; so it is run as one.
       return { batch: MICRO * size };
   }
+}
+
+/** As many digits for each, however many steps they are. */
+const stepsOf = (method: MethodName, size: number, seen: number): number =>
+  Math.ceil(seen / plan(method, size).batch);
+
+/** How many steps each method takes, from the smallest batches to the largest: "no BN, plain 256–32; ghosts 8". */
+function stepsText(
+  methods: readonly MethodName[],
+  sizes: readonly number[],
+  seen: number,
+  language: Language,
+): string {
+  const alike = new Map<string, string[]>();
+  for (const method of methods) {
+    const steps = sizes
+      .filter((size) => exists(method, size))
+      .map((size) => stepsOf(method, size, seen));
+    const text = [...new Set([steps[0], steps.at(-1)])].join("–");
+    if (text !== "") alike.set(text, [...(alike.get(text) ?? []), SHORT[method][language]]);
+  }
+  return [...alike].map(([text, names]) => `${names.join(", ")} ${text}`).join("; ");
 }
 
 export const batchSize: View = {
@@ -100,11 +130,14 @@ export const batchSize: View = {
           label: { en: "Digits seen in training", ko: "학습에서 보는 숫자 수" },
           values: [512, 1024, 4096, 16384] as const,
           names: { 1024: "1,024", 4096: "4,096", 16384: "16,384" },
-          initial: lab.software ? 512 : 4096,
+          initial: lab.software ? 1024 : 4096,
         },
         rate: {
           kind: "choice",
-          label: { en: "Learning rate", ko: "학습률" },
+          label: {
+            en: `Learning rate, at ${RATED} digits a step`,
+            ko: `학습률(한 단계에 숫자 ${RATED}개일 때)`,
+          },
           values: [0.02, 0.05, 0.1, 0.3] as const,
           initial: 0.1,
         },
@@ -129,14 +162,13 @@ export const batchSize: View = {
       results = [];
       job.shown();
       const all = SIZES.filter((size) => sizes.includes(String(size))).flatMap((size) =>
-        METHODS.filter(
-          (method) => methods.includes(method) && !(method === "ghost" && size === WHOLE),
-        ).map((method) => ({ size, method })),
+        METHODS.filter((method) => methods.includes(method) && exists(method, size)).map(
+          (method) => ({ size, method }),
+        ),
       );
       for (const [i, { size, method }] of all.entries()) {
         const { batch, method: normalise } = plan(method, size);
-        // As many digits for each, however many steps they are.
-        const steps = Math.ceil(seen / batch);
+        const steps = stepsOf(method, size, seen);
         const network = new Network(engine, {
           inputs: samples.inputs,
           depth: 2,
@@ -153,7 +185,9 @@ export const batchSize: View = {
           for (let step = 0; step < steps; step++) {
             await job.breathe();
             const { x, labels } = source.next().value;
-            await job.wait(network.step(x, labels, { rate, momentum: 0.1 }));
+            await job.wait(
+              network.step(x, labels, { rate: (rate * batch) / RATED, momentum: 0.1 }),
+            );
             job.progress((i + (step + 1) / steps) / all.length, {
               en: `${SHORT[method].en}, batch ${size}: step ${step + 1} of ${steps}`,
               ko: `${SHORT[method].ko}, 배치 ${size}: ${steps}단계 중 ${step + 1}단계`,
@@ -180,10 +214,19 @@ export const batchSize: View = {
         ko: "따로 둔 숫자 1,000개를 맞힌 비율, 평가 모드",
       },
       note: () => {
-        const seen = work.values.seen.toLocaleString("en-US");
+        const { methods, seen } = work.values;
+        const sizes = SIZES.filter((size) => work.values.sizes.includes(String(size)));
+        const steps = (language: Language): string =>
+          stepsText(
+            METHODS.filter((method) => methods.includes(method)),
+            sizes,
+            seen,
+            language,
+          );
+        const digits = seen.toLocaleString("en-US");
         return {
-          en: `After ${seen} digits each. Dashed: in training mode, on the first ${PART} of them. Dotted: guessing.`,
-          ko: `저마다 숫자 ${seen}개를 본 뒤. 파선: 학습 모드(앞의 ${PART}개). 점선: 찍기.`,
+          en: `After ${digits} digits each. Steps: ${steps("en")}. Dashed: in training mode, on the first ${PART} of them. Dotted: guessing.`,
+          ko: `저마다 숫자 ${digits}개를 본 뒤. 단계 수: ${steps("ko")}. 파선: 학습 모드(앞의 ${PART}개). 점선: 찍기.`,
         };
       },
       height: 360,
@@ -240,6 +283,11 @@ export const batchSize: View = {
               fill: name,
               symbol: name,
               r: 4.5,
+              title: (each: Result) =>
+                t({
+                  en: `${SHORT[each.method].en}, batch ${each.size}: ${percent(each.evaluation)} after ${each.steps} steps`,
+                  ko: `${SHORT[each.method].ko}, 배치 ${each.size}: ${each.steps}단계 뒤 ${percent(each.evaluation)}`,
+                }),
             }),
           ],
         });
@@ -262,8 +310,8 @@ export const batchSize: View = {
                 String(size),
                 SHORT[method],
                 String(steps),
-                `${(100 * evaluation).toFixed(1)} %`,
-                `${(100 * training).toFixed(1)} %`,
+                percent(evaluation),
+                percent(training),
                 (100 * (beside - training)).toFixed(1).replace("-", "−"),
               ]),
             };
@@ -273,8 +321,8 @@ export const batchSize: View = {
       element: intro(
         { en: "What of small batches?", ko: "배치가 작으면?" },
         {
-          en: "With two or four digits in a batch its mean and variance are hardly more than noise: accuracy falls, and training mode (dashed) and evaluation mode part. All have seen as many digits; larger batches make fewer steps of them, and what that alone does shows the line without Batch Normalization. Every remedy is a choice of whose statistics to use: ghosts go the other way and split a batch of 64 into small ones; renormalisation leads the batch's statistics to the running ones; accumulation takes the statistics of eight batches together.",
-          ko: "배치에 숫자가 둘이나 넷뿐이면 평균과 분산은 거의 잡음입니다. 정확도가 떨어지고, 학습 모드(파선)와 평가 모드가 벌어집니다. 본 숫자의 수는 모두 같습니다. 배치가 크면 단계 수는 줄어드는데, 그것만의 영향은 배치 정규화 없는 선이 보여 줍니다. 해결책은 모두 누구의 통계를 쓸지 고르는 일입니다. 고스트는 거꾸로 64개 배치를 작은 배치로 나누고, 재정규화는 배치의 통계를 이동 통계 쪽으로 옮기고, 누적은 배치 여덟 개의 통계를 한데 모읍니다.",
+          en: "With two or four digits in a batch its mean and variance are hardly more than noise: accuracy falls, and training mode (dashed) and evaluation mode part. All see as many digits: larger steps are fewer and take a learning rate in proportion, so that they get about as far, as the line without Batch Normalization shows. Only where a handful of steps is left (the note counts them) nothing gets far. Every remedy is a choice of whose statistics to use: ghosts go the other way and split a batch of 64 into small ones; renormalisation leads the batch's statistics to the running ones; accumulation takes the statistics of eight batches together.",
+          ko: "배치에 숫자가 둘이나 넷뿐이면 평균과 분산은 거의 잡음입니다. 정확도가 떨어지고, 학습 모드(파선)와 평가 모드가 벌어집니다. 본 숫자의 수는 모두 같습니다. 한 단계에 숫자가 많으면 단계 수가 줄어드는 만큼 학습률을 키우므로 비슷한 데까지 갑니다. 배치 정규화 없는 선이 그것을 보여 줍니다. 다만 단계가 몇 번밖에 남지 않으면(아래 설명에 수가 있습니다) 무엇으로도 멀리 가지 못합니다. 해결책은 모두 누구의 통계를 쓸지 고르는 일입니다. 고스트는 거꾸로 64개 배치를 작은 배치로 나누고, 재정규화는 배치의 통계를 이동 통계 쪽으로 옮기고, 누적은 배치 여덟 개의 통계를 한데 모읍니다.",
         },
         "renormalised: <i>y</i> = γ (<i>x̂ r</i> + <i>d</i>) + β, &nbsp; <i>r</i> = clip(σ<sub>B</sub>/σ), &nbsp; <i>d</i> = clip((mean<sub>B</sub> − mean)/σ)",
         settings.element,
