@@ -1,3 +1,4 @@
+import code from "../examples/training.ts?raw";
 import { h, rich } from "./shell/dom.js";
 import { openPage } from "./shell/page.js";
 import type { Words } from "./shell/language.js";
@@ -29,13 +30,8 @@ const CARDS: readonly { file: string; title: Words; text: Words }[] = [
   },
 ];
 
-const CODE = `import { BatchNorm2d, tensor } from "webgpu-batchnorm";
-
-const adapter = await navigator.gpu.requestAdapter();
-const device = await adapter.requestDevice();
-const bn = new BatchNorm2d(device, 64, { activation: "relu" });
-const y = bn.forward(tensor(device, data, [32, 64, 28, 28]));
-const dx = bn.backward(dy); // fills bn.gammaGrad, bn.betaGrad`;
+const INSTALL = `npm install && npm pack                      # in a clone of the repository
+npm install PATH/webgpu-batchnorm-*.tgz      # in your project`;
 
 await openPage(
   {
@@ -66,12 +62,13 @@ await openPage(
         h("h2", {}, { en: "In your own program", ko: "여러분의 프로그램에서" }),
         rich(
           {
-            en: "Forward, backward and inference as a few WGSL kernels; no dependency, no readback, no device feature required. The names are PyTorch's. The README says how to install it.",
-            ko: "순전파, 역전파, 추론이 WGSL 커널 몇 개로 끝납니다. 의존성도, 값을 되읽는 일도, 필요한 장치 기능도 없습니다. 이름은 PyTorch를 따릅니다. 설치 방법은 README에 있습니다.",
+            en: "Forward, backward and inference as a few WGSL kernels; no dependency, no readback, no device feature required. The names are PyTorch's. It is not on npm yet: pack it, and install the file.",
+            ko: "순전파, 역전파, 추론이 WGSL 커널 몇 개로 끝납니다. 의존성도, 값을 되읽는 일도, 필요한 장치 기능도 없습니다. 이름은 PyTorch를 따릅니다. 아직 npm에 없으므로, 직접 묶어서 그 파일을 설치하세요.",
           },
           "p",
         ),
-        h("pre", { tabindex: 0 }, h("code", {}, CODE)),
+        h("pre", { tabindex: 0 }, h("code", {}, INSTALL)),
+        h("pre", { tabindex: 0 }, h("code", {}, code.trimEnd())),
       ),
     );
   },

@@ -3,7 +3,7 @@ import * as ort from "onnxruntime-web/webgpu";
 import { expect, test, vi } from "vitest";
 import { BatchNorm2d } from "webgpu-batchnorm";
 import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
-import { forward, inference } from "webgpu-batchnorm/reference";
+import { backward, forward, inference } from "webgpu-batchnorm/reference";
 import { foldBlock } from "../../examples/fold.js";
 import { adapt, classify } from "../../examples/onnxruntime.js";
 import type { Batch } from "../../examples/worker.js";
@@ -39,6 +39,22 @@ test("a page: trained weights from a file, in place", async () => {
   } finally {
     log.mockRestore();
     fetched.mockRestore();
+  }
+});
+
+test("a page: a step of training", async () => {
+  const log = vi.spyOn(console, "log").mockImplementation(() => undefined);
+  try {
+    await import("../../examples/training.js");
+    const x = Float32Array.from({ length: 96 }, (_, i) => Math.sin(i));
+    const shape = [2, 3, 4, 4];
+    const { y } = forward(x, shape, { activation: "relu" });
+    const dy = y.map((value) => value - 1);
+    const { dx } = backward(dy, x, shape, { activation: "relu" });
+    // Accuracy's bound: 1e-5 of |gamma| · invStd · max|dz| · |xHat|, each below 2.
+    expect(log.mock.calls[0]![0]).toBeAllclose(dx, { atol: 1e-5 * 8 });
+  } finally {
+    log.mockRestore();
   }
 });
 
