@@ -221,6 +221,7 @@ await openPage(
     const noteOf = ({ rows: [row] }: Comparison, sized: boolean): Words =>
       row ? caseOf(row, adapter, sized) : { en: "", ko: "" };
     const timing = new Figure({
+      by: compare.name,
       title: {
         en: "Time: medians, with 10 to 90 % of the samples",
         ko: "시간: 중앙값과 표본의 10~90 % 구간",
@@ -230,12 +231,14 @@ await openPage(
       draw: (width) => (last.rows.length > 0 ? timesChart(last.rows, width) : null),
     });
     const memory = new Figure({
+      by: compare.name,
       title: { en: "Peak memory", ko: "최대 메모리" },
       note: () => noteOf(last, true),
       height: () => timesHeight(5),
       draw: (width) => memoryChart(last.rows, width),
     });
     const over = new Figure({
+      by: sizes.name,
       title: { en: "Time over size, 64 channels", ko: "크기에 따른 시간, 64채널" },
       note: () => noteOf(series, false),
       height: 380,

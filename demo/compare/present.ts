@@ -320,6 +320,7 @@ export function sizesChart(rows: readonly Row[], width: number, height: number):
       label: t({ en: "↑ time per run, ms (logarithmic)", ko: "↑ 1회 시간, ms (로그 눈금)" }),
       tickFormat: (ms: number) => digits3(ms),
       ticks: 5,
+      nice: true,
     },
     color: { domain: names, range: [...styles.values()].map(([colour]) => colour) },
     symbol: {

@@ -520,6 +520,7 @@ await openPage(
       return { en: "Done.", ko: "끝났습니다." };
     });
     const timeFigure: Figure = new Figure({
+      by: timing.name,
       title: { en: "Time of one inference", ko: "추론 한 번의 시간" },
       note: () => ({
         en: "Medians, with 10 to 90 % of the samples. Where those overlap, the order says little.",
@@ -694,6 +695,7 @@ await openPage(
       { en: "Back to the learned statistics", ko: "학습한 통계로 되돌리기" },
     );
     const accuracyFigure: Figure = new Figure({
+      by: spoil.name,
       title: { en: "Right on 1,000 held-out digits", ko: "따로 둔 숫자 1,000개를 맞힌 비율" },
       height: 160,
       draw: (width, height) => {

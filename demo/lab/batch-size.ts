@@ -209,6 +209,7 @@ export const batchSize: View = {
       return { en: "Done.", ko: "끝났습니다." };
     });
     const figure: Figure = new Figure({
+      by: work.name,
       title: {
         en: "Right on 1,000 held-out digits, in evaluation mode",
         ko: "따로 둔 숫자 1,000개를 맞힌 비율, 평가 모드",

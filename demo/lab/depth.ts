@@ -222,6 +222,7 @@ export const depth: View = {
             width,
             height,
             marginLeft: 56,
+            marginTop: 28,
             marginBottom: 40,
             marginRight: 86,
             style: { fontSize: "13px" },
@@ -336,7 +337,7 @@ export const depth: View = {
             marginRight: 4,
             marginTop: 48,
             marginBottom: 26,
-            style: { fontSize: "11px" },
+            style: { fontSize: "10.5px" },
             fx: { axis: null, domain: Array.from({ length: across }, (_, i) => i), padding: 0.12 },
             fy: { axis: null, padding: 0.46 },
             x: { axis: null },
@@ -366,7 +367,7 @@ export const depth: View = {
                 dy: -44,
                 lineHeight: 1.25,
                 text: (each: LayerFacts) =>
-                  `${t({ en: "layer", ko: "층" })} ${each.layer}\n${short(each.mean)} ± ${short(each.deviation)}\n${t({ en: "saturated", ko: "포화" })} ${percent(each.saturated)}`,
+                  `${t({ en: "layer", ko: "층" })} ${each.layer}\n${short(each.mean)}\u2009±\u2009${short(each.deviation)}\n${t({ en: "saturated", ko: "포화" })} ${percent(each.saturated)}`,
               }),
             ],
           });

@@ -146,6 +146,7 @@ export const learned: View = {
       yLabel: Words,
     ): Figure =>
       new Figure({
+        by: work.name,
         title,
         height: 360,
         draw: (width, height) => {

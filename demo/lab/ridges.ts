@@ -43,6 +43,8 @@ const FLOATS = 7;
 const FORMAT: GPUTextureFormat = "rgba8unorm";
 const SAMPLES = 4;
 const ASPECT = 0.66;
+/** Room that a label takes, in pixels. */
+const LABEL = 15;
 
 /** A 3-D view of ridges, drawn with WebGPU; dragging turns it. */
 export class RidgeView {
@@ -338,22 +340,37 @@ export class RidgeView {
   }
 
   #label(matrix: Float32Array, { ridges, low, high }: RidgeData, width: number): void {
-    const place = (x: number, y: number, z: number, text: string, className = ""): HTMLElement => {
+    const on = (x: number, y: number, z: number): [left: number, top: number] => {
       const [px, py, , pw] = [0, 1, 2, 3].map(
         (row) => matrix[row]! * x + matrix[row + 4]! * y + matrix[row + 8]! * z + matrix[row + 12]!,
       );
+      return [((px! / pw! + 1) / 2) * width, ((1 - py! / pw!) / 2) * width * ASPECT];
+    };
+    const place = (x: number, y: number, z: number, text: string, className = ""): HTMLElement => {
+      const [left, top] = on(x, y, z);
       const label = h("span", { class: className }, text);
-      label.style.left = `${((px! / pw! + 1) / 2) * width}px`;
-      label.style.top = `${((1 - py! / pw!) / 2) * width * ASPECT}px`;
+      label.style.left = `${left}px`;
+      label.style.top = `${top}px`;
       return label;
     };
     const last = Math.max(1, ridges.length - 1);
     // On the side that is nearer to the eye.
     const side = Math.sin((this.eye.values.around * Math.PI) / 180) >= 0 ? 1.12 : -1.12;
     const front = Math.cos((this.eye.values.around * Math.PI) / 180) >= 0 ? 1.22 : -1.22;
-    const every = ridges.length > 12 ? 3 : ridges.length > 6 && width < 420 ? 3 : 1;
+    const depthOf = (i: number): number => -1 + (2 * i) / last;
+    const ends = ridges.map((_, i) => on(side, 0, depthOf(i)));
+    // Every one, or as many as have room where they lie closest.
+    const crowded = (every: number): boolean =>
+      ends.some(([left, top], i) => {
+        const next = ends[i + every];
+        return next && Math.hypot(next[0] - left, next[1] - top) < LABEL;
+      });
+    let every = 1;
+    while (crowded(every)) every += 1;
     const names = ridges.flatMap(({ name }, i) =>
-      i % every === 0 || i === last ? [place(side, 0, -1 + (2 * i) / last, name)] : [],
+      i === last || (i % every === 0 && i + every <= last)
+        ? [place(side, 0, depthOf(i), name)]
+        : [],
     );
     const values = [low, (low + high) / 2, high].map((value, i) =>
       place(-1 + i, 0, front, Number(value.toPrecision(2)).toString().replace("-", "−")),

@@ -208,6 +208,7 @@ export const training: View = {
     });
 
     const heat: Figure = new Figure({
+      by: work.name,
       title: { en: "Share that is read right at the end", ko: "마지막에 맞힌 비율" },
       note: () => ({
         en: "In %, of the batches that were trained on, over the last quarter of the steps. Choose a cell to see its run in full.",
@@ -333,6 +334,7 @@ export const training: View = {
       domain?: [number, number],
     ): Figure =>
       new Figure({
+        by: work.name,
         title,
         height: 240,
         draw: (width, height) => {
@@ -354,6 +356,7 @@ export const training: View = {
             height,
             marginLeft: 46,
             marginRight: 74,
+            marginTop: 28,
             marginBottom: 40,
             style: { fontSize: "13px" },
             x: {
@@ -419,6 +422,7 @@ export const training: View = {
       });
 
     const gradients: Figure = new Figure({
+      by: work.name,
       title: { en: "Gradient norms, layer by layer", ko: "층마다의 기울기 크기" },
       note: () => ({
         en: "Grey: exactly 0, or not a number.",

@@ -3,6 +3,8 @@ import { localise, t, type Text, type Words } from "./language.js";
 
 export interface FigureOptions {
   readonly title: Text;
+  /** The button that fills it, where it does not fill by itself. */
+  readonly by?: Text;
   /** Beneath the title: what it was made with, how to read it. */
   note?(): Words;
   /** Kept free for the chart, in pixels, so that nothing jumps; a function of the width where that matters. */
@@ -49,7 +51,14 @@ export class Figure {
     this.#note.textContent = options.note ? t(options.note()) : "";
     this.#draw();
     const cells = options.table?.();
-    this.#cells.replaceChildren(cells ? table(cells) : h("p", { class: "note" }, NOTHING));
+    this.#cells.replaceChildren(cells ? table(cells) : h("p", { class: "note" }, this.#nothing()));
+  }
+
+  #nothing(): string {
+    const { by } = this.options;
+    return by === undefined
+      ? t({ en: "Nothing yet.", ko: "아직 결과가 없습니다." })
+      : t({ en: `“${t(by)}” fills this.`, ko: `‘${t(by)}’ 버튼을 누르면 나옵니다.` });
   }
 
   #draw(): void {
@@ -63,7 +72,7 @@ export class Figure {
     if (width === 0) return;
     const drawn = this.options.draw(width, pixels);
     this.#chart.replaceChildren();
-    if (drawn === null) append(this.#chart, [h("p", { class: "empty" }, NOTHING)]);
+    if (drawn === null) append(this.#chart, [h("p", { class: "empty" }, this.#nothing())]);
     else append(this.#chart, Array.isArray(drawn) ? (drawn as Element[]) : [drawn as Element]);
     for (const svg of this.#chart.querySelectorAll("svg")) {
       if (!svg.hasAttribute("aria-label")) svg.setAttribute("aria-label", t(this.options.title));
@@ -71,5 +80,3 @@ export class Figure {
     }
   }
 }
-
-const NOTHING = { en: "Nothing yet.", ko: "아직 결과가 없습니다." };

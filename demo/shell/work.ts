@@ -56,12 +56,13 @@ export class Work<V extends object = object> {
 
   /**
    * @param end ends it for good: the device is lost, or its place is left.
+   * @param name the button's.
    * @param settings what it goes by, where that changes nothing before it is started anew.
    * @param run does the work; what it returns is said when it is done.
    */
   constructor(
     private readonly end: AbortSignal,
-    private readonly name: Text,
+    readonly name: Text,
     private readonly settings: Live<V> | null,
     private readonly run: (job: Job<V>) => Promise<Text>,
   ) {
