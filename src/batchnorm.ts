@@ -142,18 +142,25 @@ export class Context {
   ) {}
 
   /**
-   * @internal Makes room for the statistics of a forward: at first use, where more is needed, and anew where memory has
-   * failed since. What was there before, a caller's encoder may hold: it is left to the garbage collector.
+   * @internal Lets a forward save its statistics, in room made at first use, where more is needed, and anew where memory has
+   * failed since. What was there before stays where `save` throws; else a caller's encoder may hold it: it is left to the
+   * garbage collector.
    */
-  reserve(bytes: number): GPUBuffer {
+  fill(bytes: number, save: (saved: GPUBuffer) => void): void {
     const { device } = this.owner;
     const { generation } = stateOf(device);
-    if (!this.#saved || this.#saved.size < bytes || this.#generation !== generation) {
-      const usage = USAGE.STORAGE | USAGE.COPY_SRC;
-      this.#saved = createBuffer(device, "bn.context/saved", bytes, usage);
-      this.#generation = generation;
+    let saved = this.#saved;
+    if (!saved || saved.size < bytes || this.#generation !== generation) {
+      saved = createBuffer(device, "bn.context/saved", bytes, USAGE.STORAGE | USAGE.COPY_SRC);
     }
-    return this.#saved;
+    try {
+      save(saved);
+    } catch (error) {
+      if (saved !== this.#saved) saved.destroy();
+      throw error;
+    }
+    this.#saved = saved;
+    this.#generation = generation;
   }
 
   /** @internal What the last forward has saved. */
@@ -433,14 +440,15 @@ export class BatchNorm {
     const resources = {
       x,
       ...(inPlace ? {} : { y }),
-      saved: context.reserve(20 * this.channels),
       ...(residual ? { residual } : {}),
       ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
       ...(this.#state ? { state: this.#state } : {}),
     };
     try {
-      record(this.device, subject, encoder, (target) => {
-        (plan as ForwardPlan).encode(target, resources);
+      context.fill(20 * this.channels, (saved) => {
+        record(this.device, subject, encoder, (target) => {
+          (plan as ForwardPlan).encode(target, { ...resources, saved });
+        });
       });
     } catch (error) {
       if (!options.out && !inPlace) y.destroy();

@@ -244,18 +244,19 @@ export class ExtendedBatchNorm extends BatchNorm {
       encoder !== undefined,
       () => createStatisticsForwardSync(this.device, descriptor),
     );
-    const saved = context.reserve(statisticsByteSizes(this.#sized(x)).saved);
     const y = options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype });
     try {
-      record(this.device, "forward", encoder, (target) => {
-        plan.encode(target, {
-          ...{ x, y, saved },
-          ...(mask ? { mask } : {}),
-          ...(residual ? { residual } : {}),
-          ...(this.#scale ? { gamma: this.gamma! } : {}),
-          ...(this.#center ? { beta: this.beta! } : {}),
-          ...(this.#renorm ? { renorm: this.#renorm } : {}),
-          ...(this.runningMean ? { state: this.runningMean.buffer } : {}),
+      context.fill(statisticsByteSizes(this.#sized(x)).saved, (saved) => {
+        record(this.device, "forward", encoder, (target) => {
+          plan.encode(target, {
+            ...{ x, y, saved },
+            ...(mask ? { mask } : {}),
+            ...(residual ? { residual } : {}),
+            ...(this.#scale ? { gamma: this.gamma! } : {}),
+            ...(this.#center ? { beta: this.beta! } : {}),
+            ...(this.#renorm ? { renorm: this.#renorm } : {}),
+            ...(this.runningMean ? { state: this.runningMean.buffer } : {}),
+          });
         });
       });
     } catch (error) {

@@ -1896,6 +1896,22 @@ describe("out of memory", () => {
     });
     await works(bn);
   });
+
+  test("since a forward, and then one that is refused: the backward is of the first", async () => {
+    const bn = module();
+    const x = make();
+    keep(bn.forward(x));
+    failNext(device, true);
+    await rejects(make().read(), OutOfMemoryError, parts("tensor[4, 3, 2, 3]"));
+    throws(() => bn.forward(x, { out: Tensor.wrap(device, x, shape) }), OverlapError, {
+      subject: "forward: y",
+      expected: "a range of its own",
+      received: "overlap x",
+    });
+    const dx = keep(bn.backward(make(dys)));
+    expect(await dx.read()).toBeAllclose(backward(dys, xs, shape).dx, { atol: 1e-5 });
+    await works(bn);
+  });
 });
 
 describe("a shader that does not compile", () => {

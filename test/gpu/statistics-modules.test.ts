@@ -9,7 +9,7 @@ import {
   tensor,
   Tensor,
 } from "../../src/index.js";
-import { ContextError, DestroyedError, ShapeError } from "../../src/errors.js";
+import { ContextError, DestroyedError, OverlapError, ShapeError } from "../../src/errors.js";
 import {
   AccumulatedBatchNorm,
   ExtendedBatchNorm,
@@ -99,6 +99,20 @@ describe("ExtendedBatchNorm", () => {
       ContextError,
     );
     for (const each of [bn, ...contexts]) each.destroy();
+  });
+
+  test("a larger batch that is refused leaves the one before as it was", async () => {
+    const bn = new ExtendedBatchNorm(device, 3, { virtualBatchSize: 2 });
+    const [x, dy] = [put2(12, [4, 3]), put2(12, [4, 3])];
+    const larger = put2(24, [8, 3]).tensor;
+    const y = bn.forward(x.tensor);
+    const out = Tensor.wrap(device, larger, [8, 3]);
+    expect(() => bn.forward(larger, { out })).toThrow(OverlapError);
+    const dx = bn.backward(dy.tensor);
+    const want = statisticsBackward(dy.values, x.values, [4, 3], { virtualBatchSize: 2 });
+    expect(await dx.read()).toBeAllclose(want.dx, GRADIENTS);
+    expect(await bn.gammaGrad!.read()).toBeAllclose(want.dGamma, GRADIENTS);
+    for (const each of [bn, y, dx]) each.destroy();
   });
 
   test("a mask for one forward, none for the next, and in evaluation none", async () => {
