@@ -437,17 +437,15 @@ export class BatchNorm {
       ? (plans.forward ??= createForwardSync(this.device, describe()))
       : (plans.inference ??= createInferenceSync(this.device, { ...describe(), save: true }));
     const y = inPlace ? x : (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }));
-    const resources = {
-      x,
-      ...(inPlace ? {} : { y }),
-      ...(residual ? { residual } : {}),
-      ...(this.gamma && this.beta ? { gamma: this.gamma, beta: this.beta } : {}),
-      ...(this.#state ? { state: this.#state } : {}),
-    };
     try {
       context.fill(20 * this.channels, (saved) => {
         record(this.device, subject, encoder, (target) => {
-          (plan as ForwardPlan).encode(target, { ...resources, saved });
+          (plan as ForwardPlan).encode(target, {
+            ...{ x, y, residual, saved },
+            gamma: this.gamma ?? undefined,
+            beta: this.beta ?? undefined,
+            state: this.#state ?? undefined,
+          });
         });
       });
     } catch (error) {
@@ -529,9 +527,9 @@ export class BatchNorm {
           ...(this.options.inPlace ? { y: x } : { x }),
           dy,
           saved: context!.saved,
-          ...(residual ? { residual } : {}),
-          ...(dx && !inPlace ? { dx } : {}),
-          ...(options.residualGrad ? { dResidual: options.residualGrad } : {}),
+          residual: residual ?? undefined,
+          dx: dx ?? undefined,
+          dResidual: options.residualGrad,
           ...(wants.gamma ? { dGamma: this.gammaGrad! } : {}),
           ...(wants.beta ? { dBeta: this.betaGrad! } : {}),
         });

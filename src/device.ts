@@ -392,6 +392,15 @@ export function createBuffer(
       ),
     );
   }
+  const refused = ({ message }: Pick<Error, "message">): OutOfMemoryError =>
+    new OutOfMemoryError(
+      complain(
+        subject,
+        `${size} bytes of memory`,
+        `"${message}"`,
+        "free tensors, or use a smaller batch",
+      ),
+    );
   device.pushErrorScope("out-of-memory");
   let buffer: GPUBuffer;
   try {
@@ -403,29 +412,13 @@ export function createBuffer(
     });
   } catch (error) {
     void device.popErrorScope().catch(() => undefined);
-    throw new OutOfMemoryError(
-      complain(
-        subject,
-        `${size} bytes of memory`,
-        `"${(error as Error).message}"`,
-        "free tensors, or use a smaller batch",
-      ),
-    );
+    throw refused(error as Error);
   }
   const scope = device.popErrorScope();
   state.watch(
     scope.then(
       (error) => {
-        if (error && !state.lost) {
-          throw new OutOfMemoryError(
-            complain(
-              subject,
-              `${size} bytes of memory`,
-              `"${error.message}"`,
-              "free tensors, or use a smaller batch",
-            ),
-          );
-        }
+        if (error && !state.lost) throw refused(error);
       },
       () => undefined,
     ),

@@ -29,6 +29,7 @@ import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./d
 import {
   dispatchFor,
   gridOf,
+  powerOfTwo,
   type Dispatch,
   type DispatchLimits,
   type DispatchOptions,
@@ -228,9 +229,8 @@ export function mergingStep(
 ): Step {
   const { dispatch, groups, slots, limits } = mapping;
   const { workgroupSize } = dispatch;
-  const most = Math.min(tuning.maxTeam, workgroupSize);
   // A lane merges a few one after another; adding up in a tree takes as long for each doubling of the team.
-  const team = Math.max(1, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, slots / 4)))));
+  const team = Math.min(tuning.maxTeam, workgroupSize, powerOfTwo(slots / 4));
   return {
     variant: { ...make({ ...dispatch, team, lanesAdjacent: true }), even: false },
     mapped: mapping.regions[0]!,
@@ -368,6 +368,8 @@ export class Plan {
   readonly #prepared: Prepared[] = [];
   /** The newest first. */
   #recent: Bound[] = [];
+  /** What whoever binds it is told of. */
+  readonly #absent: readonly BindingName[];
   /** Everything that an encode looks at. */
   readonly #names: readonly BindingName[];
   #destroyed = false;
@@ -375,58 +377,16 @@ export class Plan {
 
   private constructor(
     readonly device: GPUDevice,
-    readonly subject: string,
-    readonly resolved: Resolved,
-    readonly mapping: Mapping,
-    readonly inputs: readonly BindingName[],
-    readonly outputs: readonly BindingName[],
-    readonly over: Outline["over"],
-    readonly absent: readonly BindingName[],
-    scratchBytes: number,
+    readonly outline: Outline,
   ) {
-    this.scratchBytes = scratchBytes;
     this.#state = stateOf(device);
-    const names = [...inputs, ...outputs, ...absent, ...Object.keys(over ?? {})];
-    this.#names = [...new Set(names as BindingName[])];
-  }
-
-  /** Makes a plan, compiling in the background. */
-  static async create(device: GPUDevice, outline: Outline): Promise<Plan> {
-    const plan = Plan.#begin(device, outline);
-    const kernels = await Promise.all(
-      outline.steps.map((step) => plan.#state.kernel(step.variant)),
-    );
-    try {
-      plan.#finish(outline, kernels);
-      await plan.#state.pending();
-    } catch (error) {
-      plan.destroy();
-      throw error;
-    }
-    return plan;
-  }
-
-  /** Makes a plan, compiling now. */
-  static createSync(device: GPUDevice, outline: Outline): Plan {
-    const plan = Plan.#begin(device, outline);
-    try {
-      plan.#finish(
-        outline,
-        outline.steps.map((step) => plan.#state.kernelSync(step.variant)),
-      );
-    } catch (error) {
-      plan.destroy();
-      throw error;
-    }
-    return plan;
-  }
-
-  static #begin(device: GPUDevice, outline: Outline): Plan {
-    stateOf(device).requireAlive(outline.subject);
-    const { subject, resolved, mapping, inputs, outputs, over, steps, optional = [] } = outline;
-    const known: string[] = [...inputs, ...outputs, ...Object.keys(over ?? {})];
-    const absent = optional.filter((name) => !known.includes(name));
-    const scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
+    const { subject, resolved, inputs, outputs, over = {}, steps, optional = [] } = outline;
+    this.#state.requireAlive(subject);
+    const bound = [...inputs, ...outputs];
+    const known = [...bound, ...(Object.keys(over) as BindingName[])];
+    this.#absent = optional.filter((name) => !known.includes(name));
+    this.#names = [...new Set([...known, ...this.#absent])];
+    this.scratchBytes = steps.some(bindsScratch) ? outline.scratchBytes : 0;
     const sizes: Readonly<Partial<Record<BindingName, number>>> = resolved.bytes;
     // Only tensors of the shape are cut into regions; what a channel has must fit one binding.
     const requireBindable = (name: string, bytes = 0): void =>
@@ -437,28 +397,44 @@ export class Plan {
         bytes,
         "channels",
       );
-    for (const name of [...inputs, ...outputs])
-      if (!TENSORS.has(name)) requireBindable(name, sizes[name]);
-    requireBindable("partial results", scratchBytes);
-    return new Plan(
-      device,
-      subject,
-      resolved,
-      mapping,
-      inputs,
-      outputs,
-      over,
-      absent,
-      scratchBytes,
-    );
+    for (const name of bound) if (!TENSORS.has(name)) requireBindable(name, sizes[name]);
+    requireBindable("partial results", this.scratchBytes);
   }
 
-  #finish(outline: Outline, kernels: readonly Kernel[]): void {
-    const { device, subject } = this;
+  /** Makes a plan, compiling in the background. */
+  static async create(device: GPUDevice, outline: Outline): Promise<Plan> {
+    const plan = new Plan(device, outline);
+    const kernels = await Promise.all(
+      outline.steps.map((step) => plan.#state.kernel(step.variant)),
+    );
+    try {
+      plan.#finish(kernels);
+      await plan.#state.pending();
+    } catch (error) {
+      plan.destroy();
+      throw error;
+    }
+    return plan;
+  }
+
+  /** Makes a plan, compiling now. */
+  static createSync(device: GPUDevice, outline: Outline): Plan {
+    const plan = new Plan(device, outline);
+    try {
+      plan.#finish(outline.steps.map((step) => plan.#state.kernelSync(step.variant)));
+    } catch (error) {
+      plan.destroy();
+      throw error;
+    }
+    return plan;
+  }
+
+  #finish(kernels: readonly Kernel[]): void {
+    const { device, outline } = this;
     if (this.scratchBytes > 0) {
       this.#scratch = createBuffer(
         device,
-        `bn.${subject}/scratch`,
+        `bn.${outline.subject}/scratch`,
         this.scratchBytes,
         USAGE.STORAGE,
       );
@@ -489,17 +465,18 @@ export class Plan {
    * @throws BufferError, ShapeError, OverlapError, OptionError, DestroyedError, DeviceLostError.
    */
   encode(target: Target, resources: Resources): void {
+    const { subject, outputs } = this.outline;
     if (this.#destroyed) {
       throw new DestroyedError(
-        complain(this.subject, "a live plan", "a destroyed one", "create it anew"),
+        complain(subject, "a live plan", "a destroyed one", "create it anew"),
       );
     }
-    this.#state.requireAlive(this.subject);
+    this.#state.requireAlive(subject);
     const mayOpen = "beginComputePass" in Object(target);
     if (!mayOpen && !("dispatchWorkgroups" in Object(target))) {
       throw new OptionError(
         complain(
-          `${this.subject}: encoder`,
+          `${subject}: encoder`,
           "a GPUCommandEncoder or an open GPUComputePassEncoder",
           kindOf(target),
           "pass one",
@@ -509,7 +486,7 @@ export class Plan {
     const { dispatches } = this.#boundTo(resources);
     if (dispatches.length === 0) return;
     const opened = mayOpen
-      ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${this.subject}` })
+      ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${subject}` })
       : null;
     const pass = opened ?? (target as GPUComputePassEncoder);
     for (const { pipeline, group, grid } of dispatches) {
@@ -518,7 +495,7 @@ export class Plan {
       pass.dispatchWorkgroups(...grid);
     }
     opened?.end();
-    for (const name of this.outputs) {
+    for (const name of outputs) {
       const written = resources[name];
       if (isTensor(written)) written.touch();
     }
@@ -542,23 +519,24 @@ export class Plan {
 
   /** @throws BufferError, ShapeError, OverlapError, DestroyedError, OptionError. */
   #check(resources: Resources): ReadonlyMap<BindingName, Range> {
-    for (const name of this.absent) {
+    const { subject, inputs, outputs, over = {} } = this.outline;
+    for (const name of this.#absent) {
       if (resources[name] === undefined) continue;
       throw new OptionError(
         complain(
-          `${this.subject}: ${name}`,
+          `${subject}: ${name}`,
           "none in this plan",
           "one",
           "plan with it, or leave it out",
         ),
       );
     }
-    for (const [output, input] of Object.entries(this.over ?? {}) as ["y", "x"][]) {
+    for (const [output, input] of Object.entries(over) as ["y", "x"][]) {
       const given = resources[output];
       if (given !== undefined && !isSameRange(given, resources[input])) {
         throw new OverlapError(
           complain(
-            `${this.subject}: ${output}`,
+            `${subject}: ${output}`,
             `nothing, or what is passed as ${input} (the plan works in place)`,
             "another buffer",
             `leave ${output} out, or plan without inPlace`,
@@ -567,9 +545,9 @@ export class Plan {
       }
     }
     const ranges = new Map<BindingName, Range>();
-    for (const name of this.inputs) ranges.set(name, this.#range(name, resources[name]));
-    for (const name of this.outputs) ranges.set(name, this.#range(name, resources[name]));
-    requireDisjoint(this.subject, ranges, this.outputs);
+    for (const name of [...inputs, ...outputs])
+      ranges.set(name, this.#range(name, resources[name]));
+    requireDisjoint(subject, ranges, outputs);
     if (this.#scratch) {
       ranges.set("partials", { buffer: this.#scratch, offset: 0, size: this.#scratch.size });
     }
@@ -586,7 +564,8 @@ export class Plan {
   }
 
   #range(name: BindingName, resource: Resource | undefined): Range {
-    const { extent, shape, dtype, bytes } = this.resolved;
+    const { subject, resolved } = this.outline;
+    const { extent, shape, dtype, bytes } = resolved;
     const isTensor = TENSORS.has(name);
     const need: Need = {
       name,
@@ -595,13 +574,14 @@ export class Plan {
       dtype: isTensor ? dtype : "f32",
       shape: isTensor ? shape : PER_CHANNEL.has(name) ? [extent.channels] : null,
     };
-    return rangeOf(this.device, this.subject, need, resource);
+    return rangeOf(this.device, subject, need, resource);
   }
 
   /** The part of a tensor's range that a region covers. */
   #part(range: Range, region: Region): Range {
-    if (this.mapping.regions.length === 1) return range;
-    const { dtype } = this.resolved;
+    const { mapping, resolved } = this.outline;
+    if (mapping.regions.length === 1) return range;
+    const { dtype } = resolved;
     const { offset, remainder } = alignedStart(region, dtype);
     const bytes = (remainder + region.size) * elementBytes(dtype);
     return { buffer: range.buffer, offset: range.offset + offset, size: Math.ceil(bytes / 4) * 4 };

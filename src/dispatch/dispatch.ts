@@ -72,8 +72,8 @@ function valueOf(
   return "half";
 }
 
-/** Smallest power of two >= n. */
-function powerOfTwo(n: number): number {
+/** Smallest power of two >= n; at least 1. */
+export function powerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
 }
 
