@@ -56,3 +56,9 @@ export function requireKnown(
     );
   }
 }
+
+/** @throws OptionError where a number is no whole one of at least `least`. */
+export function requireWhole(subject: string, value: number, least: number, remedy: string): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new OptionError(complain(subject, `a whole number >= ${least}`, shown(value), remedy));
+}

@@ -1,4 +1,4 @@
-import { kindOf, requireKnown, shown } from "./arguments.js";
+import { kindOf, requireKnown, requireWhole, shown } from "./arguments.js";
 import { stateLayout } from "./bindings.js";
 import {
   createBackward,
@@ -305,16 +305,7 @@ export class BatchNorm {
     also: readonly string[] = [],
   ) {
     requireKnown(kind, options, [...OPTIONS, ...also], HINTS);
-    if (!Number.isSafeInteger(channels) || channels < 1) {
-      throw new OptionError(
-        complain(
-          `${kind}: channels`,
-          "a whole number >= 1",
-          shown(channels),
-          "pass the number of channels",
-        ),
-      );
-    }
+    requireWhole(`${kind}: channels`, channels, 1, "pass the number of channels");
     this.options = resolveOptions(kind, options);
     if (this.options.inPlace) requireInvertible(kind, this.options, false);
     stateOf(device).requireAlive(kind);
@@ -644,15 +635,11 @@ export class BatchNorm {
     ]);
     if (weight && bias) Object.assign(dict, { weight, bias });
     if (bytes) {
-      dict.running_mean = new Float32Array(
-        bytes.slice(layout.mean, layout.mean + 4 * this.channels),
-      );
-      dict.running_var = new Float32Array(
-        bytes.slice(layout.variance, layout.variance + 4 * this.channels),
-      );
-      dict.num_batches_tracked = new BigUint64Array(
-        bytes.slice(layout.counter, layout.counter + 8),
-      )[0]!;
+      const values = (offset: number): Float32Array =>
+        new Float32Array(bytes, offset, this.channels).slice();
+      dict.running_mean = values(layout.mean);
+      dict.running_var = values(layout.variance);
+      dict.num_batches_tracked = new BigUint64Array(bytes, layout.counter)[0]!;
     }
     return dict;
   }
@@ -771,18 +758,11 @@ export class BatchNorm {
     if (this.#destroyed) return;
     this.#destroyed = true;
     for (const each of [
-      this.gamma,
-      this.beta,
-      this.gammaGrad,
-      this.betaGrad,
-      this.runningMean,
-      this.runningVar,
+      ...[this.gamma, this.beta, this.gammaGrad, this.betaGrad],
+      ...[this.runningMean, this.runningVar, this.#state, this.#plans, this.#own],
     ]) {
       each?.destroy();
     }
-    this.#state?.destroy();
-    this.#plans.destroy();
-    this.#own.destroy();
     this.#last = null;
   }
 

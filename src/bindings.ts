@@ -10,7 +10,7 @@ import {
 } from "./descriptor.js";
 import { USAGE } from "./device.js";
 import type { Tuning } from "./dispatch/tuning.js";
-import { BufferError, complain, DestroyedError, OverlapError } from "./errors.js";
+import { BufferError, complain, OverlapError } from "./errors.js";
 import type { BindingName, CoreBindingName } from "./kernels.js";
 import type { Limits } from "./plan.js";
 import { bindingOf, requireLike, tensorBytes, type Tensor } from "./tensor.js";
@@ -125,7 +125,7 @@ export interface Need {
 /**
  * Checks one resource.
  *
- * @throws BufferError, ShapeError, DestroyedError: what is wrong and how to mend it.
+ * @throws BufferError, ShapeError, DestroyedError, DeviceLostError: what is wrong and how to mend it.
  */
 export function rangeOf(
   device: GPUDevice,
@@ -135,11 +135,7 @@ export function rangeOf(
 ): Range {
   const subject = `${operation}: ${need.name}`;
   if (isTensor(resource)) {
-    if (resource.destroyed) {
-      throw new DestroyedError(
-        complain(subject, "a live tensor", "a destroyed one", "make it anew or destroy it later"),
-      );
-    }
+    resource.requireUsable(subject);
     requireLike(subject, resource, { ...need, device, whose: "plan" });
   }
   const range = bindingOf(resource);

@@ -364,6 +364,26 @@ export function stateOf(device: GPUDevice): DeviceState {
   return state;
 }
 
+/** @throws BufferError where a device's limit is too low, and less of `what` would help. */
+export function requireWithin(
+  { limits }: GPUDevice,
+  limit: "maxBufferSize" | "maxStorageBufferBindingSize",
+  subject: string,
+  bytes: number,
+  what: string,
+): void {
+  const most = limits[limit];
+  if (bytes <= most) return;
+  throw new BufferError(
+    complain(
+      subject,
+      `at most ${most} bytes (${limit})`,
+      `${bytes}`,
+      `request the device with a higher limit, or split the ${what}`,
+    ),
+  );
+}
+
 /**
  * Creates a buffer. Too large for the device is an error now; no memory left is one later, through
  * `read()`, `prepare()` and `status()`.
@@ -382,16 +402,7 @@ export function createBuffer(
   state.requireAlive(subject);
   // Whole vec4s, one at least: ONNX Runtime copies no less.
   const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-  if (size > device.limits.maxBufferSize) {
-    throw new BufferError(
-      complain(
-        subject,
-        `at most ${device.limits.maxBufferSize} bytes (maxBufferSize)`,
-        `${bytes}`,
-        "use a smaller batch, or request the device with a higher maxBufferSize",
-      ),
-    );
-  }
+  requireWithin(device, "maxBufferSize", subject, size, "batch");
   const refused = ({ message }: Pick<Error, "message">): OutOfMemoryError =>
     new OutOfMemoryError(
       complain(
@@ -440,6 +451,15 @@ export async function readBytes(
 ): Promise<ArrayBuffer> {
   const state = stateOf(device);
   state.requireAlive(subject);
+  const refused = ({ message }: Pick<Error, "message">): BufferError =>
+    new BufferError(
+      complain(
+        subject,
+        "a buffer that can be copied",
+        `"${message}"`,
+        "check its usage and whether it was destroyed",
+      ),
+    );
   const aligned = Math.ceil(bytes / 4) * 4;
   const staging = createBuffer(
     device,
@@ -457,16 +477,7 @@ export async function readBytes(
       // An earlier failure (no memory for this very buffer) says more than its consequence.
       await state.pending();
       const error = await scope;
-      if (error && !state.lost) {
-        throw new BufferError(
-          complain(
-            subject,
-            "a buffer that can be copied",
-            `"${error.message}"`,
-            "check its usage and whether it was destroyed",
-          ),
-        );
-      }
+      if (error && !state.lost) throw refused(error);
     }
     try {
       await staging.mapAsync(MAP_MODE_READ);
@@ -474,14 +485,7 @@ export async function readBytes(
       await Promise.resolve();
       state.rethrow();
       await state.settle();
-      throw new BufferError(
-        complain(
-          subject,
-          "a readable buffer",
-          `"${(error as Error).message}"`,
-          "check its usage and whether it was destroyed",
-        ),
-      );
+      throw refused(error as Error);
     }
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();

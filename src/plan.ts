@@ -25,7 +25,14 @@ import {
   type Extent,
   type ResolvedOptions,
 } from "./descriptor.js";
-import { createBuffer, stateOf, USAGE, type DeviceState, type Kernel } from "./device.js";
+import {
+  createBuffer,
+  requireWithin,
+  stateOf,
+  USAGE,
+  type DeviceState,
+  type Kernel,
+} from "./device.js";
 import {
   dispatchFor,
   gridOf,
@@ -36,7 +43,7 @@ import {
   type Purpose,
 } from "./dispatch/dispatch.js";
 import { GPU_TUNING, type Tuning } from "./dispatch/tuning.js";
-import { BufferError, complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
+import { complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
 import {
@@ -615,26 +622,6 @@ export class Plan {
 function bindsScratch({ variant, rename }: Step): boolean {
   const { bindings } = variant.kernel.specOf(variant);
   return bindings.some(({ name }) => (rename?.[name] ?? name) === "partials");
-}
-
-/** @throws BufferError where a device's limit is too low, and less of `what` would help. */
-function requireWithin(
-  { limits }: GPUDevice,
-  limit: "maxBufferSize" | "maxStorageBufferBindingSize",
-  subject: string,
-  bytes: number,
-  what: string,
-): void {
-  const most = limits[limit];
-  if (bytes <= most) return;
-  throw new BufferError(
-    complain(
-      subject,
-      `at most ${most} bytes (${limit})`,
-      `${bytes}`,
-      `request the device with a higher limit, or split the ${what}`,
-    ),
-  );
 }
 
 const TENSORS: ReadonlySet<BindingName> = new Set(["x", "y", "dy", "dx", "residual", "dResidual"]);

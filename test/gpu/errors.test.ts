@@ -698,8 +698,8 @@ describe("buffers", () => {
     const elements = maxBufferSize / 4 + 1;
     const parts = {
       expected: `at most ${maxBufferSize} bytes (maxBufferSize)`,
-      received: `${maxBufferSize + 4}`,
-      remedy: "use a smaller batch",
+      received: `${maxBufferSize + 16}`,
+      remedy: "split the batch",
     };
     throws(() => Tensor.empty(device, [1, elements]), BufferError, {
       ...parts,
