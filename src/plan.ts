@@ -1,4 +1,4 @@
-import { kindOf, requireKnown } from "./arguments.js";
+import { kindOf, requireKnown, shown } from "./arguments.js";
 import {
   isSameRange,
   isTensor,
@@ -118,6 +118,20 @@ export interface Mapping {
   readonly limits: DispatchLimits;
 }
 
+/** Entries of a tuning table that are powers of two. */
+const POWERS = ["workgroupSize", "maxTeam", "columnBytes", "maxHeldTeam"];
+
+/** @throws OptionError where an entry is of a value that it cannot have. */
+function requireTuning(tuning: Tuning): void {
+  for (const [name, value] of Object.entries(tuning) as [string, number][]) {
+    const isPower = POWERS.includes(name);
+    // A switch counts as 0 or 1.
+    if (value >= 0 && value < Infinity && (!isPower || value === powerOfTwo(value))) continue;
+    const expected = isPower ? "a power of two" : "a finite number >= 0";
+    throw new OptionError(complain(`tuning: ${name}`, expected, shown(value), "leave it out"));
+  }
+}
+
 /** Cuts a tensor into regions where it must be, and chooses a dispatch for each. */
 export function mapOnto(
   device: GPUDevice,
@@ -127,14 +141,17 @@ export function mapOnto(
   lowered: Limits = {},
   options: DispatchOptions = {},
 ): Mapping {
+  requireTuning(tuning);
   const { subgroup } = tuning;
   const shuffles = (): boolean =>
-    device.features.has("subgroups") && subgroup <= (device.adapterInfo.subgroupMinSize ?? 0);
+    device.features.has("subgroups") &&
+    subgroup <= (device.adapterInfo.subgroupMinSize ?? 0) &&
+    subgroup === powerOfTwo(subgroup);
   if (subgroup > 0 && !shuffles()) {
     throw new OptionError(
       complain(
         "tuning: subgroup",
-        "the feature subgroups, and at most subgroupMinSize",
+        "the feature subgroups, and a power of two up to subgroupMinSize",
         `${subgroup}`,
         "0 is none",
       ),

@@ -1094,6 +1094,30 @@ describe("options", () => {
     });
   });
 
+  test("a tuning that no kernel can have", () => {
+    const plan = (tuning: object) => () => createForwardSync(device, { shape, tuning });
+    for (const name of ["workgroupSize", "maxTeam", "columnBytes", "maxHeldTeam"]) {
+      for (const value of [24, 6, 0, -8, 0.5, NaN, Infinity, undefined, "64"]) {
+        throws(plan({ [name]: value }), OptionError, {
+          subject: `tuning: ${name}`,
+          expected: "a power of two",
+          received: String(value),
+        });
+      }
+    }
+    for (const name of ["minPerLane", "targetInvocations", "mergedBytes", "maxHeld", "subgroup"]) {
+      for (const value of [-1, NaN, Infinity, undefined]) {
+        throws(plan({ [name]: value }), OptionError, {
+          subject: `tuning: ${name}`,
+          expected: "a finite number >= 0",
+          received: String(value),
+        });
+      }
+    }
+    for (const tuning of [{ maxTeam: 1 }, { columnBytes: 4 }, { subgroup: 0 }, { minPerLane: 0.5 }])
+      keep(plan({ ...tuning, fence: true })());
+  });
+
   test("that there are not, of modules", async () => {
     const given = (options: object): never => options as never;
     const unknown = (subject: string, name: string, remedy: string): Complaint => ({

@@ -61,7 +61,7 @@ test("more lanes than a subgroup is sure to have, or none, are refused", async (
   const plan = (on: GPUDevice, subgroup: number) =>
     createForwardSync(on, { shape: [2, 3], tuning: { subgroup } });
   const lanes = device.adapterInfo.subgroupMinSize;
-  expect(() => plan(device, 2 * lanes)).toThrow(refused);
+  for (const wrong of [2 * lanes, 3]) expect(() => plan(device, wrong)).toThrow(refused);
   plan(device, lanes).destroy();
   const plain = await openDevice();
   expect(() => plan(plain, lanes)).toThrow(refused);
