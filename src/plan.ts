@@ -1,4 +1,4 @@
-import { kindOf, requireKnown, shown } from "./arguments.js";
+import { kindOf, requireKnown, requireWhole, shown } from "./arguments.js";
 import {
   isSameRange,
   isTensor,
@@ -93,7 +93,7 @@ export function resolveDescriptor(
 export interface Limits {
   /** Bytes of one storage binding at most; >= 512. Default: the device's `maxStorageBufferBindingSize`. */
   maxBindingBytes?: number | undefined;
-  /** Workgroups along one dimension of a grid at most. Default: the device's. */
+  /** Workgroups along one dimension of a grid at most; >= 1. Default: the device's. */
   maxWorkgroups?: number | undefined;
 }
 
@@ -132,6 +132,13 @@ function requireTuning(tuning: Tuning): void {
   }
 }
 
+/** What a device allows, or less where that is asked for; @throws OptionError where it is less than `least`. */
+function lower(limits: Limits, name: keyof Limits, least: number, most: number): number {
+  const value = limits[name] ?? most;
+  requireWhole(`limits: ${name}`, value, least, "leave it out");
+  return Math.min(value, most);
+}
+
 /** Cuts a tensor into regions where it must be, and chooses a dispatch for each. */
 export function mapOnto(
   device: GPUDevice,
@@ -161,16 +168,17 @@ export function mapOnto(
   const { channels, count, size } = resolved.extent;
   const extent =
     channels === 1 ? { outer: 1, channels, inner: count, count, size } : resolved.extent;
+  requireKnown("limits", lowered, ["maxBindingBytes", "maxWorkgroups"]);
+  const { maxComputeWorkgroupsPerDimension, maxStorageBufferBindingSize } = device.limits;
   const limits = {
-    maxComputeWorkgroupsPerDimension:
-      lowered.maxWorkgroups ?? device.limits.maxComputeWorkgroupsPerDimension,
+    maxComputeWorkgroupsPerDimension: lower(
+      lowered,
+      "maxWorkgroups",
+      1,
+      maxComputeWorkgroupsPerDimension,
+    ),
   };
-  const maxBytes = lowered.maxBindingBytes ?? device.limits.maxStorageBufferBindingSize;
-  if (!(maxBytes >= 512)) {
-    throw new OptionError(
-      complain("limits: maxBindingBytes", "at least 512", String(maxBytes), "raise it"),
-    );
-  }
+  const maxBytes = lower(lowered, "maxBindingBytes", 512, maxStorageBufferBindingSize);
   const bytes = size * elementBytes(dtype);
   requireWithin(device, "maxBufferSize", "shape", bytes, "batch");
   // A region holds no whole number of four rows, nor of four channels, in general.

@@ -1118,6 +1118,46 @@ describe("options", () => {
       keep(plan({ ...tuning, fence: true })());
   });
 
+  test("limits that no device has", () => {
+    const plain = { affine: false, trackRunningStats: false };
+    const plan = (limits: object) => () => createForwardSync(device, { ...plain, shape, limits });
+    for (const [name, value, least] of [
+      ["maxBindingBytes", 511, 512],
+      ["maxBindingBytes", 700.5, 512],
+      ["maxWorkgroups", 0, 1],
+      ["maxWorkgroups", 2.5, 1],
+      ["maxWorkgroups", "4", 1],
+    ] as const) {
+      throws(plan({ [name]: value }), OptionError, {
+        subject: `limits: ${name}`,
+        expected: `a whole number >= ${least}`,
+        received: String(value),
+      });
+    }
+    throws(plan({ maxWorkgroup: 3 }), OptionError, {
+      subject: "limits: maxWorkgroup",
+      expected: "one of maxBindingBytes, maxWorkgroups",
+      received: '"maxWorkgroup"',
+    });
+  });
+
+  test("limits above the device's are the device's", async () => {
+    // A workgroup for each channel: more than the device has in a row.
+    const channels = device.limits.maxComputeWorkgroupsPerDimension + 2;
+    const descriptor = {
+      ...{ affine: false, trackRunningStats: false, shape: [2, channels] },
+      tuning: { workgroupSize: 1, maxTeam: 1 },
+      limits: { maxWorkgroups: 2 ** 40, maxBindingBytes: 2 ** 40 },
+    };
+    const plan = keep(createForwardSync(device, descriptor));
+    const x = make(new Float32Array(2 * channels).fill(1, channels), descriptor.shape);
+    const y = zeros(descriptor.shape);
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { x, y, saved: buffer(byteSizes(descriptor).saved) });
+    device.queue.submit([encoder.finish()]);
+    expect((await y.read()).every((value) => Math.abs(value) > 0.9)).toBe(true);
+  });
+
   test("that there are not, of modules", async () => {
     const given = (options: object): never => options as never;
     const unknown = (subject: string, name: string, remedy: string): Complaint => ({
