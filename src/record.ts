@@ -1,6 +1,16 @@
 import { stateOf } from "./device.js";
 import type { Target } from "./plan.js";
 
+/** Does work of our own, and notes what the device has against it. */
+export function watched(device: GPUDevice, subject: string, work: () => void): void {
+  device.pushErrorScope("validation");
+  try {
+    work();
+  } finally {
+    stateOf(device).watchScope(subject, device.popErrorScope());
+  }
+}
+
 /** Records into the caller's encoder, or into one of our own that is submitted. */
 export function record(
   device: GPUDevice,
@@ -12,14 +22,11 @@ export function record(
     encode(given);
     return;
   }
-  device.pushErrorScope("validation");
-  try {
+  watched(device, subject, () => {
     const encoder = device.createCommandEncoder({ label: `bn.${subject}` });
     encode(encoder);
     device.queue.submit([encoder.finish()]);
-  } finally {
-    stateOf(device).watchScope(subject, device.popErrorScope());
-  }
+  });
 }
 
 interface Kept {

@@ -2,6 +2,7 @@ import { kindOf, requireKnown } from "./arguments.js";
 import { createBuffer, readBytes, requireDevice, stateOf, USAGE } from "./device.js";
 import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
 import { narrowAll, widenAll } from "./half.js";
+import { watched } from "./record.js";
 import { remedyFor } from "./remedy.js";
 import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
 
@@ -181,7 +182,8 @@ export class Tensor {
   }
 
   /**
-   * Replaces all values.
+   * Replaces all values. What the device has against it, such as a wrapped buffer that was destroyed, is a BufferError
+   * of the next {@link read} or `status()`.
    *
    * @throws ShapeError where the number of values differs.
    */
@@ -190,13 +192,9 @@ export class Tensor {
     requireKnown("write", options, ["raw"]);
     requireUsage("write", this.buffer, "COPY_DST");
     const bytes = encode("write", data, this.size, this.dtype, options.raw ?? false);
-    this.device.queue.writeBuffer(
-      this.buffer,
-      this.offset,
-      bytes.buffer,
-      bytes.byteOffset,
-      bytes.byteLength,
-    );
+    watched(this.device, "write", () => {
+      this.device.queue.writeBuffer(this.buffer, this.offset, bytes);
+    });
     this.touch();
   }
 

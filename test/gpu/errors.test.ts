@@ -562,6 +562,27 @@ describe("buffers", () => {
     await rejects(wrapped.read(), BufferError, { subject: "read", expected: "", received: "" });
   });
 
+  test("write to a wrapped buffer that its owner destroyed or mapped", async () => {
+    const bn = module();
+    for (const spoil of [
+      (each: GPUBuffer) => each.destroy(),
+      (each: GPUBuffer) => void each.mapAsync(0x1).catch(() => undefined),
+    ]) {
+      const theirs = buffer(64, COPY_DST | 0x1);
+      const wrapped = Tensor.wrap(device, theirs, [4]);
+      spoil(theirs);
+      wrapped.write([1, 2, 3, 4]);
+      await rejects(bn.status(), BufferError, {
+        subject: "write",
+        expected: "commands that the device accepts",
+        received: "",
+        remedy: "check that no buffer was destroyed or mapped",
+      });
+      expect(takeUncaught(), "nothing reaches the caller's device").toEqual([]);
+    }
+    await works(bn);
+  });
+
   test("of another device", async () => {
     const foreign = keep(Tensor.empty(other, [2, 64]));
     await refused(resources({ x: foreign }), BufferError, {
