@@ -36,7 +36,7 @@ export function requireDtype(subject: string, dtype: Dtype): Dtype {
 
 /** The options of Batch Normalization, those of a module and of a plan alike. */
 export interface BatchNormOptions {
-  /** Added to the variance before the root; finite, >= 0. Default 1e-5. */
+  /** Added to the variance before the root; finite as an f32, >= 0. Default 1e-5. */
   eps?: number | undefined;
   /** Weight of the new batch in the running statistics, in [0, 1] (PyTorch's direction); null: cumulative average. Default 0.1. */
   momentum?: number | null | undefined;
@@ -52,7 +52,7 @@ export interface BatchNormOptions {
   layout?: Layout | undefined;
   /** Default "none". */
   activation?: ActivationName | undefined;
-  /** Slope of leaky-relu for z < 0 (default 0.01), or alpha of elu (default 1). */
+  /** Slope of leaky-relu for z < 0 (default 0.01), or alpha of elu (default 1); finite as an f32. */
   slope?: number | undefined;
   /**
    * Writes y over x, and lets the backward recover what it needs from y: a layer then keeps one tensor
@@ -124,6 +124,11 @@ export function requireChoices(subject: string, given: object, choices: Choices)
   }
 }
 
+/** Whether a number is finite as the kernels have it. */
+function isF32(value: unknown): boolean {
+  return typeof value === "number" && Number.isFinite(Math.fround(value));
+}
+
 /**
  * Fills in defaults and checks every option.
  *
@@ -138,12 +143,12 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
     slope: options.activation === "elu" ? 1 : 0.01,
     ...Object.fromEntries(given),
   };
-  if (!(resolved.eps >= 0 && Number.isFinite(resolved.eps))) {
+  const { eps, slope, momentum } = resolved;
+  if (!(isF32(eps) && eps >= 0)) {
     throw new OptionError(
-      complain(`${subject}: eps`, "a finite number >= 0", shown(resolved.eps), "1e-5 is usual"),
+      complain(`${subject}: eps`, "a finite f32 >= 0", shown(eps), "1e-5 is usual"),
     );
   }
-  const { momentum } = resolved;
   if (momentum !== null && !(typeof momentum === "number" && momentum >= 0 && momentum <= 1)) {
     throw new OptionError(
       complain(
@@ -154,9 +159,9 @@ export function resolveOptions(subject: string, options: BatchNormOptions = {}):
       ),
     );
   }
-  if (!Number.isFinite(resolved.slope)) {
+  if (!isF32(slope)) {
     throw new OptionError(
-      complain(`${subject}: slope`, "a finite number", shown(resolved.slope), "0.01 is usual"),
+      complain(`${subject}: slope`, "a finite f32", shown(slope), "0.01 is usual"),
     );
   }
   requireChoices(subject, resolved, CHOICES);

@@ -1036,16 +1036,16 @@ describe("contexts", () => {
 
 describe("options", () => {
   test.each([
-    [{ eps: -1 }, "eps", "a finite number >= 0", "-1"],
-    [{ eps: NaN }, "eps", "a finite number >= 0", "NaN"],
+    [{ eps: -1 }, "eps", "a finite f32 >= 0", "-1"],
+    [{ eps: NaN }, "eps", "a finite f32 >= 0", "NaN"],
     [{ momentum: 1.5 }, "momentum", "[0, 1]", "1.5"],
     [{ momentum: NaN }, "momentum", "[0, 1]", "NaN"],
-    [{ slope: Infinity }, "slope", "a finite number", "Infinity"],
+    [{ slope: Infinity }, "slope", "a finite f32", "Infinity"],
     [{ runningVariance: "biased" }, "runningVariance", '"unbiased" or "population"', '"biased"'],
     [{ singleValue: "ignore" }, "singleValue", '"error" or "zero"', '"ignore"'],
     [{ layout: "NCHW" }, "layout", '"channels-first" or "channels-last"', '"NCHW"'],
     [{ activation: "mish" }, "activation", '"relu"', '"mish"'],
-    [{ eps: "1e-3" }, "eps", "a finite number >= 0", '"1e-3"'],
+    [{ eps: "1e-3" }, "eps", "a finite f32 >= 0", '"1e-3"'],
     [{ affine: "false" }, "affine", "true or false", '"false"'],
     [{ trackRunningStats: 0 }, "trackRunningStats", "true or false", "0"],
     [{ inPlace: "no" }, "inPlace", "true or false", '"no"'],

@@ -75,7 +75,7 @@ describe("options", () => {
       expect(resolveOptions("t", { singleValue }).singleValue).toBe(singleValue);
     for (const momentum of [0, 0.5, 1])
       expect(resolveOptions("t", { momentum }).momentum).toBe(momentum);
-    for (const eps of [0, 1e-30, 1e10]) expect(resolveOptions("t", { eps }).eps).toBe(eps);
+    for (const eps of [0, 1e-30, 1e10, 3.4e38]) expect(resolveOptions("t", { eps }).eps).toBe(eps);
   });
 
   test("are frozen, and the caller's stay as they are", () => {
@@ -93,9 +93,10 @@ describe("options", () => {
   });
 
   test.each<[string, unknown, string]>([
-    ["eps", -1e-9, "S: eps: a finite number >= 0, got -1e-9; 1e-5 is usual"],
-    ["eps", NaN, "S: eps: a finite number >= 0, got NaN; 1e-5 is usual"],
-    ["eps", Infinity, "S: eps: a finite number >= 0, got Infinity; 1e-5 is usual"],
+    ["eps", -1e-9, "S: eps: a finite f32 >= 0, got -1e-9; 1e-5 is usual"],
+    ["eps", NaN, "S: eps: a finite f32 >= 0, got NaN; 1e-5 is usual"],
+    ["eps", Infinity, "S: eps: a finite f32 >= 0, got Infinity; 1e-5 is usual"],
+    ["eps", 1e39, "S: eps: a finite f32 >= 0, got 1e+39; 1e-5 is usual"],
     [
       "momentum",
       -0.1,
@@ -103,8 +104,9 @@ describe("options", () => {
     ],
     ["momentum", 1.0001, "S: momentum: a number in [0, 1]"],
     ["momentum", NaN, "S: momentum: a number in [0, 1]"],
-    ["slope", NaN, "S: slope: a finite number, got NaN; 0.01 is usual"],
-    ["slope", -Infinity, "S: slope: a finite number, got -Infinity"],
+    ["slope", NaN, "S: slope: a finite f32, got NaN; 0.01 is usual"],
+    ["slope", -1e39, "S: slope: a finite f32, got -1e+39; 0.01 is usual"],
+    ["slope", -Infinity, "S: slope: a finite f32, got -Infinity"],
     [
       "runningVariance",
       "biased",

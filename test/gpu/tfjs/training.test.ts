@@ -373,10 +373,10 @@ test("shapes and axes that do not fit are errors", () => {
 test("options are checked on every backend, and for an empty x too", async () => {
   const check = (x: Tensor): void => {
     for (const [option, message] of [
-      [{ eps: -1 }, "batchNormTraining: eps: a finite number >= 0, got -1;"],
+      [{ eps: -1 }, "batchNormTraining: eps: a finite f32 >= 0, got -1;"],
       [{ eps: NaN }, "batchNormTraining: eps: "],
       [{ eps: "1e-3" }, "batchNormTraining: eps: "],
-      [{ slope: Infinity }, "batchNormTraining: slope: a finite number, got Infinity;"],
+      [{ slope: Infinity }, "batchNormTraining: slope: a finite f32, got Infinity;"],
       [{ activation: "swish" }, "batchNormTraining: activation: "],
     ] as const) {
       const call = () => batchNormTraining(x, null, null, option as BatchNormTrainingOptions);
