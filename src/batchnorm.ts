@@ -17,6 +17,7 @@ import {
   requireShape,
   requireTrainable,
   resolveOptions,
+  SWITCH,
   type BatchNormOptions,
   type Dtype,
   type ResolvedOptions,
@@ -348,9 +349,12 @@ export class BatchNorm {
     return this.#training;
   }
 
-  /** To training mode, or with `false` to evaluation mode. */
+  /** To training mode, or with `false` to evaluation mode. @throws OptionError on another mode. */
   train(mode = true): this {
     this.requireLive("train");
+    if (!SWITCH.includes(mode)) {
+      throw new OptionError(complain("train", "true or false", shown(mode), "pass one of these"));
+    }
     this.#training = mode;
     return this;
   }
@@ -509,9 +513,9 @@ export class BatchNorm {
       plan = createBackwardSync(this.device, descriptor);
       plans.backward.set(key, plan);
     }
-    const dx = wants.x
-      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
-      : null;
+    // What is not wanted and given all the same, the plan refuses.
+    const dx =
+      options.out ?? (wants.x ? Tensor.empty(this.device, x.shape, { dtype: x.dtype }) : null);
     try {
       record(this.device, subject, options.encoder, (target) => {
         plan.encode(target, {

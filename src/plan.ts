@@ -515,7 +515,7 @@ export class Plan {
         ),
       );
     }
-    const { dispatches } = this.#boundTo(resources);
+    const { dispatches } = this.#boundTo(Object(resources) as Resources);
     if (dispatches.length === 0) return;
     const opened = mayOpen
       ? (target as GPUCommandEncoder).beginComputePass({ label: `bn.${subject}` })

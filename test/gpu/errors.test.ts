@@ -1115,6 +1115,34 @@ describe("options", () => {
     });
   });
 
+  test("a mode that is none", async () => {
+    const bn = module();
+    for (const mode of [null, "no", 0, 1]) {
+      throws(() => bn.train(mode as never), OptionError, {
+        subject: "train",
+        expected: "true or false",
+        received: mode === "no" ? '"no"' : String(mode),
+      });
+      expect(bn.training).toBe(true);
+    }
+    expect(bn.train(false).training).toBe(false);
+    await works(bn);
+  });
+
+  test("a tensor for dx where dx is not wanted", async () => {
+    const bn = module();
+    for (const each of [bn, module({ inPlace: true }), bn.eval()]) {
+      keep(each.forward(make()));
+      throws(
+        () => each.backward(make(dys), { wants: { x: false }, out: make() } as never),
+        OptionError,
+        { subject: "backward: dx", expected: "none", received: "one", remedy: "leave it out" },
+      );
+      expect(each.backward(make(dys), { wants: { x: false } })).toBeNull();
+    }
+    await works(bn);
+  });
+
   test("a tuning that no kernel can have", () => {
     const plan = (tuning: object) => () => createForwardSync(device, { shape, tuning });
     for (const name of ["workgroupSize", "maxTeam", "columnBytes", "maxHeldTeam"]) {
@@ -1496,6 +1524,13 @@ describe("arguments of another kind", () => {
         subject: "forward: x",
         expected: "a buffer, a binding or a tensor",
         received,
+      });
+    }
+    for (const value of [null, undefined, 3]) {
+      throws(() => plan.encode(encoder, wrong(value)), BufferError, {
+        subject: "forward: x",
+        expected: "a buffer, a binding or a tensor",
+        received: "nothing",
       });
     }
     encoder.finish();
