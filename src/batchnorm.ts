@@ -653,7 +653,8 @@ export class BatchNorm {
    * `num_batches_tracked` may be missing (files of old versions of PyTorch).
    *
    * @param source a module's own dictionary, or a whole model's with the `prefix` of this module.
-   * @throws ShapeError on a missing, unexpected or wrongly sized entry; nothing is changed then.
+   * @throws ShapeError on a missing, unexpected or wrongly sized entry, DestroyedError where a parameter was destroyed;
+   * nothing is changed then.
    * @example
    * ```ts
    * bn.loadStateDict(readSafetensors(bytes), { prefix: "layer1.0.bn1." });
@@ -670,6 +671,7 @@ export class BatchNorm {
       ["running_var", this.runningVar],
     ] as const;
     for (const [name, target] of targets) {
+      target?.requireUsable(subject);
       const values = dict[name];
       if ((values === undefined) !== (target === null)) {
         throw new ShapeError(

@@ -1699,6 +1699,20 @@ describe("state dictionaries", () => {
     await works(plain);
   });
 
+  test("a parameter that the caller destroyed leaves the others as they are", async () => {
+    const bn = module();
+    const [gamma, mean] = [await bn.gamma!.read(), await bn.runningMean!.read()];
+    bn.runningVar!.destroy();
+    const dict = { ...good, weight: [9, 9, 9], running_mean: [9, 9, 9] };
+    throws(() => bn.loadStateDict(dict), DestroyedError, {
+      subject: "loadStateDict",
+      expected: "a live tensor",
+      received: "a destroyed one",
+    });
+    expect(await bn.gamma!.read()).toEqual(gamma);
+    expect(await bn.runningMean!.read()).toEqual(mean);
+  });
+
   test("a prefix that was forgotten, or is another", async () => {
     const bn = module();
     const file = (...prefixes: string[]): Record<string, number[]> =>
