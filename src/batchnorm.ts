@@ -23,7 +23,7 @@ import {
   type ResolvedOptions,
 } from "./descriptor.js";
 import { createBuffer, readBytes, stateOf, USAGE } from "./device.js";
-import { complain, ContextError, DestroyedError, OptionError, ShapeError } from "./errors.js";
+import { complain, ContextError, destroyedError, OptionError, ShapeError } from "./errors.js";
 import { createForward, createForwardSync, type ForwardPlan } from "./forward.js";
 import { createInference, createInferenceSync, type InferencePlan } from "./inference.js";
 import type { Target } from "./plan.js";
@@ -177,14 +177,8 @@ export class Context {
   /** @internal @throws DestroyedError. */
   requireLive(subject: string): void {
     if (!this.#destroyed) return;
-    throw new DestroyedError(
-      complain(
-        `${subject}: context`,
-        "a live one",
-        "a destroyed one",
-        "make one with context(), or destroy it later",
-      ),
-    );
+    const remedy = "make one with context(), or destroy it later";
+    throw destroyedError(`${subject}: context`, "one", remedy);
   }
 
   /** Frees the saved statistics. Idempotent; the context cannot be used any more. */
@@ -250,13 +244,15 @@ export function requireEntry(
   channels: number,
   name: string,
 ): void {
-  if (values.length !== channels) {
+  // Of 16-bit floats' bits nobody knows here which kind they are of.
+  const length = values instanceof Uint16Array ? undefined : values.length;
+  if (length !== channels) {
     throw new ShapeError(
       complain(
         subject,
         `${channels} values`,
-        `${values.length ?? kindOf(values)}`,
-        "check the number of channels",
+        `${length ?? kindOf(values)}`,
+        "pass a number for each channel",
       ),
     );
   }
@@ -664,6 +660,8 @@ export class BatchNorm {
     const subject = "loadStateDict";
     const dict: StateDictInput = this.entriesOf(source, options);
     const { prefix = "" } = options;
+    const remedy =
+      "check the prefix, or make the module with the affine and trackRunningStats of the file";
     const targets = [
       ["weight", this.gamma],
       ["bias", this.beta],
@@ -679,7 +677,7 @@ export class BatchNorm {
             `${subject}: ${prefix}${name}`,
             target ? `${this.channels} values` : "no such entry",
             values ? `${values.length} values` : "nothing",
-            "check the prefix, or make the module with the affine and trackRunningStats of the file",
+            remedy,
           ),
         );
       }
@@ -690,12 +688,7 @@ export class BatchNorm {
     const given = typeof counted !== "object" ? counted : counted.length === 1 ? counted[0] : NaN;
     if (given !== undefined && !this.#state) {
       throw new ShapeError(
-        complain(
-          `${subject}: num_batches_tracked`,
-          "no such entry",
-          shown(given),
-          "make the module with the trackRunningStats of the file",
-        ),
+        complain(`${subject}: num_batches_tracked`, "no such entry", shown(given), remedy),
       );
     }
     const whole = typeof given === "bigint" || given === undefined || Number.isSafeInteger(given);
@@ -774,16 +767,7 @@ export class BatchNorm {
 
   /** @internal @throws DestroyedError, DeviceLostError. */
   requireLive(subject: string): void {
-    if (this.#destroyed) {
-      throw new DestroyedError(
-        complain(
-          subject,
-          `a live ${this.kind}`,
-          "a destroyed one",
-          "make it anew or destroy it later",
-        ),
-      );
-    }
+    if (this.#destroyed) throw destroyedError(subject, this.kind);
     stateOf(this.device).requireAlive(subject);
   }
 

@@ -76,3 +76,12 @@ export function complain(
 ): string {
   return `${subject}: ${expected}, got ${received}; ${remedy}`;
 }
+
+/** That something is used which was destroyed. */
+export function destroyedError(
+  subject: string,
+  what: string,
+  remedy = "make it anew or destroy it later",
+): DestroyedError {
+  return new DestroyedError(complain(subject, `a live ${what}`, "a destroyed one", remedy));
+}

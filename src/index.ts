@@ -39,4 +39,17 @@ export type {
   SingleValue,
 } from "./descriptor.js";
 export { GAMMA_FLOOR } from "./descriptor.js";
-export * from "./errors.js";
+export {
+  AdapterError,
+  BatchNormError,
+  BufferError,
+  CompileError,
+  ContextError,
+  DestroyedError,
+  DeviceLostError,
+  OptionError,
+  OutOfMemoryError,
+  OverlapError,
+  ShapeError,
+  SingleValueError,
+} from "./errors.js";

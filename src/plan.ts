@@ -43,7 +43,7 @@ import {
   type Purpose,
 } from "./dispatch/dispatch.js";
 import { GPU_TUNING, type Tuning } from "./dispatch/tuning.js";
-import { complain, DestroyedError, OptionError, OverlapError } from "./errors.js";
+import { complain, destroyedError, OptionError, OverlapError } from "./errors.js";
 import { regionsOf, type Region } from "./regions.js";
 import { elementBytes } from "./tensor.js";
 import {
@@ -498,11 +498,7 @@ export class Plan {
    */
   encode(target: Target, resources: Resources): void {
     const { subject, outputs } = this.outline;
-    if (this.#destroyed) {
-      throw new DestroyedError(
-        complain(subject, "a live plan", "a destroyed one", "create it anew"),
-      );
-    }
+    if (this.#destroyed) throw destroyedError(subject, "plan");
     this.#state.requireAlive(subject);
     const mayOpen = "beginComputePass" in Object(target);
     if (!mayOpen && !("dispatchWorkgroups" in Object(target))) {

@@ -4,7 +4,7 @@ import { requireDtype, requireShape, type Dtype } from "./descriptor.js";
 import { narrowAll, widenAll } from "./half.js";
 import { watched } from "./record.js";
 import { remedyFor } from "./remedy.js";
-import { BufferError, complain, DestroyedError, OptionError, ShapeError } from "./errors.js";
+import { BufferError, complain, destroyedError, OptionError, ShapeError } from "./errors.js";
 
 /** What a tensor can be made of. A `Uint16Array` holds the bits of 16-bit floats where `raw` says so. */
 export type TensorData = ArrayLike<number> & (readonly number[] | ArrayBufferView);
@@ -144,16 +144,7 @@ export class Tensor {
 
   /** @throws DestroyedError after `destroy()`; DeviceLostError on a lost device. */
   requireUsable(subject: string): void {
-    if (this.#destroyed) {
-      throw new DestroyedError(
-        complain(
-          subject,
-          "a live tensor",
-          `a destroyed one ([${this.shape.join(", ")}])`,
-          "make it anew or destroy it later",
-        ),
-      );
-    }
+    if (this.#destroyed) throw destroyedError(subject, "tensor");
     stateOf(this.device).requireAlive(subject);
   }
 

@@ -6,7 +6,7 @@ import {
   type BatchNormOptions,
   type Extent,
 } from "../descriptor.js";
-import { complain, DestroyedError, ShapeError } from "../errors.js";
+import { complain, destroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
 import { requireTensor, type Tensor } from "../tensor.js";
 import { requireCount } from "./count.js";
@@ -128,10 +128,7 @@ export class StatisticsAccumulator {
 
   #requireLive(subject: string): void {
     if (!this.#destroyed) return;
-    const remedy = "make it anew or destroy it later";
-    throw new DestroyedError(
-      complain(subject, "a live StatisticsAccumulator", "a destroyed one", remedy),
-    );
+    throw destroyedError(subject, "StatisticsAccumulator");
   }
 
   #requireFitting(shape: readonly number[]): Extent {
