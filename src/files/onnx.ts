@@ -365,11 +365,7 @@ function numbers(
   return viewOf(Integers ? integers(tensor, id, new Integers(count)) : joined(tensor, id, count));
 }
 
-function integers<T extends InstanceType<Integers>>(
-  tensor: Uint8Array,
-  id: number,
-  values: T,
-): T {
+function integers<T extends InstanceType<Integers>>(tensor: Uint8Array, id: number, values: T): T {
   let at = 0;
   for (const field of fieldsOf(tensor, id)) {
     for (const value of varints(field)) {

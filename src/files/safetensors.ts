@@ -298,10 +298,20 @@ function storing(
   subject: string,
   dtype: Stored,
 ): (value: unknown, index: number) => number | bigint {
-  if (dtype === "F32" || dtype === "F64") return Number;
-  if (dtype === "F16" || dtype === "BF16") {
-    const half = dtype === "F16" ? "f16" : "bf16";
-    return (value) => narrow(Number(value), half);
+  const refuseValue = (value: unknown, index: number, expected: string): never =>
+    refuse(
+      `${subject}: value ${index}`,
+      `${expected} (${dtype})`,
+      shown(value),
+      "say another dtype, or mend the value",
+    );
+  if (dtype.includes("F")) {
+    const half = dtype === "F16" ? "f16" : dtype === "BF16" ? "bf16" : undefined;
+    return (value, index) => {
+      const known = typeof value === "number" || typeof value === "bigint";
+      const each = known ? Number(value) : refuseValue(value, index, "a number");
+      return half ? narrow(each, half) : each;
+    };
   }
   const [least, most] = rangeOf(dtype);
   const wide = dtype === "I64" || dtype === "U64";
@@ -309,12 +319,7 @@ function storing(
     const exact = typeof value === "bigint" || Number.isInteger(value);
     const each = value as number | bigint;
     if (exact && each >= least && each <= most) return wide ? BigInt(each) : Number(each);
-    return refuse(
-      `${subject}: value ${index}`,
-      `a whole number from ${least} to ${most} (${dtype})`,
-      shown(value),
-      "say another dtype, or mend the value",
-    );
+    return refuseValue(value, index, `a whole number from ${least} to ${most}`);
   };
 }
 

@@ -182,6 +182,13 @@ describe("a file of our own", () => {
     ["a type without numbers", { dtype: "F8_E4M3", data: [1] }, /got F8_E4M3/],
     ["a fraction", { dtype: "I32", data: [1, 1.5] }, /value 1: a whole number.*\(I32\), got 1.5/],
     ["no number", { dtype: "U8", data: [NaN] }, /value 0: a whole number from 0 to 255 .*NaN/],
+    ...[null, undefined, "1", true, [3]].flatMap((each): [string, WritableTensor, RegExp][] =>
+      (["F16", "BF16", "F32", "F64"] as const).map((dtype) => [
+        `${JSON.stringify(each)} in the place of a number, ${dtype}`,
+        { dtype, data: [1, each] as number[] },
+        new RegExp(`value 1: a number \\(${dtype}\\), got `),
+      ]),
+    ),
     ["too large a number", { dtype: "I8", data: [-128, 128] }, /value 1: .* -128 to 127 .*got 128/],
     ["too small a number", { dtype: "U16", data: [-1] }, /0 to 65535 .*got -1/],
     ["what is neither true nor false", { dtype: "BOOL", data: [2] }, /0 to 1 \(BOOL\), got 2/],
