@@ -5,7 +5,7 @@
  */
 import { kindOf } from "../arguments.js";
 import { BufferError, complain, OptionError, ShapeError } from "../errors.js";
-import type { Dtype } from "../descriptor.js";
+import { requireShape, type Dtype } from "../descriptor.js";
 import { remedyFor } from "../remedy.js";
 import { requireTensor, Tensor } from "../tensor.js";
 
@@ -112,9 +112,10 @@ export function fromOrt(
  *
  * @param Class `ort.Tensor` of the build that the session is of.
  * @param dims the tensor's shape unless given: another of as many values.
- * @throws OptionError where arguments are of another kind; ShapeError where the tensor is bf16 (ONNX Runtime has no such GPU tensors) or `dims` has another number of values;
- * BufferError where it does not begin at its buffer's start, which ONNX Runtime always does, or the buffer has no room for
- * whole 16 bytes, in which ONNX Runtime copies; DestroyedError.
+ * @throws OptionError where arguments are of another kind; ShapeError where the tensor is bf16 (ONNX Runtime has no such
+ * GPU tensors) or `dims` are no whole numbers or of another number of values; BufferError where it does not begin at its
+ * buffer's start, which ONNX Runtime always does, or the buffer has no room for whole 16 bytes, in which ONNX Runtime
+ * copies; DestroyedError.
  * @example
  * ```ts
  * import * as ort from "onnxruntime-web/webgpu";
@@ -137,6 +138,8 @@ export function toOrt<T>(
   }
   requireTensor(subject, tensor);
   requireSizes(`${subject}: dims`, dims);
+  const remedy = "pass other dims of as many";
+  requireShape(`${subject}: dims`, dims, remedy);
   if (tensor.dtype === "bf16") {
     throw new ShapeError(
       complain(`${subject}: dtype`, "f32 or f16", "bf16", "store it as f16 or f32"),
@@ -170,7 +173,7 @@ export function toOrt<T>(
         `${subject}: dims`,
         `${tensor.size} values ([${tensor.shape.join(", ")}])`,
         `${size} ([${dims.join(", ")}])`,
-        "pass other dims of as many",
+        remedy,
       ),
     );
   }
