@@ -14,9 +14,10 @@ export function foldBlock(bytes: Uint8Array, prefix: string): Uint8Array<ArrayBu
   const folded = foldIntoConv({ weight, bias, layout: "OIHW" }, { ...bn.state, eps: 1e-5 });
 
   const rest = [...file].filter(([name]) => !name.startsWith(bn.prefix));
-  return writeSafetensors({
+  const tensors = {
     ...Object.fromEntries(rest),
     [`${prefix}.conv1.weight`]: folded.weight,
     [`${prefix}.conv1.bias`]: folded.bias,
-  });
+  };
+  return writeSafetensors(tensors, file.metadata);
 }

@@ -118,6 +118,7 @@ test("folding a block of a file", () => {
   // As test/unit/fold.test.ts derives: one rounding of each folded weight.
   expect(one.y).toBeAllclose(two.y, { atol: one.magnitude.map((m) => 2 ** -24 * m + 2 ** -35) });
   expect([...after!.keys()].filter((name) => name.startsWith("layer1.0.bn1"))).toEqual([]);
+  expect(after!.metadata).toEqual({ note: "ü" });
 });
 
 test("nodes of a model of ONNX", async () => {
