@@ -92,7 +92,11 @@ export function indexing(
   };
   const size = shape.reduce((a, b) => a * b, 1);
   if (layout.endsWith("CM")) {
-    requireGroups(subject, groups, 1);
+    if (groups !== 1) {
+      const expected = `none of a depthwise layout (${layout})`;
+      const remedy = "leave it out: M says how many outputs a channel has";
+      throw new OptionError(complain(`${subject}: groups`, expected, String(groups), remedy));
+    }
     const [c, m] = [axis("C"), axis("M")];
     return {
       size,

@@ -197,7 +197,7 @@ describe("what cannot be folded is refused", () => {
       "groups of a depthwise layout",
       () => foldIntoConv({ ...conv, layout: "HWCM", groups: 2 }, of(1)),
       OptionError,
-      /groups/,
+      /groups: none of a depthwise layout \(HWCM\), got 2; leave it out/,
     ],
     [
       "no eps",
