@@ -81,7 +81,9 @@ export function findBatchNorms(
       "findBatchNorms",
       `a model with Batch Normalization (${names})`,
       isOnnx(file) ? "one without" : `none among ${entriesOf("", file).length} tensors`,
-      "an exporter may have folded it into the layers before; there is nothing to load then",
+      isOnnx(file) && file.functions > 0
+        ? "the model has functions of its own, which are not followed: inline them first (onnx.inliner)"
+        : "an exporter may have folded it into the layers before; there is nothing to load then",
     );
   }
   return found;

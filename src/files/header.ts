@@ -1,3 +1,4 @@
+import { kindOf } from "../arguments.js";
 import { quote, refuse } from "./error.js";
 
 const subject = "readSafetensors: header";
@@ -120,7 +121,12 @@ class Scanner {
 }
 
 /** A list of whole numbers >= 0, or the error that says it is none. */
-export function wholeNumbers(name: string, what: string, value: unknown): number[] {
+export function wholeNumbers(
+  name: string,
+  what: string,
+  value: unknown,
+  remedy = "the file is damaged or hostile",
+): number[] {
   if (
     !Array.isArray(value) ||
     !value.every((each) => Number.isSafeInteger(each) && (each as number) >= 0)
@@ -128,8 +134,8 @@ export function wholeNumbers(name: string, what: string, value: unknown): number
     return refuse(
       `${quote(name)}: ${what}`,
       "whole numbers >= 0",
-      JSON.stringify(value)?.slice(0, 80) ?? "nothing",
-      "the file is damaged or hostile",
+      Array.isArray(value) ? JSON.stringify(value).slice(0, 80) : kindOf(value),
+      remedy,
     );
   }
   return value as number[];

@@ -6,6 +6,7 @@ import {
   bytesOf,
   FileTensor,
   nonFiniteOf,
+  roomFor,
   type FileDtype,
   type NonFinite,
   type ReadOptions,
@@ -49,10 +50,12 @@ export interface OnnxNode {
 /** The tensors of a model's main graph by name, and its BatchNormalization nodes, those of subgraphs included. */
 export interface OnnxFile extends ReadonlyMap<string, FileTensor> {
   readonly nodes: readonly OnnxNode[];
+  /** How many functions of its own the model has. They are not followed. */
+  readonly functions: number;
 }
 
 // Field numbers of onnx.proto.
-const MODEL = { graph: 7 } as const;
+const MODEL = { graph: 7, function: 25 } as const;
 const GRAPH = { node: 1, initializer: 5 } as const;
 const NODE = { input: 1, output: 2, name: 3, operator: 4, attribute: 5, domain: 7 } as const;
 const ATTRIBUTE = {
@@ -134,7 +137,9 @@ export function readOnnx(
   const context: Context = { external, nonFinite, nodes: [] };
   const scope = new Scope();
   let graphs = 0;
+  let functions = 0;
   for (const field of fields(viewOf(bytes))) {
+    if (field.id === MODEL.function) functions += 1;
     if (field.id !== MODEL.graph || !field.delimited) continue;
     graphs += 1;
     if (graphs === 1) readGraph(context, field.bytes, scope, 1);
@@ -142,7 +147,7 @@ export function readOnnx(
   if (graphs !== 1) {
     refuse("readOnnx", "a model with one graph", `${graphs}`, "check that it is an .onnx file");
   }
-  return Object.assign(scope.tensors, { nodes: context.nodes });
+  return Object.assign(scope.tensors, { nodes: context.nodes, functions });
 }
 
 interface Context {
@@ -301,14 +306,8 @@ function readTensor(context: Context, bytes: Uint8Array, calledBy?: string): Fil
   const format = TYPES[type];
   const dtype = format?.[0];
   const requireBytes = (found: number): void => {
-    const needed = dtype ? bytesOf(dtype, shape) : found;
-    if (found === needed) return;
-    refuse(
-      quote(name),
-      `${needed} bytes ([${shape.slice(0, 8).join(", ")}], ${dtype})`,
-      `${found}`,
-      "the file is truncated or damaged",
-    );
+    if (!dtype || found === bytesOf(dtype, shape)) return;
+    refuse(quote(name), roomFor(dtype, shape), `${found}`, "the file is truncated or damaged");
   };
   const load = (): Uint8Array => {
     const found = location ? outside(context, name, location) : rawBytes(bytes);

@@ -9,6 +9,7 @@ import {
   FileTensor,
   nonFiniteOf,
   NUMERIC,
+  roomFor,
   type FileData,
   type FileDtype,
   type ReadOptions,
@@ -164,11 +165,10 @@ function locate(name: string, fields: ReadonlyMap<string, unknown>, room: number
       "the file is truncated, damaged or hostile",
     );
   }
-  const needed = bytesOf(dtype as FileDtype, sizes);
-  if (needed !== end - begin) {
+  if (bytesOf(dtype as FileDtype, sizes) !== end - begin) {
     refuse(
       `${quote(name)}: data_offsets`,
-      `${needed} bytes ([${sizes.slice(0, 8).join(", ")}], ${String(dtype)})`,
+      roomFor(dtype as FileDtype, sizes),
       `${end - begin}`,
       "the file is damaged or hostile",
     );
@@ -230,6 +230,8 @@ function isStored(dtype: string | undefined): dtype is Stored {
 
 /** The type of a typed array; undefined for anything else. */
 function dtypeOf(data: unknown): Stored | undefined {
+  // By its name: not every runtime has one.
+  if (kindOf(data) === "a Float16Array") return "F16";
   const found = Object.entries(STORED).find(([, Type]) => data instanceof Type);
   return found?.[0] as Stored | undefined;
 }
@@ -272,11 +274,12 @@ function encodeNumbers(
     return refuse(
       `${subject}: dtype`,
       `one of ${NUMERIC.join(", ")}`,
-      dtype ?? "an array without a type",
+      dtype ?? (ArrayBuffer.isView(data) ? kindOf(data) : "an array without a type"),
       "pass a typed array, or say dtype",
     );
   }
-  const size = wholeNumbers(name, "shape", shape).reduce((a, b) => a * b, 1);
+  const sizes = wholeNumbers(name, "shape", shape, "pass a list of them, such as [2, 3]");
+  const size = sizes.reduce((a, b) => a * b, 1);
   if (size !== data.length) {
     refuse(
       `${subject}: data`,

@@ -127,6 +127,13 @@ export function bytesOf(dtype: FileDtype, shape: readonly number[]): number {
   return bits % 8 === 0 ? bits / 8 : NaN;
 }
 
+/** What {@link bytesOf} gives, in words. */
+export function roomFor(dtype: FileDtype, shape: readonly number[]): string {
+  const bytes = bytesOf(dtype, shape);
+  const room = Number.isNaN(bytes) ? "a shape of whole bytes below 2^53" : `${bytes} bytes`;
+  return `${room} ([${shape.slice(0, 8).join(", ")}], ${dtype})`;
+}
+
 /**
  * A tensor of a file: a view of the file's bytes, decoded when `data` is asked for. It owns nothing but that view, and
  * keeps the file's buffer alive.

@@ -166,6 +166,18 @@ describe("a file of our own", () => {
     }
   });
 
+  test("a Float16Array's numbers are written as they are", () => {
+    // Where there is none, what has its bits and its name.
+    const { Float16Array: Half = class Float16Array extends Uint16Array {} } = globalThis as {
+      Float16Array?: typeof Uint16Array;
+    };
+    const data = new Half(Uint16Array.of(0x3e00, 0xc000).buffer);
+    for (const tensor of [data, { data }, { data, shape: [2, 1] }]) {
+      const read = readSafetensors(writeSafetensors({ a: tensor })).get("a")!;
+      expect([read.dtype, ...(read.data as Float32Array)]).toEqual(["F16", 1.5, -2]);
+    }
+  });
+
   test("an empty one", () => {
     expect([...readSafetensors(writeSafetensors({}))]).toEqual([]);
   });
@@ -194,7 +206,21 @@ describe("a file of our own", () => {
     ["what is neither true nor false", { dtype: "BOOL", data: [2] }, /0 to 1 \(BOOL\), got 2/],
     ["a bigint of 65 bits", 2n ** 63n, /9223372036854775807 \(I64\), got 9223372036854775808/],
     ["a bigint below zero", { dtype: "U64", data: [-1n] }, /\(U64\), got -1/],
-    ["a negative shape", { shape: [-1, -1], data: Float32Array.of(1) }, /whole numbers >= 0/],
+    [
+      "a negative shape",
+      { shape: [-1, -1], data: Float32Array.of(1) },
+      /whole numbers >= 0, got \[-1,-1\]; pass a list/,
+    ],
+    [
+      "a shape of another kind",
+      { shape: Int32Array.of(1) as never, data: Float32Array.of(1) },
+      /"a": shape: whole numbers >= 0, got a.? Int32Array; pass a list of them, such as \[2, 3\]/,
+    ],
+    [
+      "an array of a type that there is not",
+      new Uint8ClampedArray(2) as never,
+      /dtype: one of BOOL.*, got a.? Uint8ClampedArray; pass a typed array, or say dtype/,
+    ],
   ])("refuses %s", (_, value, message) => {
     expect(() => writeSafetensors({ a: value })).toThrow(FileError);
     expect(() => writeSafetensors({ a: value })).toThrow(message);
@@ -300,7 +326,17 @@ describe("a damaged or hostile file is refused, and says where", () => {
     [
       "sizes whose product overflows",
       fileOf({ a: f32(0, 4, [2 ** 40, 2 ** 40]) }, 4),
-      /"a": data_offsets: NaN bytes/,
+      /"a": data_offsets: a shape of whole bytes below 2\^53 \(\[1099511627776, 1099511627776\], F32\), got 4/,
+    ],
+    [
+      "half a byte",
+      fileOf({ a: { dtype: "F4", shape: [3], data_offsets: [0, 2] } }, 2),
+      /"a": data_offsets: a shape of whole bytes below 2\^53 \(\[3\], F4\), got 2/,
+    ],
+    [
+      "a shape that is no list",
+      fileOf({ a: { dtype: "U8", shape: 4, data_offsets: [0, 4] } }, 4),
+      /"a": shape: whole numbers >= 0, got a number; the file is damaged/,
     ],
     ["a huge shape", fileOf({ a: f32(0, 4, [2 ** 40]) }, 4), /data_offsets: 4398046511104 bytes/],
     [
