@@ -47,7 +47,8 @@ export function narrowAll(
 export function widenAll(halves: Uint16Array, dtype: Exclude<Dtype, "f32">): Float32Array {
   const values = new Float32Array(halves.length);
   const known: number[] = [];
-  for (let i = 0; i < halves.length; i++) values[i] = known[halves[i]!] ??= widen(halves[i]!, dtype);
+  for (let i = 0; i < halves.length; i++)
+    values[i] = known[halves[i]!] ??= widen(halves[i]!, dtype);
   return values;
 }
 
