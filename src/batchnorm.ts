@@ -176,9 +176,7 @@ export class Context {
 
   /** @internal @throws DestroyedError. */
   requireLive(subject: string): void {
-    if (!this.#destroyed) return;
-    const remedy = "make one with context(), or destroy it later";
-    throw destroyedError(`${subject}: context`, "one", remedy);
+    if (this.#destroyed) throw destroyedError(`${subject}: context`, "one");
   }
 
   /** Frees the saved statistics. Idempotent; the context cannot be used any more. */

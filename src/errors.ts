@@ -78,10 +78,7 @@ export function complain(
 }
 
 /** That something is used which was destroyed. */
-export function destroyedError(
-  subject: string,
-  what: string,
-  remedy = "make it anew or destroy it later",
-): DestroyedError {
+export function destroyedError(subject: string, what: string): DestroyedError {
+  const remedy = "make it anew or destroy it later";
   return new DestroyedError(complain(subject, `a live ${what}`, "a destroyed one", remedy));
 }

@@ -158,7 +158,7 @@ export function mapOnto(
     throw new OptionError(
       complain(
         "tuning: subgroup",
-        "the feature subgroups, and a power of two up to subgroupMinSize",
+        "subgroups, and a power of two up to subgroupMinSize",
         `${subgroup}`,
         "0 is none",
       ),

@@ -144,7 +144,7 @@ export class Tensor {
 
   /** @throws DestroyedError after `destroy()`; DeviceLostError on a lost device. */
   requireUsable(subject: string): void {
-    if (this.#destroyed) throw destroyedError(subject, "tensor");
+    if (this.#destroyed) throw destroyedError(subject, `tensor [${this.shape.join(", ")}]`);
     stateOf(this.device).requireAlive(subject);
   }
 

@@ -272,6 +272,12 @@ function requireLength(
   values: { readonly length: number } | undefined,
   length: number,
 ): void {
+  if (values instanceof Uint16Array) {
+    const remedy = "widen 16-bit floats first, as tensors of files do with their data";
+    throw new ShapeError(
+      complain(`${subject}: ${name}`, `${length} numbers`, kindOf(values), remedy),
+    );
+  }
   if (values?.length === length) return;
   throw new ShapeError(
     complain(

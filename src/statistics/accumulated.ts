@@ -285,7 +285,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
       beta: affine && !filled.beta && (options.wants?.beta ?? true),
     };
     const grads = wants.gamma || wants.beta;
-    if (!wants.x && !grads) return null;
+    if (!wants.x && !grads && !options.out) return null;
     const key = [...Object.values(wants), accumulate].join();
     const plan = this.#planOf("backward", x, residual, encoder, key, () =>
       createStatisticsBackwardSync(this.device, {
@@ -293,9 +293,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
         ...{ sums: "given", wants, accumulate },
       }),
     );
-    const dx = wants.x
-      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
-      : null;
+    // What is not wanted and given all the same, the plan refuses.
+    const dx =
+      options.out ?? (wants.x ? Tensor.empty(this.device, x.shape, { dtype: x.dtype }) : null);
     try {
       this.#sums.attempt(() => {
         record(this.device, "accumulated.backward", encoder, (target) => {

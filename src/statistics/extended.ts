@@ -352,9 +352,9 @@ export class ExtendedBatchNorm extends BatchNorm {
         ...{ wants, residualGrad, accumulate },
       }),
     );
-    const dx = wants.x
-      ? (options.out ?? Tensor.empty(this.device, x.shape, { dtype: x.dtype }))
-      : null;
+    // What is not wanted and given all the same, the plan refuses.
+    const dx =
+      options.out ?? (wants.x ? Tensor.empty(this.device, x.shape, { dtype: x.dtype }) : null);
     try {
       record(this.device, "backward", encoder, (target) => {
         plan.encode(target, {

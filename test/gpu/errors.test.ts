@@ -764,8 +764,8 @@ describe("destroyed", () => {
     await rejects(bn.status(), DestroyedError, parts("status"));
     await rejects(bn.gamma!.read(), DestroyedError, {
       subject: "read",
-      expected: "a live tensor",
-      received: "a destroyed one ([3])",
+      expected: "a live tensor [3]",
+      received: "a destroyed one",
     });
     await rejects(bn.runningMean!.read(), DestroyedError, {
       subject: "read",
@@ -906,7 +906,7 @@ describe("contexts", () => {
       subject: "forward: context",
       expected: "a live one",
       received: "a destroyed one",
-      remedy: "make one with context()",
+      remedy: "make it anew or destroy it later",
     });
     await works(bn);
   });

@@ -245,6 +245,20 @@ test("what is read of a tensor is what it held at the time of the call", async (
   expect([...new Float32Array(await raw)]).toEqual([1, 2]);
 });
 
+test("parameters in bits of 16-bit floats are refused whole", async () => {
+  const bn = keep(new BatchNorm2d(device, 5));
+  const before = await bn.stateDict();
+  for (const name of ["weight", "running_var"]) {
+    const bits = Uint16Array.of(1, 2, 3, 4, 5);
+    for (const entry of [bits, { dtype: "F16", data: bits }]) {
+      const load = () => bn.loadStateDict({ ...good, [name]: entry });
+      expect(load).toThrow(ShapeError);
+      expect(load).toThrow(/5 values, got a Uint16Array; pass a number for each channel/);
+    }
+  }
+  expect(await bn.stateDict()).toEqual(before);
+});
+
 test("a dictionary of another size is refused whole", async () => {
   const bn = keep(new BatchNorm2d(device, 4));
   const before = await bn.stateDict();

@@ -488,6 +488,21 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
     bn.destroy();
   });
 
+  test("a tensor for a dx that is not wanted", () => {
+    const { bn, x, dy, other: out } = make();
+    bn.observe(x.tensor);
+    made.push(bn.forward(x.tensor));
+    bn.observeGradient(dy.tensor, { x: x.tensor });
+    const extended = new ExtendedBatchNorm(device, 4);
+    made.push(extended.forward(x.tensor));
+    for (const wants of [{ x: false }, { x: false, gamma: false, beta: false }] as const) {
+      const given = { wants, out: out.tensor };
+      expect(() => bn.backward(dy.tensor, { x: x.tensor, ...given })).toThrow(OptionError);
+      expect(() => extended.backward(dy.tensor, given)).toThrow(OptionError);
+    }
+    for (const each of [bn, extended]) each.destroy();
+  });
+
   test("after destroy", () => {
     const { bn, x, dy } = make();
     bn.destroy();

@@ -320,6 +320,20 @@ describe("what cannot be folded is refused", () => {
   });
 });
 
+test("bits of 16-bit floats are no numbers", () => {
+  const half = Uint16Array.of(0x3c00, 0x4000);
+  const bn = { running_mean: [0, 0], running_var: [1, 1], eps: 0 };
+  const weight = { data: [1, 2], shape: [2, 1] };
+  for (const call of [
+    () => foldIntoLinear({ weight, layout: "OI" }, { ...bn, weight: half }),
+    () => foldIntoLinear({ weight, bias: half, layout: "OI" }, bn),
+    () => foldIntoLinear({ weight: { ...weight, data: half }, layout: "OI" }, bn),
+  ]) {
+    expect(call).toThrow(ShapeError);
+    expect(call).toThrow(/2 numbers, got a Uint16Array; widen/);
+  }
+});
+
 test("null is none", () => {
   const weight = { data: [1, 2], shape: [2, 1] };
   const bn = { running_mean: [1, 1], running_var: [1, 4], eps: 0 };
