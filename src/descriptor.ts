@@ -56,8 +56,8 @@ export interface BatchNormOptions {
   slope?: number | undefined;
   /**
    * Writes y over x, and lets the backward recover what it needs from y: a layer then keeps one tensor
-   * alive, not two. Takes `none`, `leaky-relu` and `elu`, no residual; see {@link GAMMA_FLOOR}.
-   * Default false.
+   * alive, not two. Takes `none`, `leaky-relu` and `elu`, no residual; see {@link GAMMA_FLOOR}. In training use f32: what
+   * is recovered is as far off as y was rounded, over |gamma|, which 16 bits make plain to see. Default false.
    */
   inPlace?: boolean | undefined;
 }
