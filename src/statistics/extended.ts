@@ -185,9 +185,9 @@ export class ExtendedBatchNorm extends BatchNorm {
   }
 
   override train(mode = true): this {
-    this.requireLive("train");
+    super.train(mode);
     this.#wantsTraining = mode;
-    return this.#frozen === null ? super.train(mode) : this;
+    return this.#frozen === null ? this : super.eval();
   }
 
   override eval(): this {
@@ -439,6 +439,8 @@ export class ExtendedBatchNorm extends BatchNorm {
       ...absent(this.#center, "bias", 0),
     };
     const named = Object.entries(core).map(([name, values]) => [prefix + name, values] as const);
+    for (const each of [this.renormMean, this.renormDeviation])
+      each?.requireUsable("loadStateDict");
     super.loadStateDict(new Map(named as [string, StateEntry][]), { prefix });
     if (!this.#renorm) return;
     const { eps } = this.options;

@@ -689,10 +689,21 @@ test("a frozen module that is destroyed says so", () => {
   expect(() => bn.train()).toThrow(DestroyedError);
 });
 
+test("a state is loaded whole or not at all where an average was destroyed", async () => {
+  const bn = new ExtendedBatchNorm(device, 3, { renorm: true });
+  const state = await bn.stateDict();
+  bn.renormDeviation!.destroy();
+  const load = () => bn.loadStateDict({ ...state, weight: [7, 7, 7] });
+  expect(load).toThrow(DestroyedError);
+  expect([...(await bn.gamma!.read())]).toEqual([1, 1, 1]);
+  bn.destroy();
+});
+
 test("train takes the mode as PyTorch's does", () => {
   const bn = new ExtendedBatchNorm(device, 3);
   expect(bn.train(false).training).toBe(false);
   expect(bn.freeze().train(true).training).toBe(false);
+  expect(() => bn.train("no" as unknown as boolean)).toThrow(/train: true or false, got "no"/);
   expect(bn.unfreeze().training).toBe(true);
   bn.destroy();
 });
