@@ -6,7 +6,7 @@ export type Fragments = Readonly<Record<string, string>>;
 
 /** Names that `src/kernels.ts` writes beside the fragments, and the entry point's. */
 const KEPT_GLOBALS =
-  /^(main|Params|Value|Storage|Channel|ChannelBits|unpack|pack|unpackHalf|packPair|withLow)$/;
+  /^(main|Params|Value|ValueBits|Storage|Channel|ChannelBits|unpack|pack|unpackHalf|packPair|withLow)$/;
 /** So too, and the components of vectors, which look like members of structs. */
 const KEPT_MEMBERS = /^(valueStride|[xyzw]+|[rgba]+)$/;
 
