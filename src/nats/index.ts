@@ -25,7 +25,10 @@ export interface NatsOptions extends GroupOptions {
   group: string;
   /** A connection of yours, which stays open. Several ranks of one process may share it, unless it was made with `noEcho`. */
   connection?: NatsConnection | undefined;
-  /** Or where to connect: `nats://host:4222` and `tls://` in Node, `ws://` and `wss://` in browsers. */
+  /**
+   * Or where to connect: `nats://host:4222` and `tls://` in Node, `ws://` and `wss://` in browsers. User and password go into
+   * `connect`: the client takes none from an address.
+   */
   servers?: string | string[] | undefined;
   /** More options of the connection: user, token, certificates. */
   connect?: (ConnectionOptions & Pick<WsConnectionOptions, "wsFactory">) | undefined;
@@ -133,14 +136,16 @@ async function connect({
       () => undefined,
     );
     signal?.throwIfAborted();
+    const named = list.map(withoutSecrets);
     throw new TransportError(
       complain(
         "createNatsCommunicator",
-        `a NATS server at ${list.map(withoutSecrets).join(", ")}`,
+        `a NATS server at ${named.join(", ")}`,
         `"${(error as Error).message}"`,
         "start nats-server, or check the address",
       ),
-      { cause: error },
+      // Node's own error of an address shows all of it.
+      list.every((each, i) => each === named[i]) ? { cause: error } : {},
     );
   } finally {
     clearTimeout(timer!);
@@ -148,9 +153,9 @@ async function connect({
   }
 }
 
-/** An address without the user and password, or the token, that may stand in it. */
+/** An address without the user and password, or the token, that may stand in it, whatever is in them. */
 function withoutSecrets(address: string): string {
-  return address.replace(/^(\w+:\/\/)?[^/]*@/, "$1");
+  return address.replace(/^(\w+:\/\/)?.*@/s, "$1");
 }
 
 async function connector(

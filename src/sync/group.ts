@@ -372,10 +372,10 @@ export class Group implements Communicator {
     this.#send(Kind.hello, to, 0, { code: this.size });
   }
 
-  /** Tells the others why this rank is no more with them: each by its id, where no session says that it is meant. */
+  /** Tells the others why this rank is no more with them; a failure each by its id, since some may not have met yet. */
   #leave(): void {
     const farewell = reasons.farewell(this.#failure!);
-    if (this.#roster.agreed) return this.#send(Kind.leave, null, 0, farewell);
+    if (farewell.code === 0) return this.#send(Kind.leave, null, 0, farewell);
     for (const { rank, id } of this.#roster.others)
       if (id !== null) this.#send(Kind.leave, rank, 0, { ...farewell, other: id });
   }

@@ -46,7 +46,7 @@ export interface Message extends Header {
   readonly code: number;
   /** part: its tag. leave: the reason. */
   readonly text: string;
-  /** clash, and leave before all have met: the id of whom it is for, who may be long gone. */
+  /** clash, and leave for a failure: the id of whom it is for, who may be long gone. */
   readonly other: bigint;
   /** part: bytes of the whole part, where this chunk begins, and the hash of the whole. */
   readonly bytes: number;

@@ -533,6 +533,26 @@ describe("meeting", () => {
     expect(network.now).toBeLessThan(1000);
   });
 
+  test("ends also for a rank that the others have met, and it not them, where one of these is restarted", async () => {
+    const network = new Network(17);
+    const [last, early, first] = [2, 1, 0].map((rank) =>
+      network.join({ rank, size: 3, timeout: 20_000 }),
+    ) as [Endpoint, Endpoint, Endpoint];
+    // It says whom it has met, and hears nothing more.
+    network.tamper = (bytes) => {
+      const { kind, rank, session } = decode(bytes)!;
+      if (kind === Kind.hello && rank === 2 && session !== 0n) last.cut();
+      return bytes;
+    };
+    await meet(network, [first, early]);
+    network.tamper = null;
+    early.kill();
+    network.join({ rank: 1, size: 3, timeout: 20_000 });
+    last.mend();
+    await expect(network.until(last.group.met)).rejects.toThrow(PeerLostError);
+    expect(network.now).toBeLessThan(10_000);
+  });
+
   test("can be called off", async () => {
     const network = new Network(17);
     const controller = new AbortController();
