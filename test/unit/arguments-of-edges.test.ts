@@ -30,7 +30,7 @@ const file = writeSafetensors({ ...state, weight: two(1) });
 const later = Promise.resolve(state);
 const onnx = { location: "gpu-buffer", type: "float32", dims: [2], gpuBuffer: {} };
 const Class = { fromGpuBuffer: () => 1 };
-const transport = { maxBytes: 9, open: () => {}, send: () => {}, close: () => Promise.resolve() };
+const transport = { maxBytes: 999, open: () => {}, send: () => {}, close: () => Promise.resolve() };
 const overNats = { group: "a", rank: 0, size: 2, servers: "nats://127.0.0.1:1" };
 
 test.each<[string, Call, unknown, new () => Error, RegExp]>([
