@@ -1,9 +1,10 @@
 import { map } from "../dispatch/map.js";
 import { requireKnown } from "../arguments.js";
 import { rangeOf, type Need, type Resource } from "../bindings.js";
-import { createBuffer, stateOf, USAGE } from "../device.js";
+import { createBuffer, USAGE } from "../device.js";
 import type { Tuning } from "../dispatch/tuning.js";
 import { Plan, type Outline, type Target } from "../plan.js";
+import { watched } from "../record.js";
 import { requireCount } from "./count.js";
 import { Draft } from "./outline.js";
 import { Tensor } from "../tensor.js";
@@ -169,9 +170,9 @@ export function mergeStatistics(
     });
     const out = options.out ?? Tensor.empty(device, [4, channels]);
     plan.encode(encoder, { parts: beside, statistics: out });
-    device.pushErrorScope("validation");
-    device.queue.submit([encoder.finish()]);
-    stateOf(device).watchScope(subject, device.popErrorScope());
+    watched(device, subject, () => {
+      device.queue.submit([encoder.finish()]);
+    });
     return out;
   } finally {
     beside.destroy();

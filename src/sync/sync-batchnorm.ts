@@ -3,16 +3,17 @@ import { requireWants, type Wants } from "../backward.js";
 import { BatchNorm, HINTS, type Context } from "../batchnorm.js";
 import { rangeOf, requireDisjoint, type Range } from "../bindings.js";
 import type { Dtype } from "../descriptor.js";
-import { createBuffer, readBytes, stateOf, USAGE } from "../device.js";
+import { createBuffer, readBytes, USAGE } from "../device.js";
 import {
   complain,
   ContextError,
-  DestroyedError,
+  destroyedError,
   DeviceLostError,
   OptionError,
   OverlapError,
   SingleValueError,
 } from "../errors.js";
+import { watched } from "../record.js";
 import { AccumulatedBatchNorm, ExtendedBatchNorm } from "../statistics/index.js";
 import { statisticsBytes, statisticsByteSizes, sumsBytes } from "../statistics/sizes.js";
 import { requireTensor, Tensor } from "../tensor.js";
@@ -428,15 +429,7 @@ export class SyncBatchNorm {
   }
 
   #requireLive(subject: string): void {
-    if (!this.#destroyed) return;
-    throw new DestroyedError(
-      complain(
-        subject,
-        "a live SyncBatchNorm",
-        "a destroyed one",
-        "make it anew or destroy it later",
-      ),
-    );
+    if (this.#destroyed) throw destroyedError(subject, "SyncBatchNorm");
   }
 
   /** Takes a part when its turn has come: `record` submits it, and the next turn need not wait for what is read then. */
@@ -505,14 +498,11 @@ export class SyncBatchNorm {
 
   #submit(subject: string, record: (target: GPUCommandEncoder) => void): void {
     const { device } = this.module;
-    device.pushErrorScope("validation");
-    try {
+    watched(device, subject, () => {
       const encoder = device.createCommandEncoder({ label: `bn.sync.${subject}` });
       record(encoder);
       device.queue.submit([encoder.finish()]);
-    } finally {
-      stateOf(device).watchScope(subject, device.popErrorScope());
-    }
+    });
   }
 
   /** @throws SingleValueError where all ranks have one value per channel together. */
@@ -600,11 +590,7 @@ function requirePlain(subject: string, module: BatchNorm): void {
 
 /** @throws DestroyedError where the saved statistics are gone, or have nowhere to go. */
 function requireKept(subject: string, { destroyed }: SyncContext): void {
-  if (!destroyed) return;
-  const remedy = "make one with context(), or destroy it later";
-  throw new DestroyedError(
-    complain(`${subject}: context`, "a live one", "a destroyed one", remedy),
-  );
+  if (destroyed) throw destroyedError(`${subject}: context`, "one");
 }
 
 const OUTPUTS = ["y", "dx", "dResidual"] as const;
