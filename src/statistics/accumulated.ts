@@ -115,7 +115,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const { saved } = statisticsByteSizes({ shape: [1, channels] });
     this.#statistics = new StatisticsAccumulator(device, channels, this.options);
     this.#saved = createBuffer(device, "bn.accumulated/saved", saved, usage);
-    this.#sums = new Gathering(device, "bn.accumulated/sums", sumsBytes(channels, PARTS));
+    this.#sums = new Gathering(device, "bn.accumulated/sums", (parts) =>
+      sumsBytes(channels, parts),
+    );
   }
 
   /**
@@ -328,7 +330,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
     const descriptor = { ...this.options, shape, dtype, residual };
     const wants = { x: true, gamma: affine, beta: affine };
     // What a merge compiles depends on their number.
-    const merges = Array.from({ length: PARTS - 1 }, (_, i) => ({ channels, parts: i + 2 }));
+    const merges = Array.from({ length: PARTS }, (_, i) => ({ channels, parts: i + 2 }));
     await compiled([
       createStatistics(device, { shape, dtype, layout }),
       ...merges.map((each) => createMergeStatistics(device, each)),
@@ -394,9 +396,9 @@ export class AccumulatedBatchNorm extends BatchNorm {
 
   #merge(target: Target, encoder: Target | undefined): Merge {
     const { channels } = this;
-    return (parts, count, into) => {
-      const merge = this.#plans.get(`merge ${count}`, encoder !== undefined, () =>
-        createMergeSumsSync(this.device, { channels, parts: count }),
+    return (parts, count, into, slot) => {
+      const merge = this.#plans.get(`merge ${count} ${slot}`, encoder !== undefined, () =>
+        createMergeSumsSync(this.device, { channels, parts: count, slot }),
       );
       merge.encode(target, { parts, sums: into });
     };

@@ -20,6 +20,9 @@ import { createStatisticsSync } from "./statistics.js";
 /** Values per channel at most: counts are words of 32 bits. */
 const MOST_VALUES = 2 ** 32 - 1;
 
+/** A plan for each place of a part and each number of parts that may be merged into it, and for some shapes. */
+const PLANS = 512;
+
 /**
  * The statistics of any number of tensors, one after another, as if they were one batch. Kept and merged on the
  * device: {@link StatisticsAccumulator.total} is one part at any time.
@@ -48,8 +51,10 @@ export class StatisticsAccumulator {
     requireCount(`${subject}: channels`, channels, 1);
     resolveOptions(subject, options);
     this.options = Object.freeze({ ...options });
-    this.#plans = new PlanCache(device, 64);
-    this.#gathering = new Gathering(device, "bn.accumulator", statisticsBytes(channels, PARTS));
+    this.#plans = new PlanCache(device, PLANS);
+    this.#gathering = new Gathering(device, "bn.accumulator", (parts) =>
+      statisticsBytes(channels, parts),
+    );
   }
 
   /**
@@ -92,10 +97,11 @@ export class StatisticsAccumulator {
   total(encoder?: Target): GPUBuffer {
     this.#requireLive("total");
     return this.attempt(() => {
+      let whole: GPUBuffer;
       record(this.device, "accumulator", encoder, (target) => {
-        this.#gathering.whole(this.#merge(target, encoder));
+        whole = this.#gathering.whole(this.#merge(target, encoder));
       });
-      return this.#gathering.parts;
+      return whole!;
     });
   }
 
@@ -159,9 +165,9 @@ export class StatisticsAccumulator {
 
   #merge(target: Target, encoder: Target | undefined): Merge {
     const { channels, device } = this;
-    return (parts, count, into) => {
-      const merge = this.#plans.get(`merge ${count}`, encoder !== undefined, () =>
-        createMergeStatisticsSync(device, { channels, parts: count }),
+    return (parts, count, into, slot) => {
+      const merge = this.#plans.get(`merge ${count} ${slot}`, encoder !== undefined, () =>
+        createMergeStatisticsSync(device, { channels, parts: count, slot }),
       );
       merge.encode(target, { parts, statistics: into });
     };

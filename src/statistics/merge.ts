@@ -16,6 +16,8 @@ export interface MergeDescriptor {
   channels: number;
   /** Parts that stand one after another in the buffer, which has room for one at least. 0 gives an empty part. */
   parts: number;
+  /** @internal The place that is written, of as many as fit. Default 0. */
+  slot?: number | undefined;
   /** Overrides of the tuning table, for sweeps. */
   tuning?: Partial<Tuning> | undefined;
 }
@@ -55,11 +57,11 @@ function outlineMerge(
 ): Outline {
   const output = kernel === "merge_sums" ? "sums" : "statistics";
   const subject = kernel === "merge_sums" ? "mergeSums" : "mergeStatistics";
-  requireKnown(subject, descriptor, ["channels", "parts", "tuning"]);
+  requireKnown(subject, descriptor, ["channels", "parts", "slot", "tuning"]);
   const channels = requireCount(`${subject}: channels`, descriptor.channels, 1);
   const parts = requireCount(`${subject}: parts`, descriptor.parts, 0);
   // A part counts as a value of its channel: that spreads a long chain over lanes.
-  const { tuning } = descriptor;
+  const { slot = 0, tuning } = descriptor;
   const shape = [Math.max(1, parts), channels];
   const draft = new Draft(device, subject, { shape, ...(tuning ? { tuning } : {}) }, map, {});
   const bytes = kernel === "merge_sums" ? sumsBytes : statisticsBytes;
@@ -70,12 +72,15 @@ function outlineMerge(
       bytes: {
         ...draft.resolved.bytes,
         parts: bytes(channels, Math.max(1, parts)),
+        [output]: bytes(channels, slot + 1),
       } as typeof draft.resolved.bytes,
     },
     mapping: draft.mapping,
     inputs: ["parts"],
     outputs: [output],
-    steps: [draft.channels({ kernel }, {}, { slots: parts, rename: { partials: "parts" } })],
+    steps: [
+      draft.channels({ kernel }, {}, { slots: parts, extra: slot, rename: { partials: "parts" } }),
+    ],
     scratchBytes: 0,
   };
 }

@@ -551,6 +551,34 @@ describe("AccumulatedBatchNorm refuses, and loses nothing", () => {
   });
 });
 
+test("more than a thousand micro-batches that round one way, beside one that is large", async () => {
+  const bn = new AccumulatedBatchNorm(device, 1);
+  const all = new StatisticsAccumulator(device, 1);
+  const [large, small] = [4096, 0.25].map((each) => put([-each, each], [2, 1]));
+  const [steep, flat] = [2 ** 23, 1 / 32].map((each) => put([each, each], [2, 1]));
+  const few = 1200;
+  const encoder = device.createCommandEncoder();
+  for (let i = 0; i <= few; i++) {
+    all.add(i === 0 ? large! : small!, { encoder });
+    bn.observe(i === 0 ? large! : small!, { encoder });
+  }
+  made.push(bn.forward(large!, { encoder }));
+  for (let i = 0; i <= few; i++) {
+    const [x, dy] = i === 0 ? [large!, steep!] : [small!, flat!];
+    bn.observeGradient(dy, { x, encoder });
+  }
+  bn.backward(steep!, { x: large!, wants: { x: false }, encoder });
+  const total = all.total(encoder);
+  device.queue.submit([encoder.finish()]);
+  const [whole] = await readStatistics(device, total, { channels: 1 });
+  // Fifteen of the small ones come to less than half of what an f32 of the large one's size can tell.
+  const near = { rtol: 8 * 2 ** -24 };
+  const count = 2 * (few + 1);
+  expect([whole!.varBiased[0]! * count]).toBeAllclose([2 ** 25 + few / 8], near);
+  expect(await bn.betaGrad!.read()).toBeAllclose([2 ** 24 + few / 16], near);
+  for (const each of [bn, all]) each.destroy();
+});
+
 test("a sweep that cannot be recorded leaves the sums of the one before whole", async () => {
   const bn = new AccumulatedBatchNorm(device, 3);
   const [x, dy] = [put2(12, [4, 3]), put2(12, [4, 3])];
@@ -1155,8 +1183,8 @@ describe("what the core's module does, those of many statistics do too", () => {
     for (const bn of [extended, accumulated]) await bn.prepare(shape);
     extended.forward(x!);
     extended.backward(dy!);
-    // Parts are merged in fours and more in other ways than in twos, and 16 at most.
-    for (const micro of [1, 2, 4, 5, 9, 16, 40]) {
+    // Parts are merged in fours and more in other ways than in twos, 16 at most and the rest of those below.
+    for (const micro of [1, 2, 4, 5, 9, 16, 40, 260]) {
       for (let i = 0; i < micro; i++) accumulated.observe(x!);
       accumulated.forward(x!);
       for (let i = 0; i < micro; i++) accumulated.observeGradient(dy!, { x: x! });
