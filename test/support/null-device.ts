@@ -16,13 +16,19 @@ export async function openNullDevice(): Promise<GPUDevice> {
 
 const shortened = shortenWgsl(readFragments());
 
-/** A variant's code as it is, and as the built package has it. */
-function codesOf(variant: Variant): [string, string] {
+/** Fragments that have been compiled as they are written. */
+const seen = new Set<string>();
+
+/** A variant's code as the built package has it; as it is written too, where that has a fragment not compiled so yet. */
+function codesOf(variant: Variant): string[] {
   const { code } = sourceOf(variant);
   const names = [...new Set(variant.kernel.specOf(variant).fragments)];
   const written = { ...commonFragments, ...variant.kernel.fragments() };
   const head = code.slice(0, -names.map((name) => written[name]!).join("").length);
-  return [code, head + names.map((name) => shortened[name]!).join("")];
+  const built = head + names.map((name) => shortened[name]!).join("");
+  if (names.every((name) => seen.has(name))) return [built];
+  for (const name of names) seen.add(name);
+  return [built, code];
 }
 
 /**
