@@ -125,6 +125,7 @@ export default defineConfig(({ mode }) => {
           assetsInclude,
           test: {
             name: "demo",
+            globalSetup: here("test/support/serve-site.ts"),
             include: ["test/demo/**/*.test.ts"],
             environment: "node",
             maxWorkers,

@@ -1,115 +1,107 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join, normalize } from "node:path";
-import { fileURLToPath } from "node:url";
+/** The built demo in a real Chromium, and what its tests read there. */
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
-import { build } from "vite";
+import { afterAll, afterEach, beforeAll, expect, inject } from "vitest";
 import { chromiumLaunch } from "./chromium.js";
-
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".css": "text/css",
-  ".wasm": "application/wasm",
-};
-
-/** Where the site stands on its server: not at the root, since it must not need to. */
-const UNDER = "/some/where/";
-const folder = fileURLToPath(new URL("../../build/demo", import.meta.url));
-
-async function serve(): Promise<Server> {
-  const server = createServer((request, response) => {
-    void (async () => {
-      const { pathname } = new URL(request.url ?? "/", "http://localhost");
-      const path = join(folder, normalize(pathname.slice(UNDER.length)));
-      const found =
-        pathname.startsWith(UNDER) &&
-        path.startsWith(folder) &&
-        (await stat(path).then(
-          (each) => each.isFile(),
-          () => false,
-        ));
-      if (!found) {
-        response.writeHead(404).end();
-        return;
-      }
-      response.writeHead(200, {
-        "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
-      });
-      createReadStream(path).pipe(response);
-    })();
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  return server;
-}
-
-/** The built demo on a server of its own, open in a real Chromium. */
-export interface Site {
-  /** Opens a page, such as `lab.html?view=noise`; what it complained of stands in `complaints`. */
-  open(
-    address: string,
-    options?: BrowserContextOptions & { prepare?: (page: Page) => Promise<unknown> },
-  ): Promise<OpenPage>;
-  close(): Promise<void>;
-}
-
-export interface OpenPage {
-  readonly page: Page;
-  /** Errors and warnings of the console, uncaught errors, requests that failed or left the server. */
-  readonly complaints: string[];
-}
 
 // Chromium says so of any adapter that it takes for a program.
 const HARMLESS = /powerPreference option is currently ignored/;
 
-/** Builds the static site as `npm run build:demo` does, and serves it from a sub-path. */
-export async function openSite(): Promise<Site> {
-  await build({
-    mode: "demo",
-    logLevel: "error",
-    configFile: join(folder, "../../vite.config.ts"),
-  });
-  const server = await serve();
-  const { port } = server.address() as AddressInfo;
-  const origin = `http://127.0.0.1:${port}`;
+const address = inject("site");
+const { origin } = new URL(address);
+let browser: Browser;
+let pages: Page[] = [];
+/** Errors and warnings of the console, uncaught errors, requests that failed or left the server. */
+const complaints: string[] = [];
+
+beforeAll(async () => {
   const { executablePath, args, env } = await chromiumLaunch();
-  const browser: Browser = await chromium.launch({ executablePath, args, env });
-  return {
-    async open(address, { prepare, ...options } = {}) {
-      const context = await browser.newContext({
-        locale: "en-US",
-        viewport: { width: 1100, height: 900 },
-        ...options,
-      });
-      const page = await context.newPage();
-      const complaints: string[] = [];
-      page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-      page.on("console", (message) => {
-        const text = message.text();
-        if (["error", "warning"].includes(message.type()) && !HARMLESS.test(text))
-          complaints.push(text);
-      });
-      page.on("request", (request) => {
-        const url = request.url();
-        if (!url.startsWith(origin) && !/^(data|blob):/.test(url))
-          complaints.push(`left the server: ${url}`);
-      });
-      page.on("response", (response) => {
-        if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
-      });
-      await prepare?.(page);
-      await page.goto(`${origin}${UNDER}${address}`);
-      await page.waitForSelector("html:is(.ready, .failed)", { timeout: 60_000 });
-      return { page, complaints };
-    },
-    async close() {
-      await browser.close();
-      server.close();
-    },
-  };
+  browser = await chromium.launch({ executablePath, args, env });
+});
+afterAll(() => browser.close());
+// Whatever a test did, no page may have complained.
+afterEach(async () => {
+  const found = complaints.splice(0);
+  await Promise.all(pages.map((page) => page.context().close()));
+  pages = [];
+  expect(found, "the pages' complaints").toEqual([]);
+});
+
+/** Takes back the complaints that a test has provoked on purpose. */
+export function takeComplaints(): string[] {
+  return complaints.splice(0);
 }
+
+/** Opens a page, such as `lab.html?view=noise`, until it is ready or has failed. */
+export async function open(
+  path: string,
+  {
+    prepare,
+    ...options
+  }: BrowserContextOptions & { prepare?: (page: Page) => Promise<unknown> } = {},
+): Promise<Page> {
+  const context = await browser.newContext({
+    locale: "en-US",
+    viewport: { width: 1100, height: 900 },
+    ...options,
+  });
+  const page = await context.newPage();
+  pages.push(page);
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
+  page.on("console", (message) => {
+    const text = message.text();
+    if (["error", "warning"].includes(message.type()) && !HARMLESS.test(text))
+      complaints.push(text);
+  });
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(origin) && !/^(data|blob):/.test(url))
+      complaints.push(`left the server: ${url}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
+  });
+  await prepare?.(page);
+  await page.goto(`${address}${path}`);
+  await page.waitForSelector("html:is(.ready, .failed)", { timeout: 60_000 });
+  return page;
+}
+
+/** Waits until a piece of work has ended, and says how. */
+export async function ended(page: Page, selector = ".work"): Promise<string> {
+  await page.waitForSelector(
+    `${selector}:is([data-state=done],[data-state=failed],[data-state=cancelled])`,
+    { timeout: 120_000 },
+  );
+  return (await page.locator(`${selector} .status`).textContent()) ?? "";
+}
+
+/** Starts a piece of work, and waits until it has ended. */
+export async function run(page: Page, selector = ".work"): Promise<string> {
+  await page.locator(`${selector} .primary`).click();
+  return ended(page, selector);
+}
+
+/** The cells of the nth figure's table, or of any table. */
+export async function cells(page: Page, selector: string): Promise<string[][]> {
+  return page
+    .locator(`${selector} tbody tr`)
+    .evaluateAll((rows) =>
+      rows.map((row) => Array.from(row.children, (cell) => cell.textContent ?? "")),
+    );
+}
+/** The figure of that title. */
+export const figure = (title: string): string => `figure:has(> figcaption:text-is("${title}"))`;
+/** A number as the pages write it. */
+export const number = (text: string | undefined): number =>
+  Number((text ?? "").replace("−", "-").replace(/[^\d.e+-]/g, ""));
+/** A number that stands in a sentence. */
+export const fact = async (page: Page, name: string): Promise<number> =>
+  number((await page.locator(`[data-fact="${name}"]`).textContent()) ?? "");
+
+/** Options of `open`: a browser without WebGPU. */
+export const WITHOUT_GPU = {
+  prepare: (page: Page) =>
+    page.addInitScript(() => {
+      Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined });
+    }),
+};
