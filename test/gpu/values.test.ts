@@ -151,105 +151,113 @@ test("the cases take every path, with teams and without", () => {
   expect(seen).toContain("whole quad lane");
 });
 
-describe.each(TUNING_NAMES)("tuning %s", (name) => {
-  const tuning = TUNINGS[name];
+describe.each(TUNING_NAMES.map((name, turn) => [name, turn] as const))(
+  "tuning %s",
+  (name, turn) => {
+    const tuning = TUNINGS[name];
 
-  test.each(CASES)("training: $title", async ({ shape, layout, index }) => {
-    for (let i = 0; i < 2; i++) {
-      const options = { ...OPTIONS[(index + 3 * i) % OPTIONS.length], layout };
+    // Others for each tuning: what takes the time are the kernels that only differ in them.
+    test.each(CASES)("training: $title", async ({ shape, layout, index }) => {
+      const options = { ...OPTIONS[(index + 3 * turn) % OPTIONS.length], layout };
       const call: Call = { shape, options, tuning };
-      await expectCall(call, inputsFor(call, 100 * index + i));
-    }
-  });
+      await expectCall(call, inputsFor(call, 100 * index + turn));
+    });
 
-  test.each(CASES)("evaluation: $title", async ({ shape, layout, index }) => {
-    for (let i = 0; i < 2; i++) {
-      const options = { ...OPTIONS[(index + 3 * i) % OPTIONS.length], layout };
-      if (options.trackRunningStats === false) continue;
+    test.each(CASES)("evaluation: $title", async ({ shape, layout, index }) => {
+      const tracked = OPTIONS.filter(({ trackRunningStats }) => trackRunningStats !== false);
+      const options = { ...tracked[(index + 3 * turn) % tracked.length], layout };
       const call: Call = { shape, options, tuning, mode: "evaluation" };
-      await expectCall(call, inputsFor(call, 100 * index + 50 + i));
-    }
-  });
+      await expectCall(call, inputsFor(call, 100 * index + 50 + turn));
+    });
 
-  test.each(["training", "evaluation"] as const)("each gradient left out: %s", async (mode) => {
-    const flags = [true, false];
-    for (const { shape, layout, index } of CASES.filter(({ index }) => [3, 14].includes(index))) {
-      for (const x of flags)
-        for (const gamma of flags)
-          for (const beta of flags) {
-            if (!x && !gamma && !beta) continue;
-            const wants: Wants = { x, gamma, beta };
-            const call: Call = { shape, options: { layout }, tuning, mode, wants };
-            await expectCall(call, inputsFor(call, 7 * index));
-          }
-    }
-  });
-
-  test.each([0, 1e-5])("a running variance below 0 is not hidden: eps %d", async (eps) => {
-    for (const { shape, layout, index } of CASES.filter(({ index }) => index % 5 === 2)) {
-      const call: Call = { shape, options: { layout, eps }, tuning, mode: "evaluation" };
-      const inputs = inputsFor(call, index);
-      const state = { ...inputs.state!, variance: Float32Array.from(inputs.state!.variance) };
-      state.variance[0] = -0.5;
-      const { y, dx } = await runOnce(device, call, { ...inputs, state });
-      const expected = await runOnce(device, call, inputs);
-      const { channels, inner } = extentOf("test", shape, layout);
-      for (const [name, found, others] of [
-        ["y", y, expected.y],
-        ["dx", dx!, expected.dx!],
-      ] as const) {
-        const first = (_: unknown, i: number): boolean => Math.floor(i / inner) % channels === 0;
-        const wanted = Array.from(others, (value, i) => (first(value, i) ? NaN : value));
-        expect([...found], `[${shape.join(", ")}]: ${name}`).toEqual(wanted);
+    test.each(["training", "evaluation"] as const)("each gradient left out: %s", async (mode) => {
+      const flags = [true, false];
+      for (const { shape, layout, index } of CASES.filter(({ index }) => [3, 14].includes(index))) {
+        for (const x of flags)
+          for (const gamma of flags)
+            for (const beta of flags) {
+              if (!x && !gamma && !beta) continue;
+              const wants: Wants = { x, gamma, beta };
+              const call: Call = { shape, options: { layout }, tuning, mode, wants };
+              await expectCall(call, inputsFor(call, 7 * index));
+            }
       }
-    }
-  });
+    });
 
-  test.each([null, 0.3])("running statistics over three batches: momentum %s", async (momentum) => {
-    for (const { shape, layout, index } of CASES.filter(({ index }) => index % 4 === 1)) {
-      const options = { layout, momentum, affine: false } as const;
-      const call: Call = { shape, options, tuning };
-      const { channels } = extentOf("test", shape, layout);
-      const start: State = {
-        mean: new Float32Array(channels),
-        variance: new Float32Array(channels).fill(1),
-        numBatchesTracked: 0,
-      };
-      const run = await Run.prepare(device, call, {
-        x: new Float32Array(size(shape)),
-        state: start,
-      });
-      let expected: {
-        mean: ArrayLike<number>;
-        variance: ArrayLike<number>;
-        numBatchesTracked: number | bigint;
-      } = start;
-      const atol = { mean: new Float64Array(channels), variance: new Float64Array(channels) };
-      for (let batch = 0; batch < 3; batch++) {
-        const { x } = inputsFor(call, 1000 * index + batch);
-        run.tensorOf("x").write(Float32Array.from(x));
-        run.submit();
-        const result = forward(x, shape, { ...options, state: expected });
-        const weight = momentum ?? 1 / (batch + 1);
-        for (let c = 0; c < channels; c++) {
-          // What was off before stays with weight 1 - momentum; each update adds its own.
-          atol.mean[c] =
-            (1 - weight) * atol.mean[c]! +
-            runningTolerance.mean(weight, expected.mean[c]!, result.mean[c]!, result.varBiased[c]!);
-          atol.variance[c] =
-            (1 - weight) * atol.variance[c]! +
-            runningTolerance.variance(weight, expected.variance[c]!, 2 * result.varBiased[c]!);
+    test.each([0, 1e-5])("a running variance below 0 is not hidden: eps %d", async (eps) => {
+      for (const { shape, layout, index } of CASES.filter(({ index }) => index % 5 === 2)) {
+        const call: Call = { shape, options: { layout, eps }, tuning, mode: "evaluation" };
+        const inputs = inputsFor(call, index);
+        const state = { ...inputs.state!, variance: Float32Array.from(inputs.state!.variance) };
+        state.variance[0] = -0.5;
+        const { y, dx } = await runOnce(device, call, { ...inputs, state });
+        const expected = await runOnce(device, call, inputs);
+        const { channels, inner } = extentOf("test", shape, layout);
+        for (const [name, found, others] of [
+          ["y", y, expected.y],
+          ["dx", dx!, expected.dx!],
+        ] as const) {
+          const first = (_: unknown, i: number): boolean => Math.floor(i / inner) % channels === 0;
+          const wanted = Array.from(others, (value, i) => (first(value, i) ? NaN : value));
+          expect([...found], `[${shape.join(", ")}]: ${name}`).toEqual(wanted);
         }
-        expected = result.state!;
       }
-      const { state } = await run.read();
-      run.destroy();
-      expect(state!.numBatchesTracked).toBe(3);
-      expect(state!.mean).toBeAllclose(expected.mean, { atol: atol.mean });
-      expect(state!.variance).toBeAllclose(expected.variance, { atol: atol.variance });
-    }
-  });
-});
+    });
+
+    test.each([null, 0.3])(
+      "running statistics over three batches: momentum %s",
+      async (momentum) => {
+        for (const { shape, layout, index } of CASES.filter(({ index }) => index % 4 === 1)) {
+          const options = { layout, momentum, affine: false } as const;
+          const call: Call = { shape, options, tuning };
+          const { channels } = extentOf("test", shape, layout);
+          const start: State = {
+            mean: new Float32Array(channels),
+            variance: new Float32Array(channels).fill(1),
+            numBatchesTracked: 0,
+          };
+          const run = await Run.prepare(device, call, {
+            x: new Float32Array(size(shape)),
+            state: start,
+          });
+          let expected: {
+            mean: ArrayLike<number>;
+            variance: ArrayLike<number>;
+            numBatchesTracked: number | bigint;
+          } = start;
+          const atol = { mean: new Float64Array(channels), variance: new Float64Array(channels) };
+          for (let batch = 0; batch < 3; batch++) {
+            const { x } = inputsFor(call, 1000 * index + batch);
+            run.tensorOf("x").write(Float32Array.from(x));
+            run.submit();
+            const result = forward(x, shape, { ...options, state: expected });
+            const weight = momentum ?? 1 / (batch + 1);
+            for (let c = 0; c < channels; c++) {
+              // What was off before stays with weight 1 - momentum; each update adds its own.
+              atol.mean[c] =
+                (1 - weight) * atol.mean[c]! +
+                runningTolerance.mean(
+                  weight,
+                  expected.mean[c]!,
+                  result.mean[c]!,
+                  result.varBiased[c]!,
+                );
+              atol.variance[c] =
+                (1 - weight) * atol.variance[c]! +
+                runningTolerance.variance(weight, expected.variance[c]!, 2 * result.varBiased[c]!);
+            }
+            expected = result.state!;
+          }
+          const { state } = await run.read();
+          run.destroy();
+          expect(state!.numBatchesTracked).toBe(3);
+          expect(state!.mean).toBeAllclose(expected.mean, { atol: atol.mean });
+          expect(state!.variance).toBeAllclose(expected.variance, { atol: atol.variance });
+        }
+      },
+    );
+  },
+);
 
 describe("odd rows of four channels, in chunks of rows", () => {
   const chunked = { minPerLane: 1, mergedBytes: 2 ** 40, wholePerLane: 0, fence: true };
