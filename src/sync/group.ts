@@ -374,7 +374,7 @@ export class Group implements Communicator {
 
   /** Tells the others why this rank is no more with them; a failure each by its id, since some may not have met yet. */
   #leave(): void {
-    const farewell = reasons.farewell(this.#failure!);
+    const farewell = reasons.farewell(this.#failure!, this.transport.maxBytes - HEADER_BYTES);
     if (farewell.code === 0) return this.#send(Kind.leave, null, 0, farewell);
     for (const { rank, id } of this.#roster.others)
       if (id !== null) this.#send(Kind.leave, rank, 0, { ...farewell, other: id });

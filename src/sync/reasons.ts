@@ -117,14 +117,21 @@ function farewellOf(error: Error): (typeof FAREWELLS)[number] {
   return "left";
 }
 
-/** What a rank that ends with this error says in its last message. Code 0 is the end of the work. */
-export function farewell(error: Error): Pick<Message, "code" | "text" | "payload"> {
+/**
+ * What a rank that ends with this error says in its last message. Code 0 is the end of the work.
+ *
+ * @param room bytes for ranks and text, which are cut to it.
+ */
+export function farewell(error: Error, room: number): Pick<Message, "code" | "text" | "payload"> {
   const lost = error instanceof PeerLostError ? [error.rank] : [];
   const ranks = error instanceof PeerTimeoutError ? error.ranks : lost;
+  const named = ranks.slice(0, Math.max(0, Math.floor(room / 4)));
+  const left = Math.max(0, Math.min(2000, room - 4 * named.length));
+  const { read } = new TextEncoder().encodeInto(error.message, new Uint8Array(left));
   return {
     code: FAREWELLS.indexOf(farewellOf(error)),
-    text: error.message.slice(0, 2000),
-    payload: new Uint8Array(new Uint32Array(ranks).buffer),
+    text: error.message.slice(0, read),
+    payload: new Uint8Array(new Uint32Array(named).buffer),
   };
 }
 

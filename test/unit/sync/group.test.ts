@@ -892,6 +892,30 @@ describe("a message that cannot be taken", () => {
     expect(own!.cause).toBe(reason);
     expect(other).toBeInstanceOf(PeerLostError);
   });
+
+  test.each([152, 200])("says what has room where messages are of %d bytes", async (maxBytes) => {
+    const network = new Network(11, { maxBytes });
+    const members = network.group(20);
+    await meet(network, members);
+    const waiting = members[1]!.group.allReduce(partOf(1, 0, 3), join);
+    members[0]!.group.abandon(new Error("no memory"));
+    const [other] = reasons(await network.until(Promise.allSettled([waiting])));
+    expect(other).toBeInstanceOf(PeerLostError);
+    expect(String(other)).toMatch(/rank 0 gave up: allReduce: a group that goes on/);
+    expect(network.now).toBeLessThan(1000);
+
+    const later = new Network(11, { maxBytes });
+    const second = later.group(20);
+    await meet(later, second);
+    for (const each of second.slice(2)) each.kill();
+    const [own] = reasons(await later.until(callAll(second.slice(0, 1), 0)));
+    await later.pass(100);
+    const told = second[1]!.group.failure as PeerTimeoutError;
+    expect(told).toBeInstanceOf(PeerTimeoutError);
+    // As many as have room.
+    const { ranks } = own as PeerTimeoutError;
+    expect(told.ranks).toEqual(ranks.slice(0, Math.floor((maxBytes - HEADER_BYTES) / 4)));
+  });
 });
 
 describe("ends", () => {
