@@ -40,6 +40,9 @@ export interface FoldState {
   readonly running_mean?: ArrayLike<number> | null | undefined;
   readonly running_var?: ArrayLike<number> | null | undefined;
   readonly num_batches_tracked?: unknown;
+  /** Of batch renormalization: in evaluation it has no effect. */
+  readonly renorm_mean?: unknown;
+  readonly renorm_stddev?: unknown;
   /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
   readonly eps: number;
   /** Whether it is a module that works `inPlace`: such a one counts |gamma| as {@link GAMMA_FLOOR} at least. Default false. */
@@ -190,7 +193,7 @@ function requireFinite(subject: string, values: Float32Array | Float64Array): vo
 
 const STATE = [
   ...["weight", "bias", "running_mean", "running_var"],
-  ...["num_batches_tracked", "eps", "inPlace"],
+  ...["num_batches_tracked", "renorm_mean", "renorm_stddev", "eps", "inPlace"],
 ];
 
 /** Keras's names. */

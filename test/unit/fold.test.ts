@@ -334,6 +334,15 @@ test("bits of 16-bit floats are no numbers", () => {
   }
 });
 
+test("what only training has of a state dictionary is left alone", () => {
+  const weight = { data: [1, 2], shape: [2, 1] };
+  const bn = { running_mean: [1, 1], running_var: [1, 4], eps: 0 };
+  const more = { num_batches_tracked: 3n, renorm_mean: [5, 5], renorm_stddev: [6, 6] };
+  expect(foldIntoLinear({ weight, layout: "OI" }, { ...bn, ...more })).toEqual(
+    foldIntoLinear({ weight, layout: "OI" }, bn),
+  );
+});
+
 test("null is none", () => {
   const weight = { data: [1, 2], shape: [2, 1] };
   const bn = { running_mean: [1, 1], running_var: [1, 4], eps: 0 };
