@@ -125,7 +125,7 @@ export function requireChoices(subject: string, given: object, choices: Choices)
 }
 
 /** Whether a number is finite as the kernels have it. */
-function isF32(value: unknown): boolean {
+export function isF32(value: unknown): boolean {
   return typeof value === "number" && Number.isFinite(Math.fround(value));
 }
 

@@ -1,3 +1,4 @@
+import { isF32 } from "../descriptor.js";
 import { map } from "../dispatch/map.js";
 import { reduce } from "../dispatch/reduce.js";
 import { stateOf } from "../device.js";
@@ -18,7 +19,7 @@ import { planShape, type View } from "./view.js";
 
 /** Whether a plan takes this eps; TensorFlow.js computes with any. */
 export function takesEps(eps: number): boolean {
-  return eps >= 0 && Number.isFinite(eps);
+  return isF32(eps) && eps >= 0;
 }
 
 const STATISTICS = ["mean", "variance", "dMean", "dVariance", "newMean", "newVariance"] as const;

@@ -366,6 +366,7 @@ describe("tf.grads and tf.variableGrads see the layer", () => {
     { epsilon: -0.1 },
     { epsilon: NaN },
     { epsilon: Infinity },
+    { epsilon: 1e39 },
   ])("with %o it is the stock layer", async (config) => {
     const step = async (): Promise<Float32Array[]> => {
       const model = build([6, 3], config);
