@@ -238,7 +238,7 @@ export class SyncBatchNorm {
       });
       return { values: this.#read(subject, "statistics") };
     });
-    return this.#use(this.#reduce(part, subject, signal), variation, async (all, plans) => {
+    const made = this.#use(this.#reduce(part, subject, signal), variation, async (all, plans) => {
       const plan = await plans.forward();
       this.#requireLive(subject);
       requireKept(subject, context);
@@ -268,6 +268,11 @@ export class SyncBatchNorm {
         Object.assign(context, { inputs, variation, pending: null });
       return y;
     });
+    // Nobody can wait for one that has failed.
+    made.catch(() => {
+      if (context.pending === variation) context.pending = null;
+    });
+    return made;
   }
 
   /** In evaluation the layer is the module. */

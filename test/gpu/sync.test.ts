@@ -285,6 +285,9 @@ describe("layers", () => {
     }
     const [y] = await Promise.all([a.forward(one), b.forward(put([3, 2], [1, 2]))]);
     expect(await y.read()).toBeAllclose([-1, 0], { atol: 1e-5 });
+    await expect(Promise.all([a.forward(one), b.forward(empty)])).rejects.toThrow();
+    // It has come to its end, and left nothing.
+    await expect(a.backward(one)).rejects.toThrow(/context: .* got a used one/);
     const zero = pair(2, { singleValue: "zero" });
     const [z] = await Promise.all([zero.a.forward(one), zero.b.forward(empty)]);
     expect([...(await z.read())]).toEqual([0, 0]);
