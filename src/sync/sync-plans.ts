@@ -47,6 +47,8 @@ const KEPT = 8;
 /** Plans of one layer for the shapes that it meets. */
 export class SyncPlans {
   readonly #kept = new Map<string, Kept>();
+  /** Whoever's turn comes later frees what it makes. */
+  #destroyed = false;
 
   constructor(
     private readonly module: BatchNorm,
@@ -112,6 +114,7 @@ export class SyncPlans {
   }
 
   destroy(): void {
+    this.#destroyed = true;
     for (const kept of this.#kept.values()) free(kept);
     this.#kept.clear();
   }
@@ -121,7 +124,7 @@ export class SyncPlans {
     if (kept) {
       this.#kept.delete(key);
     } else {
-      kept = { made: new Map(), users: 0, isOut: false };
+      kept = { made: new Map(), users: 0, isOut: this.#destroyed };
       for (const [oldest, old] of this.#kept) {
         if (this.#kept.size < KEPT) break;
         this.#kept.delete(oldest);

@@ -585,6 +585,23 @@ test.each([false, true])(
   },
 );
 
+test("a layer that is destroyed before its call's turn leaves no buffer behind", async () => {
+  const [communicator] = createLocalCommunicators(1) as [Communicator];
+  const [module, x] = [new BatchNorm1d(device, 1), put([1, 3], [2, 1])];
+  const makes = vi.spyOn(device, "createBuffer");
+  const frees = vi.spyOn(GPUBuffer.prototype, "destroy");
+  const bn = new SyncBatchNorm(module, communicator);
+  const pending = bn.forward(x);
+  bn.destroy();
+  await expect(pending).rejects.toThrow(DestroyedError);
+  await module.status();
+  const made = makes.mock.results.map(({ value }) => value as GPUBuffer);
+  const left = made.filter((each) => !frees.mock.contexts.includes(each));
+  expect(left.map(({ label }) => label)).toEqual([]);
+  makes.mockRestore();
+  frees.mockRestore();
+});
+
 test("a rank that cannot use what has come of a round ends the group, and its device's loss does", async () => {
   const x = put([1, 3], [2, 1]);
   const { a, b } = pair(1);
