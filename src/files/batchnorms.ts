@@ -46,9 +46,9 @@ const NAMINGS = [
 /**
  * Every Batch Normalization of a file, in the file's order. In files of weights they are told by their names: PyTorch's
  * `running_mean` and `running_var` under one prefix with `weight`, `bias` and `num_batches_tracked` where they exist, or
- * Keras's `moving_mean` and `moving_variance` with `gamma` and `beta` (an `InstanceNorm` that tracks statistics has the
- * same names). One without running statistics cannot be told from a LayerNorm by its names and is not found. In a model
- * of ONNX they are its BatchNormalization nodes.
+ * Keras's `moving_mean` and `moving_variance` with `gamma` and `beta`, with or without TensorFlow's `:0` at the end (an
+ * `InstanceNorm` that tracks statistics has the same names). One without running statistics cannot be told from a
+ * LayerNorm by its names and is not found. In a model of ONNX they are its BatchNormalization nodes.
  *
  * Of gamma and beta, where only one exists (PyTorch's `bias=False`, Keras's `scale: false` or `center: false`), the other
  * is ones or zeros.
@@ -117,7 +117,10 @@ class Reader {
 function byName(file: Named<NamedTensor>, reader: Reader): FoundBatchNorm[] {
   // Null is none, as it is in loadStateDict.
   const given = entriesOf<NamedTensor | null | undefined>("findBatchNorms", file);
-  const entries = new Map(given.filter(isThere));
+  // TensorFlow ends a variable's name with ":0" where it is a tensor's.
+  const entries = new Map(
+    given.filter(isThere).map(([name, tensor]) => [name.replace(/:0$/, ""), tensor]),
+  );
   const found: FoundBatchNorm[] = [];
   for (const name of entries.keys()) {
     for (const naming of NAMINGS) {

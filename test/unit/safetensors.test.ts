@@ -450,6 +450,17 @@ describe("finding", () => {
     ]);
   });
 
+  test("TensorFlow's names, which may end with :0", () => {
+    const names = { "bn/gamma:0": [1], "bn/beta:0": [2], "bn/moving_mean:0": [3] };
+    expect(findBatchNorms({ ...names, "bn/moving_variance:0": [4] })).toEqual([
+      {
+        ...{ prefix: "bn/", channels: 1, affine: true },
+        state: { weight: [1], bias: [2], running_mean: [3], running_var: [4] },
+      },
+    ]);
+    expect(() => findBatchNorms(names)).toThrow(FileError);
+  });
+
   test("a module's own dictionary, which has no prefix", () => {
     const own = Object.fromEntries(
       Object.entries(good).map(([name, value]) => [name.slice(2), value]),
