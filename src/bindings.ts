@@ -20,7 +20,7 @@ export type Resource = GPUBuffer | GPUBufferBinding | Tensor;
 
 /** By what it alone has: who binds buffers does not load the class. */
 export function isTensor(resource: Resource | undefined): resource is Tensor {
-  return Object(resource) === resource && "dtype" in resource!;
+  return Object(resource) === resource && "touch" in resource!;
 }
 
 /** What `createForward` and its siblings take. */
@@ -214,14 +214,8 @@ export function isUnchanged(known: Resource | undefined, given: Resource | undef
 
 /** Whether both name the same bytes. */
 export function isSameRange(a: Resource, b: Resource | undefined): boolean {
-  if (a === b) return true;
-  if (b === undefined) return false;
-  const [one, other] = [a, b].map((each) =>
-    "buffer" in each
-      ? { buffer: each.buffer, offset: each.offset ?? 0 }
-      : { buffer: each, offset: 0 },
-  ) as [GPUBufferBinding, GPUBufferBinding];
-  return one.buffer === other.buffer && one.offset === other.offset;
+  const [one, other] = [a, b].map(bindingOf);
+  return one?.buffer === other?.buffer && one?.offset === other?.offset;
 }
 
 /**

@@ -566,7 +566,7 @@ export class Plan {
           complain(
             `${subject}: ${output}`,
             `nothing, or what is passed as ${input} (the plan works in place)`,
-            "another buffer",
+            "another",
             `leave ${output} out, or plan without inPlace`,
           ),
         );
