@@ -1,5 +1,5 @@
 /** What the functions of the reference are called with, and the errors where it does not fit. */
-import { requireKnown } from "./arguments.js";
+import { kindOf, requireKnown } from "./arguments.js";
 import {
   type Extent,
   extentOf,
@@ -8,7 +8,7 @@ import {
   resolveOptions,
 } from "./descriptor.js";
 import { complain, OptionError, ShapeError } from "./errors.js";
-import type { ReferenceOptions, RunningState, Values } from "./reference.js";
+import type { ReferenceOptions, RunningState, UpdatedState, Values } from "./reference.js";
 
 const REFERENCE_OPTIONS: readonly string[] = [...OPTIONS, "gamma", "beta", "residual"];
 
@@ -32,13 +32,12 @@ export function prepare(
   const resolved = resolveOptions(subject, options);
   const extent = extentOf(subject, shape, resolved.layout);
   requireLength(subject, "x", x, extent.size, `the product of [${shape.join(", ")}]`);
-  if (options.residual !== undefined) {
-    requireLength(subject, "residual", options.residual, extent.size, "as many as x");
-  }
+  const { residual = null } = options;
+  if (residual !== null) requireLength(subject, "residual", residual, extent.size, "as many as x");
   const { channels } = extent;
   for (const name of ["gamma", "beta"] as const) {
-    const given = options[name];
-    if (given === undefined) continue;
+    const { [name]: given = null } = options;
+    if (given === null) continue;
     if (!resolved.affine) {
       const remedy = `leave ${name} out, or set affine: true`;
       throw new OptionError(
@@ -56,12 +55,13 @@ export function prepare(
 export function requireLength(
   subject: string,
   name: string,
-  values: Values | undefined,
+  values: Values | null | undefined,
   length: number,
   why: string,
 ): asserts values is Values {
-  if (values === undefined || values.length !== length) {
-    const received = values === undefined ? "nothing" : String(values.length);
+  const found = (values as Partial<Values> | null | undefined)?.length;
+  if (found !== length) {
+    const received = String(found ?? kindOf(values));
     const remedy = `check ${name}, shape and layout`;
     throw new ShapeError(
       complain(`${subject}: ${name}`, `${length} values (${why})`, received, remedy),
@@ -81,16 +81,33 @@ export function forbidWithoutTracking(
   throw new OptionError(complain(`${subject}: ${name}`, expected, "values", remedy));
 }
 
-/** @throws ShapeError where there is not one mean and variance per channel; OptionError where none are tracked. */
-export function requireState(
+/**
+ * The running statistics given, as they are to be updated; null where none are.
+ *
+ * @throws ShapeError where there is not one mean and variance per channel; OptionError where none are tracked, or the counter
+ * is no count.
+ */
+export function stateFrom(
   subject: string,
-  state: RunningState | undefined,
+  state: RunningState | null | undefined,
   { extent, resolved }: Call,
-): void {
-  if (state === undefined) return;
+): UpdatedState | null {
+  if (state === undefined || state === null) return null;
   forbidWithoutTracking(subject, "state", resolved);
-  requireLength(subject, "state.mean", state.mean, extent.channels, "one per channel");
-  requireLength(subject, "state.variance", state.variance, extent.channels, "one per channel");
+  const { mean, variance, numBatchesTracked: given } = state;
+  requireLength(subject, "state.mean", mean, extent.channels, "one per channel");
+  requireLength(subject, "state.variance", variance, extent.channels, "one per channel");
+  if (!(given >= 0 && (typeof given === "bigint" || Number.isInteger(given)))) {
+    const name = `${subject}: state.numBatchesTracked`;
+    throw new OptionError(
+      complain(name, "a whole number >= 0", String(given), "0 before the first batch"),
+    );
+  }
+  return {
+    mean: Float64Array.from(mean),
+    variance: Float64Array.from(variance),
+    numBatchesTracked: BigInt(given),
+  };
 }
 
 /** A moving average's next value. A weight of 1 forgets, whatever was there (0 times NaN is NaN). */

@@ -13,7 +13,7 @@ import {
   type UpdatedState,
   type Values,
 } from "./reference.js";
-import { moved, prepare, requireLength, requireState } from "./reference-arguments.js";
+import { moved, prepare, requireLength, stateFrom } from "./reference-arguments.js";
 import { requireCount } from "./statistics/count.js";
 
 /** Statistics of some of a batch's values, `[C]` each. */
@@ -153,6 +153,30 @@ function plainOf(options: StatisticsOptions): ForwardOptions {
   return plain;
 }
 
+/** @throws ShapeError where a plane has not one number for each channel, or channel of each ghost. */
+function requirePlanes(
+  subject: string,
+  { renorm, statistics: given, correction }: StatisticsOptions,
+  channels: number,
+  ghosts: number,
+): void {
+  const require = (name: string, values: Values | undefined, each = 1): void => {
+    requireLength(subject, name, values, channels * each, "one per channel, and ghost");
+  };
+  if (renorm) {
+    require("renorm.mean", renorm.mean);
+    require("renorm.deviation", renorm.deviation);
+  }
+  if (given) {
+    require("statistics.mean", given.mean);
+    require("statistics.m2", given.m2);
+  }
+  if (correction) {
+    require("correction.r", correction.r, ghosts);
+    require("correction.d", correction.d, ghosts);
+  }
+}
+
 interface Slice {
   readonly first: number;
   readonly end: number;
@@ -199,28 +223,24 @@ export function statisticsForward(
   shape: readonly number[],
   options: StatisticsOptions = {},
 ): StatisticsResult {
+  const subject = "statisticsForward";
   const plain = plainOf(options);
-  const call = prepare("statisticsForward", x, shape, plain, ["state"]);
-  requireState("statisticsForward", plain.state, call);
+  const call = prepare(subject, x, shape, plain, ["state"]);
   const { resolved, extent } = call;
   const { eps, layout } = resolved;
   const { channels } = extent;
-  const { state: given, residual, gamma, beta, ...rest } = plain;
+  const { state: _, residual, gamma, beta, ...rest } = plain;
+  let state = stateFrom(subject, plain.state, call);
   const weight = options.renormMomentum ?? 0.01;
   const { rMin = 0, rMax = Infinity, dMax = Infinity } = options.limits ?? {};
-  let state: UpdatedState | null = given
-    ? {
-        mean: Float64Array.from(given.mean),
-        variance: Float64Array.from(given.variance),
-        numBatchesTracked: BigInt(given.numBatchesTracked),
-      }
-    : null;
   const before = options.renorm;
+  const slices = slicesOf(shape, options);
+  requirePlanes(subject, options, channels, slices.length);
   let renorm = before && {
     mean: Float64Array.from(before.mean),
     deviation: Float64Array.from(before.deviation),
   };
-  const ghosts = slicesOf(shape, options).map((slice, ghost) => {
+  const ghosts = slices.map((slice, ghost) => {
     const own = cut(x, slice);
     const part =
       options.statistics ??

@@ -24,7 +24,7 @@ import {
   moved,
   prepare,
   requireLength,
-  requireState,
+  stateFrom,
 } from "./reference-arguments.js";
 
 /** Numbers in memory order; typed arrays of any kind and plain arrays will do. */
@@ -159,16 +159,15 @@ export function forward(
   const subject = "forward";
   const call = prepare(subject, x, shape, options, ["state"]);
   const { extent, resolved } = call;
-  const { state } = options;
-  requireState(subject, state, call);
+  const state = stateFrom(subject, options.state, call);
   requireTrainable(subject, extent, resolved.singleValue);
   const statistics = batchStatistics(x, extent, resolved.eps);
   const { shift, delta, mean, varBiased, invStd } = statistics;
   const xHat = normalise(x, extent, shift, delta, invStd);
   const z = affine(xHat, extent, call.gamma, call.beta, options.residual);
   const y = activateAll(resolved, z);
-  const updated = state === undefined ? null : updateState(subject, state, statistics, call);
-  return { y, mean, varBiased, invStd, xHat, z, state: updated };
+  if (state) updateState(state, statistics, call);
+  return { y, mean, varBiased, invStd, xHat, z, state };
 }
 
 /**
@@ -328,7 +327,7 @@ export function backward(
     dMean = dBeta.map((sum, c) => -gamma[c]! * invStd[c]! * sum);
     dVar = dGamma.map((sum, c) => -0.5 * gamma[c]! * invStd[c]! * invStd[c]! * sum);
   }
-  const dResidual = options.residual === undefined ? null : dz;
+  const dResidual = options.residual ? dz : null;
   return {
     ...{ dx, dGamma, dBeta, dResidual, dMean, dVar, dz },
     ...{ sumAbsDz, sumAbsDzXHat, maxAbsDz },
@@ -438,43 +437,20 @@ function inverseRoot(variance: Float64Array, eps: number): Float64Array {
 }
 
 function updateState(
-  subject: string,
-  state: RunningState,
+  state: UpdatedState,
   { mean, m2 }: Statistics,
   { extent, resolved }: Call,
-): UpdatedState {
-  const tracked = Number(state.numBatchesTracked);
-  if (!(
-    tracked >= 0 &&
-    (typeof state.numBatchesTracked === "bigint" || Number.isInteger(tracked))
-  )) {
-    const expected = "a whole number >= 0";
-    const received = String(state.numBatchesTracked);
-    throw new OptionError(
-      complain(
-        `${subject}: state.numBatchesTracked`,
-        expected,
-        received,
-        "0 before the first batch",
-      ),
-    );
-  }
-  const updated: UpdatedState = {
-    mean: Float64Array.from(state.mean),
-    variance: Float64Array.from(state.variance),
-    numBatchesTracked: BigInt(state.numBatchesTracked),
-  };
+): void {
   const { count } = extent;
-  if (count === 0) return updated;
-  updated.numBatchesTracked += 1n;
-  const weight = resolved.momentum ?? 1 / Number(updated.numBatchesTracked);
+  if (count === 0) return;
+  state.numBatchesTracked += 1n;
+  const weight = resolved.momentum ?? 1 / Number(state.numBatchesTracked);
   // TensorFlow's fused op divides by max(M-1, 1); PyTorch never gets there, as M = 1 is an error.
   const divisor = resolved.runningVariance === "unbiased" ? Math.max(count - 1, 1) : count;
   for (let c = 0; c < extent.channels; c++) {
-    updated.mean[c] = moved(updated.mean[c]!, mean[c]!, weight);
-    updated.variance[c] = moved(updated.variance[c]!, m2[c]! / divisor, weight);
+    state.mean[c] = moved(state.mean[c]!, mean[c]!, weight);
+    state.variance[c] = moved(state.variance[c]!, m2[c]! / divisor, weight);
   }
-  return updated;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -514,7 +490,7 @@ function affine(
       for (let k = 0; k < inner; k++, i++) z[i] = scale * xHat[i]! + offset;
     }
   }
-  if (residual !== undefined) for (let i = 0; i < size; i++) z[i] = z[i]! + residual[i]!;
+  if (residual) for (let i = 0; i < size; i++) z[i] = z[i]! + residual[i]!;
   return z;
 }
 

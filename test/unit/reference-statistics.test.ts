@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { extentOf } from "../../src/descriptor.js";
+import { BatchNormError } from "../../src/errors.js";
 import {
   backward,
   forward,
@@ -189,6 +190,7 @@ describe("renormalization's averages", () => {
 describe("what does not fit is an error, as in the core", () => {
   const dy = [1, 2, 3, 4];
   const state = { mean: [0], variance: [1], numBatchesTracked: 0 };
+  const renorm = { mean: [0], deviation: [1] };
   it.each<[string, () => unknown, RegExp]>([
     ["x", () => statisticsForward([1, 2, 3], [2, 2]), /x: 4 values/],
     ["x of statistics", () => statistics([1, 2, 3], [2, 2]), /x: 4 values/],
@@ -196,6 +198,29 @@ describe("what does not fit is an error, as in the core", () => {
     ["gamma", () => statisticsForward(dy, [2, 2], { gamma: [2] }), /gamma: 2 values/],
     ["state", () => statisticsForward(dy, [2, 2], { state }), /state.mean: 2 values/],
     ["residual", () => statisticsForward(dy, [2, 2], { residual: [2] }), /residual: 4 values/],
+    [
+      "counter",
+      () => statisticsForward(dy, [4, 1], { state: { ...state, numBatchesTracked: 0.5 } }),
+      /statisticsForward: state.numBatchesTracked: a whole number >= 0, got 0.5/,
+    ],
+    [
+      "averages",
+      () => statisticsForward(dy, [2, 2], { renorm: { mean: [0, 0], deviation: [1] } }),
+      /renorm.deviation: 2 values \(one per channel.*, got 1;/,
+    ],
+    [
+      "statistics",
+      () => statisticsForward(dy, [2, 2], { statistics: { count: 2 } as never }),
+      /statistics.mean: 2 values \(one per channel.*, got nothing;/,
+    ],
+    [
+      "correction",
+      () =>
+        statisticsForward(dy, [4, 1], {
+          ...{ virtualBatchSize: 2, renorm, correction: { r: [1, 1], d: [1] } },
+        }),
+      /correction.d: 2 values/,
+    ],
     [
       "gamma without affine",
       () => statisticsForward(dy, [2, 2], { affine: false, gamma: [1, 1] }),
@@ -212,6 +237,17 @@ describe("what does not fit is an error, as in the core", () => {
       /virtualBatchSize: a whole number >= 1/,
     ]),
   ])("%s", (_, call, message) => {
+    expect(call).toThrow(BatchNormError);
     expect(call).toThrow(message);
   });
+});
+
+it("null is nothing, where nothing may be given", () => {
+  const none = { gamma: null, beta: null, residual: null } as object;
+  for (const run of [forward, statisticsForward])
+    expect(run(X, SHAPE, { ...none, state: null as never })).toEqual(run(X, SHAPE));
+  expect(backward(X, X, SHAPE, none)).toEqual(backward(X, X, SHAPE));
+  const nothing = null as unknown as number[];
+  expect(() => forward(nothing, SHAPE)).toThrow(/x: .* got nothing/);
+  expect(() => statisticsBackward(nothing, X, SHAPE)).toThrow(/dy: .* got nothing/);
 });
