@@ -26,6 +26,12 @@ function distance(one: string, other: string): number {
   return a.length > 2 && begin === a.length ? 2 : Infinity;
 }
 
+/** @throws OptionError where options are none. */
+export function requireObject(subject: string, given: object): void {
+  if (Object(given) === given) return;
+  throw new OptionError(complain(subject, "an object of options", kindOf(given), "pass one"));
+}
+
 /**
  * Refuses options that there are not: in JavaScript nobody else would notice a slip.
  *
@@ -38,9 +44,7 @@ export function requireKnown(
   known: readonly string[],
   hints: Readonly<Record<string, string>> = {},
 ): void {
-  if (Object(given) !== given) {
-    throw new OptionError(complain(subject, "an object of options", kindOf(given), "pass one"));
-  }
+  requireObject(subject, given);
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;
     const apart = known.map((each) => distance(name, each));

@@ -2,6 +2,7 @@
  * Statistics beyond the batch in float64, for {@link module:reference}: ghosts, masks, batch renormalization, parts
  * that are merged. Built on the reference's own forward and backward, whose conventions and errors they share.
  */
+import { requireObject } from "./arguments.js";
 import { extentOf } from "./descriptor.js";
 import { complain, OptionError, ShapeError } from "./errors.js";
 import {
@@ -224,6 +225,7 @@ export function statisticsForward(
   options: StatisticsOptions = {},
 ): StatisticsResult {
   const subject = "statisticsForward";
+  requireObject(subject, options);
   const plain = plainOf(options);
   const call = prepare(subject, x, shape, plain, ["state"]);
   const { resolved, extent } = call;

@@ -1,4 +1,4 @@
-import { requireKnown } from "../arguments.js";
+import { requireKnown, requireObject } from "../arguments.js";
 import { requireWants, type Wants } from "../backward.js";
 import { BatchNorm, type PrepareOptions } from "../batchnorm.js";
 import { extentOf, requireTrainable, type BatchNormOptions } from "../descriptor.js";
@@ -105,6 +105,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
   /** @throws OptionError; DeviceLostError where the loss is known by then. */
   constructor(device: GPUDevice, channels: number, options: BatchNormOptions = {}) {
     const kind = "AccumulatedBatchNorm";
+    requireObject(kind, options);
     if (options.inPlace) {
       throw new OptionError(
         complain(`${kind}: inPlace`, "false", "true", "use BatchNorm for what works in place"),

@@ -1,5 +1,6 @@
 import { map } from "../dispatch/map.js";
 import { reduce } from "../dispatch/reduce.js";
+import { requireObject } from "../arguments.js";
 import type { Resource } from "../bindings.js";
 import { requireWants, type Wants } from "../backward.js";
 import { SWITCH } from "../descriptor.js";
@@ -168,6 +169,7 @@ export interface StatisticsBackwardPlan {
 
 function outlineBackward(device: GPUDevice, descriptor: StatisticsBackwardDescriptor): Outline {
   const subject = "statisticsBackward";
+  requireObject(subject, descriptor);
   const given = descriptor.sums === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const also = {

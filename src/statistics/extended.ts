@@ -15,7 +15,7 @@ import {
   type StateEntry,
   type StateFile,
 } from "../batchnorm.js";
-import { requireKnown } from "../arguments.js";
+import { requireKnown, requireObject } from "../arguments.js";
 import { requireWants } from "../backward.js";
 import { requireChoices, SWITCH, type BatchNormOptions, type Choices } from "../descriptor.js";
 import { createBuffer, USAGE } from "../device.js";
@@ -112,6 +112,7 @@ export class ExtendedBatchNorm extends BatchNorm {
   /** @throws OptionError; DeviceLostError. */
   constructor(device: GPUDevice, channels: number, options: ExtendedOptions = {}) {
     const kind = "ExtendedBatchNorm";
+    requireObject(kind, options);
     const { affine = true } = options;
     const { scale = affine, center = affine, renorm, inPlace } = options;
     if (inPlace) {

@@ -1,5 +1,6 @@
 import { map } from "../dispatch/map.js";
 import { reduce } from "../dispatch/reduce.js";
+import { requireObject } from "../arguments.js";
 import type { Resource } from "../bindings.js";
 import { requireTrainable } from "../descriptor.js";
 import type { BindingName } from "../kernels.js";
@@ -60,6 +61,7 @@ export interface StatisticsForwardPlan {
 
 function outlineForward(device: GPUDevice, descriptor: StatisticsForwardDescriptor): Outline {
   const subject = "statisticsForward";
+  requireObject(subject, descriptor);
   const given = descriptor.statistics === "given";
   const parts = requireCount(`${subject}: parts`, descriptor.parts ?? 1, 1);
   const also = { ...PASS_OPTIONS, statistics: WHOSE };

@@ -1,7 +1,8 @@
 import { map } from "../dispatch/map.js";
-import { requireKnown } from "../arguments.js";
+import { kindOf, requireKnown } from "../arguments.js";
 import { rangeOf, type Need, type Resource } from "../bindings.js";
 import { createBuffer, USAGE } from "../device.js";
+import { complain, OptionError } from "../errors.js";
 import type { Tuning } from "../dispatch/tuning.js";
 import { Plan, type Outline, type Target } from "../plan.js";
 import { watched } from "../record.js";
@@ -139,7 +140,7 @@ export function createMergeSumsSync(device: GPUDevice, descriptor: MergeDescript
  * @param parts any number, of none comes an empty part: one part each ({@link statisticsBytes}), in buffers with usage COPY_SRC.
  * @returns one part, as a tensor `[4, C]` of 32-bit words that the caller destroys (`out` where it is given);
  * {@link readStatistics} reads it.
- * @throws BufferError, ShapeError, DestroyedError; DeviceLostError where the loss is known by then.
+ * @throws OptionError, BufferError, ShapeError, DestroyedError; DeviceLostError where the loss is known by then.
  * @example
  * ```ts
  * const whole = mergeStatistics(device, 64, [first, second]);
@@ -154,6 +155,12 @@ export function mergeStatistics(
 ): Tensor {
   const subject = "mergeStatistics";
   requireKnown(subject, options, ["out"]);
+  const isList: boolean = Array.isArray(parts);
+  if (!isList) {
+    throw new OptionError(
+      complain(`${subject}: parts`, "a list of parts", kindOf(parts), "one part is a list too"),
+    );
+  }
   const bytes = statisticsBytes(channels);
   const plan = createMergeStatisticsSync(device, { channels, parts: parts.length });
   const beside = createBuffer(

@@ -1,3 +1,4 @@
+import { requireObject } from "../arguments.js";
 import type { ByteSizes, PlanDescriptor } from "../bindings.js";
 import { SWITCH, type Choices } from "../descriptor.js";
 import { resolveDescriptor, type Resolved } from "../plan.js";
@@ -62,6 +63,7 @@ export function ghostsOf(shape: readonly number[], virtualBatchSize: number | un
  */
 export function statisticsByteSizes(descriptor: SizesDescriptor): StatisticsByteSizes {
   const subject = "statisticsByteSizes";
+  requireObject(subject, descriptor);
   const { virtualBatchSize, parts = 1 } = descriptor;
   requireCount(`${subject}: parts`, parts, 1);
   if (virtualBatchSize !== undefined) {

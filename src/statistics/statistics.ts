@@ -1,4 +1,5 @@
 import { reduce } from "../dispatch/reduce.js";
+import { requireObject } from "../arguments.js";
 import type { Resource } from "../bindings.js";
 import { Plan, type Outline, type Step, type Target } from "../plan.js";
 import { requirePart } from "./count.js";
@@ -39,6 +40,7 @@ export interface StatisticsPlan {
 
 function outlineStatistics(device: GPUDevice, descriptor: StatisticsDescriptor): Outline {
   const subject = "statistics";
+  requireObject(subject, descriptor);
   const mask = descriptor.mask ?? false;
   const draft = new Draft(device, subject, descriptor, reduce, { parts: null, part: null });
   const { resolved, mapping } = draft;

@@ -33,12 +33,15 @@ import {
   createMergeSumsSync,
   createStatisticsBackwardSync,
   createStatisticsForwardSync,
+  createStatisticsSync,
   ExtendedBatchNorm,
+  mergeStatistics,
   StatisticsAccumulator,
+  statisticsByteSizes,
 } from "../../src/statistics/index.js";
 import { baseOf, type Variant } from "../../src/kernels.js";
 import { PLAIN } from "../../src/kernels.js";
-import { backward, forward } from "../../src/reference.js";
+import { backward, forward, statisticsForward } from "../../src/reference.js";
 import { SyncBatchNorm } from "../../src/sync/index.js";
 import { openDevice, takeUncaught } from "../support/device.js";
 import { createRandom } from "../support/random.js";
@@ -1600,6 +1603,35 @@ describe("arguments of another kind", () => {
       ...none,
       subject: "prepare: shape",
     });
+  });
+
+  test("no options of statistics, and no list of parts", () => {
+    for (const [subject, run] of [
+      ["ExtendedBatchNorm", (options: never) => new ExtendedBatchNorm(device, 3, options)],
+      ["AccumulatedBatchNorm", (options: never) => new AccumulatedBatchNorm(device, 3, options)],
+      ["statisticsForward", (options: never) => createStatisticsForwardSync(device, options)],
+      ["statisticsBackward", (options: never) => createStatisticsBackwardSync(device, options)],
+      ["statistics", (options: never) => createStatisticsSync(device, options)],
+      ["statisticsByteSizes", statisticsByteSizes],
+      ["statisticsForward", (options: never) => statisticsForward(xs, shape, options)],
+    ] as const) {
+      throws(() => run(wrong(null)), OptionError, {
+        subject,
+        expected: "an object of options",
+        received: "nothing",
+      });
+    }
+    for (const [parts, received] of [
+      [null, "nothing"],
+      ["x", "a string"],
+      [buffer(64), "a GPUBuffer"],
+    ] as const) {
+      throws(() => mergeStatistics(device, 3, wrong(parts)), OptionError, {
+        subject: "mergeStatistics: parts",
+        expected: "a list of parts",
+        received,
+      });
+    }
   });
 
   test("no numbers", async () => {
