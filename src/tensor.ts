@@ -152,7 +152,7 @@ export class Tensor {
    * The values as numbers, whatever the type on the device: those that it has at the time of the call, whatever
    * happens to it before the promise resolves.
    *
-   * Rejects with DestroyedError, DeviceLostError or OutOfMemoryError, the last also for earlier work
+   * Rejects with DestroyedError, DeviceLostError, OutOfMemoryError or BufferError, the last two also for earlier work
    * on this device that has failed since.
    */
   async read(): Promise<Float32Array> {
