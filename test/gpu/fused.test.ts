@@ -67,14 +67,21 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
       }
     }
   });
+});
 
-  test.each(SHAPES)("odd and even rows and channels: shape %j", async (...shape) => {
-    for (const tuning of [TUNINGS["own"]!, TUNINGS["split"]!]) {
-      for (const layout of ["channels-first", "channels-last"] as const) {
-        await check({ shape, dtype, layout, mode: "training", tuning }, 7, 3, 1);
+// Of f32 values.test.ts has such shapes. From f16 bf16 differs in one fragment: one tuning of the two will do.
+describe.each(["f16", "bf16"] as const)("odd and even rows and channels: %s", (dtype) => {
+  test.each(SHAPES.map((shape, index) => ({ shape, index })))(
+    "$shape",
+    async ({ shape, index }) => {
+      const both = [TUNINGS["own"]!, TUNINGS["split"]!];
+      for (const tuning of dtype === "f16" ? both : [both[index % 2]!]) {
+        for (const layout of ["channels-first", "channels-last"] as const) {
+          await check({ shape, dtype, layout, mode: "training", tuning }, 7, 3, 1);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 test.each([

@@ -77,8 +77,11 @@ function expectOthersSame(call: Call, clean: Outputs, dirty: Outputs): void {
 }
 
 describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype: Dtype) => {
-  test.each(Object.keys(TUNINGS) as (keyof typeof TUNINGS)[])("tuning %s", async (name) => {
+  const names = Object.keys(TUNINGS) as (keyof typeof TUNINGS)[];
+  test.each(names)("tuning %s", async (name) => {
     for (const [index, [shape, layout]] of SHAPES.entries()) {
+      // From f16 it differs in one fragment: each shape on every second tuning will do.
+      if (dtype === "bf16" && (index + names.indexOf(name)) % 2 === 0) continue;
       for (const mode of ["training", "evaluation"] as const) {
         const options: BatchNormOptions = {
           layout,

@@ -231,11 +231,11 @@ describe.each(["f16", "bf16"] as const)("%s", (dtype) => {
           [30, 1],
         ];
   test.each(offsets)("training and evaluation, %d +- %d", async (offset, std) => {
-    for (const tuning of Object.values(TUNINGS)) {
-      for (const [shape, layout] of [
-        ...SHAPES.slice(1),
-        [[3, 5, 3, 4], "channels-first"],
-      ] as const) {
+    for (const [turn, tuning] of Object.values(TUNINGS).entries()) {
+      const shapes = [...SHAPES.slice(1), [[3, 5, 3, 4], "channels-first"]] as const;
+      for (const [index, [shape, layout]] of shapes.entries()) {
+        // From f16 it differs in one fragment: each shape on every second tuning will do.
+        if (dtype === "bf16" && (index + turn) % 2 === 0) continue;
         for (const mode of ["training", "evaluation"] as const) {
           const call: Call = { shape, options: { layout }, tuning, dtype, mode };
           await expectWithin(call, inputsFor(call, [offset, std], "none", dtype));
