@@ -1,4 +1,5 @@
 import type { Dtype, Layout } from "webgpu-batchnorm";
+import { UsageError } from "./usage.js";
 
 /** What is timed. `forward` and the two backward ones are training's. */
 export type Operation = "inference" | "forward" | "backward" | "forward+backward";
@@ -166,7 +167,7 @@ export function selectShapes(wanted: readonly string[]): Shape[] {
     );
     if (found.length > 0) return found;
     const groups = [...new Set([...SHAPES, ...SERIES].map(({ group }) => group))].join(", ");
-    throw new Error(
+    throw new UsageError(
       `--shapes: typical, all, ${groups} or a shape such as 16x64x56x56, got ${word}`,
     );
   });

@@ -5,10 +5,10 @@ import { chromium } from "playwright-core";
 import { build, preview, type InlineConfig } from "vite";
 import { chromiumLaunch } from "../test/support/chromium.js";
 import type { PageResults } from "./browser.js";
-import { HELP, parseOptions, type Options } from "./options.js";
+import { runCommand, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
 import { fileNameOf, type Results, type Row } from "./results.js";
-import { appended, save } from "./save.js";
+import { appended, resultsIn, save } from "./save.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -40,13 +40,7 @@ const page: InlineConfig = {
   preview: { headers, port: 0, host: "127.0.0.1", strictPort: false },
 };
 
-async function main(): Promise<void> {
-  const words = process.argv.slice(2);
-  if (words.includes("--help")) {
-    process.stdout.write(HELP);
-    return;
-  }
-  const options: Options = parseOptions(words);
+async function main(options: Options): Promise<void> {
   await build(page);
   const server = await preview(page);
   const url = server.resolvedUrls?.local[0];
@@ -88,7 +82,7 @@ async function main(): Promise<void> {
       ...suite,
     };
     const file = options.json ?? join("bench", "results", fileNameOf(measured));
-    const results = options.append ? await appended(file, measured) : measured;
+    const results = appended(options.append ? await resultsIn(file, measured) : null, measured);
     await save(file, results);
     printSummary(results);
     process.stdout.write(`\n  ${results.adapter}; written to ${file}\n`);
@@ -98,5 +92,4 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
-process.exit(0);
+await runCommand(main);

@@ -2,10 +2,10 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describeAdapter, requestDevice } from "webgpu-batchnorm/node";
-import { HELP, parseOptions, type Options } from "./options.js";
+import { runCommand, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
 import { fileNameOf, type Results, type Row } from "./results.js";
-import { appended, save } from "./save.js";
+import { appended, resultsIn, save } from "./save.js";
 import { runSuite } from "./suite.js";
 import { runSweep } from "./sweep.js";
 
@@ -42,13 +42,7 @@ async function bestDevice(adapter: Options["adapter"]): Promise<GPUDevice> {
   return requestDevice({ adapter });
 }
 
-async function main(): Promise<void> {
-  const words = process.argv.slice(2);
-  if (words.includes("--help")) {
-    process.stdout.write(HELP);
-    return;
-  }
-  const options = parseOptions(words);
+async function main(options: Options): Promise<void> {
   const device = await bestDevice(options.adapter);
   const adapter = describeAdapter(device);
   device.addEventListener("uncapturederror", (event) => {
@@ -65,6 +59,7 @@ async function main(): Promise<void> {
       : "wall: submit and wait, all alike",
   } as const;
   const file = options.json ?? join("bench", "results", fileNameOf(head));
+  const before = options.append ? await resultsIn(file, head) : null;
   const soFar: Row[] = [];
   const bar = new ProgressBar();
   const listener = {
@@ -88,7 +83,7 @@ async function main(): Promise<void> {
     return;
   }
   const measured: Results = { ...head, ...(await runSuite(device, options, listener)) };
-  const results = options.append ? await appended(file, measured) : measured;
+  const results = appended(before, measured);
   bar.clear();
   await save(file, results);
   await rm(`${file}.part`, { force: true });
@@ -106,6 +101,4 @@ async function dawnVersion(): Promise<string> {
   }
 }
 
-await main();
-// Dawn's worker threads outlive the last promise.
-process.exit(0);
+await runCommand(main);

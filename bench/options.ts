@@ -1,5 +1,6 @@
 import type { Dtype, Layout, Tuning } from "webgpu-batchnorm";
 import { DTYPES, LAYOUTS, OPERATIONS, type Operation } from "./cases.js";
+import { UsageError } from "./usage.js";
 
 /** What a run is asked to do. */
 export interface Options {
@@ -61,18 +62,18 @@ function oneOf<T extends string>(
   const words = (text ?? "").split(",").filter(Boolean);
   for (const word of words) {
     if (!(allowed as readonly string[]).includes(word)) {
-      throw new Error(`${name}: ${allowed.join(", ")}, got ${word}`);
+      throw new UsageError(`${name}: ${allowed.join(", ")}, got ${word}`);
     }
   }
   return words as T[];
 }
 
-/** @throws Error with what is allowed, on anything else. */
+/** @throws UsageError with what is allowed, on anything else. */
 export function parseOptions(words: readonly string[]): Options {
   const given = new Map<string, string | undefined>();
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
-    if (!word.startsWith("--")) throw new Error(`what is ${word}?\n\n${HELP}`);
+    if (!word.startsWith("--")) throw new UsageError(`what is ${word}? --help lists the options`);
     const [name, inline] = word.slice(2).split(/=(.*)/s) as [string, string | undefined];
     const next = words[i + 1];
     const value = inline ?? (next !== undefined && !next.startsWith("--") ? words[++i] : undefined);
@@ -80,17 +81,23 @@ export function parseOptions(words: readonly string[]): Options {
   }
   const names = [...HELP.matchAll(/ {2}--([\w-]+)/g)].map(([, name]) => name!);
   for (const name of given.keys()) {
-    if (!names.includes(name)) throw new Error(`--${name}: no such option\n\n${HELP}`);
+    if (!names.includes(name)) throw new UsageError(`--${name}: no such option; --help lists them`);
   }
   const number = (name: string, otherwise: number): number => {
     const text = given.get(name);
     if (!given.has(name)) return otherwise;
     const value = Number(text);
-    if (!(value > 0)) throw new Error(`--${name}: a number above 0, got ${text}`);
+    if (!(value > 0)) throw new UsageError(`--${name}: a number above 0, got ${text}`);
     return value;
   };
-  const json = <T>(name: string): T | null =>
-    given.has(name) ? (JSON.parse(given.get(name) ?? "{}") as T) : null;
+  const json = <T>(name: string): T | null => {
+    if (!given.has(name)) return null;
+    try {
+      return JSON.parse(given.get(name) ?? "{}") as T;
+    } catch (error) {
+      throw new UsageError(`--${name}: JSON, got ${given.get(name)} (${(error as Error).message})`);
+    }
+  };
   const list = <T extends string>(
     name: string,
     allowed: readonly T[],
@@ -122,4 +129,19 @@ export function parseOptions(words: readonly string[]): Options {
     adapter,
     hostCost: !given.has("no-host-cost"),
   };
+}
+
+/** Runs a command to its end, and tells what is wrong with its options. */
+export async function runCommand(main: (options: Options) => Promise<void>): Promise<never> {
+  const words = process.argv.slice(2);
+  try {
+    if (words.includes("--help")) process.stdout.write(HELP);
+    else await main(parseOptions(words));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(2);
+  }
+  // Dawn's worker threads outlive the last promise.
+  process.exit(0);
 }

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Results } from "./results.js";
+import { UsageError } from "./usage.js";
 
 /** What tells one measurement from another. */
 function keyOf(of: {
@@ -13,18 +14,26 @@ function keyOf(of: {
 }
 
 /**
- * Adds the cases that a file has already, but for those that were measured anew. A file of another adapter or runtime is
- * an error: its times are no company for these.
+ * What a file has already, null where there is none.
+ *
+ * @throws UsageError where it is of another adapter or runtime: its times are no company for these.
  */
-export async function appended(file: string, results: Results): Promise<Results> {
+export async function resultsIn(
+  file: string,
+  of: Pick<Results, "adapter" | "runtime">,
+): Promise<Results | null> {
   const text = await readFile(file, "utf8").catch(() => null);
-  if (text === null) return results;
-  const before = JSON.parse(text) as Results;
-  if (before.adapter !== results.adapter || before.runtime !== results.runtime) {
-    throw new Error(
-      `--append: ${file} is of ${before.adapter}, ${before.runtime}; this is ${results.adapter}, ${results.runtime}`,
-    );
-  }
+  if (text === null) return null;
+  const found = JSON.parse(text) as Results;
+  if (found.adapter === of.adapter && found.runtime === of.runtime) return found;
+  throw new UsageError(
+    `--append: ${file} is of ${found.adapter}, ${found.runtime}; this is ${of.adapter}, ${of.runtime}`,
+  );
+}
+
+/** Adds the cases of before, but for those that were measured anew. */
+export function appended(before: Results | null, results: Results): Results {
+  if (!before) return results;
   const timed = new Set(results.rows.map(keyOf));
   const leftOut = new Set(results.skipped.map(keyOf));
   return {
