@@ -31,6 +31,14 @@ afterEach(() => {
 const random = createRandom(31);
 const module = (options: BatchNormOptions = {}): BatchNorm1d =>
   keep(new BatchNorm1d(device, 5, options));
+/** Modules whose kernels count by themselves. */
+const COUNTING = [
+  ["BatchNorm1d", module],
+  [
+    "ExtendedBatchNorm",
+    (options?: BatchNormOptions) => keep(new ExtendedBatchNorm(device, 5, options)),
+  ],
+] as const;
 const NAMES = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
 
 /** One batch of 6 by 5, and its values. */
@@ -137,8 +145,8 @@ test.each<[bigint | number | ArrayLike<number | bigint>, bigint]>([
   expect((await bn.stateDict()).num_batches_tracked).toBe(counter + 1n);
 });
 
-test("the counter carries from 32 bits into the next", async () => {
-  const bn = module();
+test.each(COUNTING)("the counter carries from 32 bits into the next: %s", async (_, make) => {
+  const bn = make();
   bn.loadStateDict({ ...good, num_batches_tracked: 2n ** 32n - 1n });
   keep(bn.forward(batch().x));
   expect((await bn.stateDict()).num_batches_tracked).toBe(2n ** 32n);
@@ -183,16 +191,41 @@ test.each([0, 1, 3, 99])(
   },
 );
 
-test("a cumulative average goes on from a counter above 2^32", async () => {
-  const bn = module({ momentum: null });
-  const mean = [1, 2, 3, 4, 5];
-  bn.loadStateDict({ ...good, running_mean: mean, num_batches_tracked: 2n ** 32n });
-  keep(bn.forward(batch().x));
-  const dict = await bn.stateDict();
-  expect(dict.num_batches_tracked).toBe(2n ** 32n + 1n);
-  // A weight of 2^-32 moves nothing here.
-  expect(dict.running_mean).toBeAllclose(mean, { atol: 1e-6 });
-  expect(dict.running_var).toBeAllclose([1, 1, 1, 1, 1], { atol: 1e-6 });
+test.each(COUNTING)(
+  "a cumulative average goes on from a counter above 2^32: %s",
+  async (_, make) => {
+    const bn = make({ momentum: null });
+    const mean = [1, 2, 3, 4, 5];
+    bn.loadStateDict({ ...good, running_mean: mean, num_batches_tracked: 2n ** 32n });
+    keep(bn.forward(batch().x));
+    const dict = await bn.stateDict();
+    expect(dict.num_batches_tracked).toBe(2n ** 32n + 1n);
+    // A weight of 2^-32 moves nothing here.
+    expect(dict.running_mean).toBeAllclose(mean, { atol: 1e-6 });
+    expect(dict.running_var).toBeAllclose([1, 1, 1, 1, 1], { atol: 1e-6 });
+  },
+);
+
+test("limits of renormalization go on from a counter above 2^32", async () => {
+  const { x } = batch();
+  const ramps = {
+    rMax: [
+      [0, 1],
+      [2 ** 32, 3],
+    ],
+    dMax: [
+      [0, 0],
+      [2 ** 32, 5],
+    ],
+  } as const;
+  const [ramped, flat] = await Promise.all(
+    [ramps, { rMax: 3, dMax: 5 }].map((renormClipping) => {
+      const bn = keep(new ExtendedBatchNorm(device, 5, { renorm: true, renormClipping }));
+      bn.loadStateDict({ ...good, num_batches_tracked: 2n ** 32n });
+      return keep(bn.forward(x)).read();
+    }),
+  );
+  expect(ramped).toEqual(flat);
 });
 
 test("loading is ordered with the work around it", async () => {
