@@ -279,6 +279,19 @@ test("renormalization keeps what is not a number, in the batch and ever after", 
   }
 });
 
+test("a weight of 1 forgets what was there, NaN included", async () => {
+  for (const descriptor of [{}, { renorm: true, renormMomentum: 1 }]) {
+    const call = callOf({ ...descriptor, shape: [6, 4, 3], momentum: 1 });
+    const nothing = new Float32Array(4).fill(NaN);
+    const state = { ...call.state, mean: nothing, variance: nothing };
+    const renorm = call.renorm && { renorm: { mean: nothing, deviation: nothing } };
+    const found = await runBeyond(device, { ...call, state, ...renorm });
+    const want = await runBeyond(device, call);
+    expect(found.state).toEqual(want.state);
+    expect(found.renorm).toEqual(want.renorm);
+  }
+});
+
 test("renormalization of constant channels by averages without deviation: 0 of 0 is 0", async () => {
   for (const limits of [{}, { rMin: 0.5, rMax: 3, dMax: 5 }]) {
     const descriptor = { shape: [6, 2, 2], renorm: true, renormClipping: limits, eps: 0 };
