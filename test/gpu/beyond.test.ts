@@ -279,6 +279,12 @@ test("renormalization keeps what is not a number, in the batch and ever after", 
   }
 });
 
+test("renormalization by averages below the root of epsilon", async () => {
+  const call = callOf({ shape: [8, 4, 3], renorm: true, eps: 0.25 });
+  const renorm = { mean: call.renorm!.mean, deviation: [0, 0.4, 0.5, 0.6] };
+  await expectWithin({ ...call, renorm });
+});
+
 test("a weight of 1 forgets what was there, NaN included", async () => {
   for (const descriptor of [{}, { renorm: true, renormMomentum: 1 }]) {
     const call = callOf({ ...descriptor, shape: [6, 4, 3], momentum: 1 });
