@@ -285,6 +285,20 @@ test("renormalization by averages below the root of epsilon", async () => {
   await expectWithin({ ...call, renorm });
 });
 
+/** Of some epsilons the root's square is less. */
+test("renormalization leaves constant channels no variance below 0", async () => {
+  for (const eps of [1e-5, 1e-3, 0.02, 0.1, 0.3]) {
+    const call = callOf({ shape: [6, 4], renorm: true, eps });
+    const variance = new Float32Array(4);
+    const { state } = await runBeyond(device, {
+      ...call,
+      x: Float32Array.from(call.x, () => 2),
+      state: { ...call.state, variance },
+    });
+    expect([...state.variance].every((each) => each >= 0)).toBe(true);
+  }
+});
+
 test("a weight of 1 forgets what was there, NaN included", async () => {
   for (const descriptor of [{}, { renorm: true, renormMomentum: 1 }]) {
     const call = callOf({ ...descriptor, shape: [6, 4, 3], momentum: 1 });
