@@ -273,10 +273,8 @@ export class ExtendedBatchNorm extends BatchNorm {
     context.batchStatistics = true;
     context.used = false;
     this.#latest = context;
-    if (this.training) {
-      for (const each of [this.runningMean, this.runningVar]) each?.touch();
-      for (const each of [this.renormMean, this.renormDeviation]) each?.touch();
-    }
+    const { runningMean, runningVar, renormMean, renormDeviation } = this;
+    for (const each of [runningMean, runningVar, renormMean, renormDeviation]) each?.touch();
     return y;
   }
 
