@@ -1120,6 +1120,27 @@ describe("what the core's module does, those of many statistics do too", () => {
     bn.destroy();
   });
 
+  test("the versions of what is learned grow with each forward that learns", () => {
+    const x = put2(24, [6, 4]).tensor;
+    const extended = new ExtendedBatchNorm(device, 4, { renorm: true });
+    const accumulated = new AccumulatedBatchNorm(device, 4);
+    const { renormMean, renormDeviation } = extended;
+    const learned = [extended, accumulated].flatMap((bn) => [bn.runningMean, bn.runningVar]);
+    const versions = (): number[] =>
+      [...learned, renormMean, renormDeviation].map((each) => each!.version);
+    const before = versions();
+    extended.forward(x).destroy();
+    accumulated.observe(x);
+    accumulated.forward(x).destroy();
+    const after = before.map((each) => each + 1);
+    expect(versions()).toEqual(after);
+    // Of the same batch, and in evaluation: neither learns.
+    accumulated.forward(x).destroy();
+    for (const bn of [extended, accumulated]) bn.eval().forward(x).destroy();
+    expect(versions()).toEqual(after);
+    for (const bn of [extended, accumulated]) bn.destroy();
+  });
+
   test("a state of renormalization comes from a model's file, whole or not at all", async () => {
     const bn = new ExtendedBatchNorm(device, 2, { renorm: true, scale: false });
     made.push(bn);
