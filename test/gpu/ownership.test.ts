@@ -23,6 +23,7 @@ import {
 } from "../../src/index.js";
 import { narrow, widen } from "../../src/half.js";
 import { backward, forward, inference, type BackwardResult } from "../../src/reference.js";
+import { ExtendedBatchNorm } from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import "../support/allclose.js";
@@ -842,8 +843,11 @@ describe("live buffers", () => {
     expect(counter.live.size).toBe(0);
   });
 
-  test("a failing call leaves no buffer behind", () => {
-    const bn = new BatchNorm2d(device, 3);
+  test.each([
+    ["BatchNorm2d", BatchNorm2d],
+    ["ExtendedBatchNorm", ExtendedBatchNorm],
+  ] as const)("a failing call leaves no buffer behind: %s", (_, Module) => {
+    const bn = new Module(device, 3);
     const x = tensor(device, xs, shape);
     const y = bn.forward(x);
     bn.backward(x).destroy();
@@ -854,6 +858,13 @@ describe("live buffers", () => {
     expect(() => bn.forward(x, { residual: wrong })).toThrow();
     bn.forward(x, { out: y });
     expect(() => bn.backward(wrong)).toThrow();
+    // What only the plan finds wrong: no storage.
+    const bare = rawBuffer(1200, 0x8);
+    const unfit = Tensor.wrap(device, bare, shape);
+    expect(() => bn.forward(x, { residual: unfit })).toThrow(/STORAGE/);
+    bn.forward(x, { out: y });
+    expect(() => bn.backward(unfit)).toThrow(/STORAGE/);
+    bare.destroy();
     // Plans of another kind may have been made, tensors not: those stay with the module.
     wrong.destroy();
     bn.destroy();
