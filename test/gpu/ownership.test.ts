@@ -23,7 +23,13 @@ import {
 } from "../../src/index.js";
 import { narrow, widen } from "../../src/half.js";
 import { backward, forward, inference, type BackwardResult } from "../../src/reference.js";
-import { ExtendedBatchNorm } from "../../src/statistics/index.js";
+import {
+  AccumulatedBatchNorm,
+  ExtendedBatchNorm,
+  mergeStatistics,
+  reestimate,
+  StatisticsAccumulator,
+} from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import "../support/allclose.js";
@@ -970,6 +976,40 @@ describe("live buffers", () => {
     late.destroy();
     await preparing;
     expect([...counter.live].map((each) => each.label)).toEqual([]);
+  });
+
+  test("modules of statistics free what they own", async () => {
+    const [x, dy] = [tensor(device, xs, shape), tensor(device, xs, shape)];
+    const counter = countBuffers();
+    stopCounting = () => counter.stop();
+    const labels = (): string[] => [...counter.live].map((each) => each.label);
+    const extended = new ExtendedBatchNorm(device, 3, { renorm: true });
+    const accumulated = new AccumulatedBatchNorm(device, 3);
+    for (const each of [extended, accumulated]) await each.prepare(shape);
+    for (const training of [true, false]) {
+      extended.train(training).forward(x).destroy();
+      extended.backward(dy).destroy();
+    }
+    accumulated.observe(x);
+    accumulated.forward(x).destroy();
+    accumulated.observeGradient(dy, { x });
+    accumulated.backward(dy, { x }).destroy();
+    for (const each of [extended, accumulated]) each.destroy();
+    expect(labels()).toEqual([]);
+
+    const bn = new BatchNorm2d(device, 3);
+    const accumulator = new StatisticsAccumulator(device, 3);
+    accumulator.add(x);
+    bn.forward(x).destroy();
+    await bn.status();
+    const own = labels();
+    mergeStatistics(device, 3, [accumulator.total()]).destroy();
+    await reestimate(bn, [x], (batch) => {
+      bn.forward(batch).destroy();
+    });
+    expect(labels()).toEqual(own);
+    for (const each of [bn, accumulator, x, dy]) each.destroy();
+    expect(labels()).toEqual([]);
   });
 });
 
