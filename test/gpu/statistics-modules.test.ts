@@ -144,6 +144,23 @@ describe("ExtendedBatchNorm", () => {
     for (const each of [bn, y, dx]) each.destroy();
   });
 
+  test("a mask is until the backward what it was at the forward", () => {
+    const bn = new ExtendedBatchNorm(device, 4);
+    const [x, dy] = [put2(24, [6, 4]).tensor, put2(24, [6, 4]).tensor];
+    const mask = put([1, 1, 1, 1, 1, 0], [6]);
+    const values = [1, 0, 1, 1, 0, 1];
+    mask.write(values);
+    bn.forward(x, { mask }).destroy();
+    bn.backward(dy).destroy();
+    bn.forward(x, { mask }).destroy();
+    mask.write(values);
+    expect(() => bn.backward(dy)).toThrow(/one whose mask was written over/);
+    bn.forward(x, { mask }).destroy();
+    mask.destroy();
+    expect(() => bn.backward(dy)).toThrow(/one whose mask was destroyed/);
+    bn.destroy();
+  });
+
   test("renormalization trains, saves and loads its averages", async () => {
     const options = {
       renorm: true,
