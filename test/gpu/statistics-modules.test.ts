@@ -272,6 +272,7 @@ describe("ExtendedBatchNorm", () => {
     }
     expect((await bn.stateDict()).running_mean).toEqual(Float32Array.from(dict.running_mean));
     expect(bn.unfreeze().training).toBe(true);
+    expect(bn.freeze().freeze({ affine: "trainable" }).unfreeze().training).toBe(true);
     bn.freeze().eval().unfreeze();
     expect(bn.training).toBe(false);
     const untracked = new ExtendedBatchNorm(device, 3, { trackRunningStats: false });
