@@ -208,6 +208,9 @@ describe("a single value per channel", () => {
       expected: "more than one value per channel in training",
       received: "1",
     });
+    const extended = keep(new ExtendedBatchNorm(device, 3, { trackRunningStats: false }));
+    keep(extended.eval().forward(x));
+    expect(() => extended.train().forward(x)).toThrow(SingleValueError);
   });
 
   test('is beta with singleValue "zero"', async () => {
