@@ -75,6 +75,17 @@ test("those of a backend that has been disposed of are destroyed once another ha
   expect(destroyed).toEqual(["a"]);
 });
 
+test("those that a backend has made anew are destroyed as the first were", () => {
+  const { backend, submit } = fake();
+  const destroyed: string[] = [];
+  for (const key of ["a", "b"]) {
+    plansOf(backend).get(key, () => ({ destroy: () => destroyed.push(key) }));
+    submit();
+    destroyPlans();
+  }
+  expect(destroyed).toEqual(["a", "b"]);
+});
+
 test("all are made anew once memory or a compiler has failed", () => {
   const { backend, submit } = fake();
   const plans = new Plans(backend);
