@@ -397,6 +397,20 @@ describe("tf.grads and tf.variableGrads see the layer", () => {
   });
 });
 
+test("layers of one size learn with momenta of their own", async () => {
+  await register(tf);
+  const x = tf.tensor2d(createRandom(4).normals(18, 2, 3), [6, 3]);
+  for (const momentum of [0.9, 0.5]) {
+    const model = build([6, 3], { momentum });
+    model.apply(x, { training: true });
+    const [moving, batch] = await read([model.getWeights()[2]!, tf.mean(x, 0)]);
+    expect(moving).toBeAllclose(
+      batch!.map((each) => (1 - momentum) * each),
+      { rtol: 1e-5 },
+    );
+  }
+});
+
 test("names that layers get by themselves stay as they were", async () => {
   const number = (): number => Number(tf.layers.batchNormalization().name.match(/\d+$/)![0]);
   const before = number();
