@@ -305,6 +305,25 @@ test("the same shape with another epsilon", async () => {
   expect(ours()).toBeGreaterThan(0);
 });
 
+test("the same shape without scale and offset", async () => {
+  const x = tf.tensor2d([
+    [1, 2],
+    [3, 6],
+  ]);
+  const [mean, variance] = [tf.tensor1d([2, 4]), tf.tensor1d([1, 4])];
+  const both = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4])] as const;
+  const run = async (): Promise<number[]> => {
+    const found: number[] = [];
+    for (const [offset, scale] of [both, []] as const)
+      found.push(...(await tf.batchNorm(x, mean, variance, offset, scale).data()));
+    return found;
+  };
+  const stock = await run();
+  await register(tf);
+  expect(await run()).toBeAllclose(stock, { rtol: 1e-6 });
+  expect(ours()).toBeGreaterThan(0);
+});
+
 test("a register that fails has replaced nothing", async () => {
   const stock = [tf.getKernel("FusedBatchNorm", "webgpu"), tf.getGradient("FusedBatchNorm")];
   const wrong = { layers: tf } as never;
