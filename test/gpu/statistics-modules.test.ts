@@ -1070,11 +1070,14 @@ describe("re-estimation", () => {
     expect(() => interpolate(a, { running_mean: Float32Array.of(1) }, 0.5)).toThrow(ShapeError);
   });
 
-  test("an accumulator begins anew after reset, and of nothing has count 0", async () => {
+  test("an accumulator begins anew after reset, and of nothing has count 0 and no mean", async () => {
     const all = new StatisticsAccumulator(device, 4);
     const [first, second] = [put2(12, [3, 4]), put2(20, [5, 4])];
     const read = async () => (await readStatistics(device, all.total(), { channels: 4 }))[0]!;
-    expect([...(await read()).count]).toEqual([0, 0, 0, 0]);
+    const nothing = await read();
+    expect([...nothing.count]).toEqual([0, 0, 0, 0]);
+    for (const each of [nothing.mean, nothing.varBiased])
+      expect([...each]).toEqual([NaN, NaN, NaN, NaN]);
     all.add(first.tensor);
     expect((await read()).count[0]).toBe(3);
     all.add(second.tensor);
