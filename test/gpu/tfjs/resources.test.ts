@@ -201,3 +201,30 @@ test("unregister while commands are pending leaves them whole", async () => {
   unregister(tf);
   expect(await y.data()).toBeAllclose([-1, 1]);
 });
+
+test("unregister frees what plans held", async () => {
+  await register(tf);
+  const { device } = backendOf(tf);
+  const live = new Set<GPUBuffer>();
+  const create = device.createBuffer.bind(device);
+  device.createBuffer = (descriptor) => {
+    const buffer = create(descriptor);
+    if (!descriptor.label?.startsWith("bn.")) return buffer;
+    live.add(buffer);
+    const destroy = buffer.destroy.bind(buffer);
+    buffer.destroy = () => {
+      live.delete(buffer);
+      return destroy();
+    };
+    return buffer;
+  };
+  try {
+    tf.dispose(batchNormTraining(tf.tensor2d([[1], [3]]), tf.tensor1d([2]), null).y);
+    await settle(tf);
+    expect(live.size).toBeGreaterThan(0);
+    unregister(tf);
+    expect([...live].map((each) => each.label)).toEqual([]);
+  } finally {
+    device.createBuffer = create;
+  }
+});
