@@ -14,6 +14,7 @@ import {
   DestroyedError,
   type Dtype,
   type Layout,
+  OptionError,
   type PlanDescriptor,
   type Resource,
   stateLayout,
@@ -864,6 +865,10 @@ describe("live buffers", () => {
     expect(() => bn.forward(x, { residual: wrong })).toThrow();
     bn.forward(x, { out: y });
     expect(() => bn.backward(wrong)).toThrow();
+    // Refused once there is room for what it would have returned, and for its statistics.
+    const encoder = {} as GPUCommandEncoder;
+    expect(() => bn.forward(x, { encoder })).toThrow(OptionError);
+    expect(() => bn.backward(x, { encoder })).toThrow(OptionError);
     // What only the plan finds wrong: no storage.
     const bare = rawBuffer(1200, 0x8);
     const unfit = Tensor.wrap(device, bare, shape);
