@@ -930,6 +930,25 @@ describe("live buffers", () => {
     bn.destroy();
   });
 
+  test("the version of what is written grows, and of nothing else", () => {
+    const bn = new BatchNorm2d(device, 3);
+    const [x, dy] = [tensor(device, xs, shape), tensor(device, xs, shape)];
+    const tensors = Object.entries({
+      ...{ x, dy, gamma: bn.gamma!, beta: bn.beta!, mean: bn.runningMean! },
+      ...{ variance: bn.runningVar!, dGamma: bn.gammaGrad!, dBeta: bn.betaGrad! },
+    });
+    const grown = (work: () => Tensor): string[] => {
+      const before = tensors.map(([, each]) => each.version);
+      work().destroy();
+      return tensors.filter(([, each], i) => each.version > before[i]!).map(([name]) => name);
+    };
+    expect(grown(() => bn.forward(x))).toEqual(["mean", "variance"]);
+    expect(grown(() => bn.backward(dy))).toEqual(["dGamma", "dBeta"]);
+    expect(grown(() => bn.eval().forward(x))).toEqual([]);
+    expect(grown(() => bn.backward(dy))).toEqual(["dGamma", "dBeta"]);
+    for (const each of [bn, x, dy]) each.destroy();
+  });
+
   test("a plan frees its uniforms and scratch once, not what it binds", async () => {
     const counter = countBuffers();
     stopCounting = () => counter.stop();
