@@ -11,9 +11,10 @@ import {
   stateLayout,
   tensor,
   type BatchNorm,
+  type BatchNormOptions,
   type Dtype,
 } from "../../src/index.js";
-import { backward, forward, inference } from "../../src/reference.js";
+import { activationGradient, backward, forward, inference } from "../../src/reference.js";
 import { AccumulatedBatchNorm, ExtendedBatchNorm } from "../../src/statistics/index.js";
 import { openDevice } from "../support/device.js";
 import { inputsOf, runPlans, runReference, TUNINGS, worst, type Case } from "../support/plans.js";
@@ -356,4 +357,27 @@ test.each(["silu", "gelu"] as const)("%s has a slope of 0 or 1 far out", async (
   );
   expect(await bn.backward(dy).read()).toBeAllclose([1, 1, 0, 0, 1, 0], { atol: 1e-6 });
   for (const each of [bn, x, dy]) each.destroy();
+});
+
+test.each<BatchNormOptions>([
+  { activation: "relu" },
+  { activation: "relu6" },
+  { activation: "leaky-relu" },
+  { activation: "leaky-relu", inPlace: true },
+  { activation: "elu" },
+  { activation: "elu", inPlace: true },
+  { activation: "hard-swish" },
+])("at a kink the slope is the reference's: %o", async (options) => {
+  const kinks = [0, 6, -3, 3];
+  const bn = new BatchNorm1d(device, 4, { ...options, eps: 0 }).eval();
+  // Without variance nothing of x is left: z is beta, to the bit, and dBeta what a dy of 1 becomes.
+  bn.runningVar!.write([0, 0, 0, 0]);
+  bn.beta!.write(kinks);
+  const [x, dy] = [put([1, 2, 3, 4], [1, 4]), put([1, 1, 1, 1], [1, 4])];
+  const [y, dx] = [bn.forward(x), bn.backward(dy)];
+  expect(await bn.betaGrad!.read()).toBeAllclose(
+    kinks.map((z) => activationGradient(options.activation!, z)),
+    { rtol: 1e-5 },
+  );
+  for (const each of [bn, x, dy, y, dx]) each.destroy();
 });
