@@ -2,7 +2,11 @@ import { beforeAll, describe, expect, test } from "vitest";
 import {
   BatchNorm2d,
   byteSizes,
+  createBackwardSync,
+  createForwardSync,
   GPU_TUNING,
+  stateLayout,
+  Tensor,
   tensor,
   type ActivationName,
   type Dtype,
@@ -11,6 +15,7 @@ import * as reference from "webgpu-batchnorm/reference";
 import { openDevice } from "../support/device.js";
 import { inputsOf, runPlans, runReference, TUNINGS, worst, type Case } from "../support/plans.js";
 import { createRandom } from "../support/random.js";
+import "../support/allclose.js";
 
 let device: GPUDevice;
 beforeAll(async () => {
@@ -134,6 +139,56 @@ describe("tensors beyond one binding", () => {
         );
       }
     }
+  });
+
+  test.each([
+    ["by outer index", [9, 3, 4, 4]],
+    ["by channel", [2, 40, 7, 7]],
+    ["by inner index", [2, 3, 31, 31]],
+  ])("a channel of several regions learns once, %s: %j", async (_name, shape) => {
+    const channels = shape[1]!;
+    const size = shape.reduce((a, b) => a * b);
+    const plan = { shape, limits: { maxBindingBytes: 1024 } };
+    const forward = createForwardSync(device, { ...plan, momentum: 0.5 });
+    const backward = createBackwardSync(device, { ...plan, accumulate: true });
+    const random = createRandom(17);
+    const [xs, dys] = [random.normals(size, 3, 2), random.normals(size)];
+    const [x, dy] = [tensor(device, xs, shape), tensor(device, dys, shape)];
+    const [y, dx] = [Tensor.empty(device, shape), Tensor.empty(device, shape)];
+    const layout = stateLayout(channels);
+    const [saved, state] = [5 * channels, layout.bytes / 4].map((many) =>
+      Tensor.empty(device, [many]),
+    ) as [Tensor, Tensor];
+    const [gamma, beta, dGamma, dBeta] = [1, 0, 1, 1].map((value) =>
+      tensor(device, new Float32Array(channels).fill(value), [channels]),
+    ) as [Tensor, Tensor, Tensor, Tensor];
+    const encoder = device.createCommandEncoder();
+    forward.encode(encoder, { x, gamma, beta, y, saved, state });
+    backward.encode(encoder, { x, dy, saved, dx, dGamma, dBeta });
+    device.queue.submit([encoder.finish()]);
+    const zeros = new Float32Array(channels);
+    const learned = reference.forward(xs, shape, {
+      momentum: 0.5,
+      state: { mean: zeros, variance: zeros, numBatchesTracked: 0 },
+    }).state!;
+    const gradient = reference.backward(dys, xs, shape);
+    const words = await state.readRaw();
+    const found = (offset: number): Float32Array => new Float32Array(words, offset, channels);
+    expect(found(layout.mean)).toBeAllclose(learned.mean, { atol: 1e-5 });
+    expect(found(layout.variance)).toBeAllclose(learned.variance, { rtol: 1e-5 });
+    expect(new BigUint64Array(words, layout.counter)[0]).toBe(1n);
+    for (const [sums, expected] of [
+      [dGamma, gradient.dGamma],
+      [dBeta, gradient.dBeta],
+    ] as const) {
+      // 1e-5 of the magnitudes of 1,922 terms, of which one is 0.8 on average.
+      expect(await sums.read()).toBeAllclose(
+        expected.map((value) => 1 + value),
+        { atol: 0.02 },
+      );
+    }
+    for (const each of [forward, backward, x, dy, y, dx, saved, state]) each.destroy();
+    for (const each of [gamma, beta, dGamma, dBeta]) each.destroy();
   });
 
   test("truly above the default 128 MiB of a binding: 138 MB, forward and backward", async () => {
