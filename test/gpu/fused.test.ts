@@ -118,6 +118,7 @@ describe("tensors beyond one binding", () => {
   ])[] = [
     ["by outer index", [9, 3, 4, 4], "f32", "channels-first"],
     ["by outer index, odd rows", [9, 3, 7, 7], "f16", "channels-first"],
+    ["by outer index, odd rows whose number four divides", [8, 3, 5, 5], "f32", "channels-first"],
     ["by channel", [2, 40, 7, 7], "f32", "channels-first"],
     ["by channel, odd rows", [3, 41, 7, 7], "f16", "channels-first"],
     ["by inner index, one volume", [1, 1, 8, 12, 12], "f32", "channels-first"],
