@@ -2181,6 +2181,18 @@ test("what a channel has must fit one binding", () => {
     received: String(20 * channels),
     remedy: "split the channels",
   });
+  // A region a row, each of which leaves 16 bytes a channel.
+  const shape = [
+    Math.ceil((device.limits.maxStorageBufferBindingSize + 1) / (16 * 40_000)),
+    40_000,
+  ];
+  const limits = { maxBindingBytes: 200_000 };
+  throws(() => createForwardSync(device, { shape, limits }), BufferError, {
+    subject: "forward: partial results",
+    expected: `at most ${most} bytes (maxStorageBufferBindingSize)`,
+    received: String(16 * shape[0]! * 40_000),
+    remedy: "split the channels",
+  });
 });
 
 test("a tensor must fit one buffer", () => {
