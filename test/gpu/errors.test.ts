@@ -2078,6 +2078,7 @@ describe("out of memory", () => {
       received: "array buffer allocation failed",
       remedy: "free tensors",
     });
+    await expect(device.popErrorScope(), "no scope is left open").rejects.toThrow();
     await works(bn);
   });
 
