@@ -537,6 +537,15 @@ describe("recording", () => {
     x.destroy();
   });
 
+  test("of an array's part no more than that part is taken", async () => {
+    const all = Float32Array.of(1, 2, 3, 4, 5, 6);
+    const x = tensor(device, all.subarray(1, 4), [3]);
+    expect([...(await x.read())]).toEqual([2, 3, 4]);
+    x.write(all.subarray(3));
+    expect([...(await x.read())]).toEqual([4, 5, 6]);
+    x.destroy();
+  });
+
   test("outputs that hold NaN do not matter, accumulate false", async () => {
     const bn = new BatchNorm2d(device, 3);
     const nan = new Float32Array(300).fill(NaN);
