@@ -345,6 +345,24 @@ function momentsOf(x: Float64Array, [outer, channels, height, width]: readonly n
   return { mean, varUnbiased };
 }
 
+test("in another type, and with dx over dy or apart", async () => {
+  const [xs, dys] = [random.normals(size), random.normals(size)];
+  const { dx: expected } = backward(dys, xs, shape);
+  const bn = new BatchNorm2d(device, 4);
+  for (const dtype of ["f32", "bf16", "f32"] as const) {
+    const x = put(xs, shape, dtype);
+    for (const over of [true, false, true]) {
+      const dy = put(dys, shape, dtype);
+      const [y, dx] = [bn.forward(x), bn.backward(dy, over ? { out: dy } : {})];
+      // Of bf16 half a unit is 2^-9, in x, dy and dx, of which none is beyond 8.
+      expect(await dx.read()).toBeAllclose(expected, dtype === "f32" ? DX : { atol: 0.1 });
+      for (const each of [y, dy, dx]) each.destroy();
+    }
+    x.destroy();
+  }
+  bn.destroy();
+});
+
 test.each(["silu", "gelu"] as const)("%s has a slope of 0 or 1 far out", async (activation) => {
   const bn = new BatchNorm1d(device, 1, { activation }).eval();
   // z is x.
