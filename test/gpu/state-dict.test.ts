@@ -228,6 +228,19 @@ test("limits of renormalization go on from a counter above 2^32", async () => {
   expect(ramped).toEqual(flat);
 });
 
+test.each([1, null])("momentum %s forgets what was there, even NaN", async (momentum) => {
+  const bn = module({ momentum });
+  bn.runningMean!.write([NaN, NaN, Infinity, 1, -1]);
+  bn.runningVar!.write([NaN, 1, Infinity, NaN, 1]);
+  const { x, xs } = batch();
+  keep(bn.forward(x));
+  const state = { mean: new Float32Array(5), variance: new Float32Array(5), numBatchesTracked: 0 };
+  const expected = forward(xs, [6, 5], { momentum, state }).state!;
+  const dict = await bn.stateDict();
+  expect(dict.running_mean).toBeAllclose(expected.mean, { atol: 2e-6 });
+  expect(dict.running_var).toBeAllclose(expected.variance, { rtol: 4e-6 });
+});
+
 test("loading is ordered with the work around it", async () => {
   const bn = module({ momentum: 1 });
   const { x, xs } = batch();
