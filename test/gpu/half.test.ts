@@ -148,6 +148,28 @@ describe.each(["f16", "bf16"] as const)("%s", (dtype) => {
     if (Math.abs(scale) < 1) expect(small).toBeGreaterThan(0);
   });
 
+  test("a tie goes to the even one, what is beside it to the nearer", async () => {
+    // Without variance y is beta, to the bit: any f32, where a product is off by a unit. None is subnormal in f32.
+    const ties: number[] = [];
+    for (let half = dtype === "f16" ? 0 : 0x80; half < INFINITY[dtype]; half++) {
+      const [value, before] = [widen(half, dtype), widen(Math.max(half - 1, 0), dtype)];
+      const last = half + 1 === INFINITY[dtype];
+      ties.push((value + (last ? 2 * value - before : widen(half + 1, dtype))) / 2);
+    }
+    const ulps = new Uint32Array(Float32Array.from(ties).buffer);
+    const beside = [-1, 0, 1].map((off) => new Float32Array(ulps.map((bits) => bits + off).buffer));
+    const values = Float32Array.from(beside.flatMap((each) => [...each, ...each.map((v) => -v)]));
+    const bn = new BatchNorm1d(device, values.length, { eps: 0 }).eval();
+    bn.runningVar!.write(new Float32Array(values.length));
+    bn.beta!.write(values);
+    const x = Tensor.empty(device, [1, values.length], { dtype });
+    const y = bn.forward(x);
+    const found = new Uint16Array(await y.readRaw());
+    const wrong = found.findIndex((bits, i) => bits !== narrow(values[i]!, dtype));
+    expect(wrong, `${values[wrong]} became 0x${found[wrong]?.toString(16)}`).toBe(-1);
+    for (const each of [bn, x, y]) each.destroy();
+  });
+
   test("what is not finite harms no neighbour", async () => {
     const specials = [
       INFINITY[dtype],
