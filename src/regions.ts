@@ -36,8 +36,8 @@ export function regionsOf(
   if (size * elementBytes <= maxBytes) {
     return [{ start: 0, size, firstChannel: 0, extent, outerIndex: 0, piece: 0 }];
   }
-  // A binding begins at a multiple of 256 bytes and ends at a word.
-  const room = Math.floor((maxBytes - 256 - 4) / elementBytes / granularity) * granularity;
+  // A binding begins at a multiple of 256 bytes: less than that before its region, so that a word has room to end.
+  const room = Math.floor((maxBytes - 256) / elementBytes / granularity) * granularity;
   const slice = channels * inner;
   const regions: Region[] = [];
   if (slice <= room) {

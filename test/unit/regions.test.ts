@@ -67,7 +67,7 @@ function fault(extent: Extent, bytes: 2 | 4, granularity: number, most: number):
 
 describe.each([
   ["a tensor of this size", HUGE, [128 * MIB, 256 * MIB, 2 ** 31]],
-  ["a small one with small bindings", SMALL, [512, 516, 1024, 2048]],
+  ["a small one with small bindings", SMALL, [512, 513, 514, 515, 516, 1024, 2048]],
 ] as const)("%s", (_name, extents, limits) => {
   test("is cut into regions that cover it once, in order, each within a binding", () => {
     for (const extent of extents)
