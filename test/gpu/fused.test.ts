@@ -2,9 +2,11 @@ import { beforeAll, describe, expect, test } from "vitest";
 import {
   BatchNorm2d,
   byteSizes,
+  chooseDispatch,
   createBackwardSync,
   createForwardSync,
   GPU_TUNING,
+  SOFTWARE_TUNING,
   stateLayout,
   Tensor,
   tensor,
@@ -140,6 +142,15 @@ describe("tensors beyond one binding", () => {
         );
       }
     }
+  });
+
+  test("odd rows of channels that four divides, where a region does not hold four", async () => {
+    const shape = [8, 8, 7, 7];
+    const extent = { outer: 8, channels: 8, inner: 49, count: 392, size: 3136 };
+    const whole = chooseDispatch(extent, "f32", "reduce", SOFTWARE_TUNING, device.limits);
+    expect(whole.value).toBe("quad");
+    const { fence: _, ...tuning } = SOFTWARE_TUNING;
+    await check({ shape, mode: "training", tuning, limits: { maxBindingBytes: 1024 } }, 18);
   });
 
   test.each([
