@@ -227,6 +227,14 @@ test("a mask where a region of some channels ends within a word", async () => {
     }
 });
 
+test("a mask over constants of any magnitude gives exactly beta", async () => {
+  const call = callOf({ shape: [8, 4], layout: "channels-last" }, { mask: true });
+  const constants = [1e30, -3.3e38, 1e-30, 0.1];
+  const x = Float32Array.from(call.x, (_, i) => constants[i % 4]!);
+  const { y } = await runBeyond(device, { ...call, x });
+  expect(y).toEqual(Float32Array.from(x, (_, i) => call.beta![i % 4]!));
+});
+
 test("a mask that leaves nothing: variance 0, and statistics stay", async () => {
   const call = callOf({ shape: [4, 3, 2], eps: 0.25 });
   const outputs = await runBeyond(device, { ...call, mask: new Float32Array(8) });
