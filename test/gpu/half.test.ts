@@ -252,6 +252,21 @@ describe("the device's own conversions are tried", () => {
     expect(await probed(edit)).toEqual([1, 1]);
   });
 
+  test("in buffers that are destroyed", async () => {
+    const fresh = await openDevice();
+    const create = vi.spyOn(fresh, "createBuffer");
+    const destroy = vi.spyOn(GPUBuffer.prototype, "destroy");
+    const bn = new BatchNorm2d(fresh, 2);
+    await bn.prepare([1, 2, 1, 2], { dtype: "f16" });
+    const found = create.mock.results.map(({ value }) => value as GPUBuffer);
+    const tried = found.filter(({ label }) => label === "bn.half_probe");
+    expect(tried).toHaveLength(3);
+    expect(tried.filter((each) => !destroy.mock.contexts.includes(each))).toEqual([]);
+    destroy.mockRestore();
+    bn.destroy();
+    fresh.destroy();
+  });
+
   test.each([
     ["row2", [4, 3, 6], "channels-first"],
     ["row4", [4, 3, 8], "channels-first"],
