@@ -1977,6 +1977,16 @@ describe("out of memory", () => {
     await works(bn);
   });
 
+  test("twice: the first is told", async () => {
+    const bn = module();
+    failNext(device, true);
+    make();
+    failNext(device, true);
+    keep(tensor(device, [1], [1]));
+    await rejects(bn.status(), OutOfMemoryError, parts("tensor[4, 3, 2, 3]"));
+    await bn.status();
+  });
+
   test("arrives at prepare() and at createForward()", async () => {
     const bn = module();
     failNext(device, true);
@@ -2051,6 +2061,22 @@ describe("out of memory", () => {
       expect(await y.read()).toBeAllclose(forward(data, of).y, { atol: 4e-6, rtol: 2 ** -23 });
       expect(await dx.read()).toBeAllclose(backward(data, data, of).dx, { atol: 2e-5 });
       bn.destroy();
+    }
+  });
+
+  test("has room for what is saved made anew once", async () => {
+    const bn = module();
+    const [x, y] = [make(), make()];
+    failNext(device, true);
+    make();
+    await rejects(bn.status(), OutOfMemoryError, parts("tensor[4, 3, 2, 3]"));
+    bn.forward(x, { out: y });
+    const allocate = vi.spyOn(device, "createBuffer");
+    try {
+      bn.forward(x, { out: y });
+      expect(allocate).not.toHaveBeenCalled();
+    } finally {
+      allocate.mockRestore();
     }
   });
 
