@@ -461,6 +461,13 @@ describe("buffers", () => {
       expected: "20 bytes ([5], f32)",
       received: "16",
     });
+    for (const range of [{ offset: 32, size: 64 }, { size: 32 }]) {
+      throws(() => Tensor.wrap(device, { buffer: buffer(64), ...range }, [16]), BufferError, {
+        subject: "Tensor.wrap",
+        expected: "64 bytes ([16], f32)",
+        received: "32",
+      });
+    }
   });
 
   test("nothing that a tensor could be a view of", () => {
