@@ -227,6 +227,15 @@ test("a mask where a region of some channels ends within a word", async () => {
     }
 });
 
+test("a mask over many values that round one way, beside two that are large", async () => {
+  const tuning = { ...TUNINGS.software, wholePerLane: 2 ** 20, maxChunks: 1 };
+  const shape = [8192, 4];
+  const call = callOf({ shape, layout: "channels-last", momentum: 1, tuning });
+  const x = Float32Array.from(call.x, (_, i) => (i % 8 < 4 ? 1 : -1) * (i < 8 ? 4096 : 0.25));
+  const mask = new Float32Array(8192).fill(1).fill(0, 8190);
+  await expectWithin({ ...call, x, mask });
+});
+
 test("a mask over constants of any magnitude gives exactly beta", async () => {
   const call = callOf({ shape: [8, 4], layout: "channels-last" }, { mask: true });
   const constants = [1e30, -3.3e38, 1e-30, 0.1];
