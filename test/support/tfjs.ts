@@ -6,6 +6,7 @@ export type TF = typeof import("@tensorflow/tfjs");
 
 /** What of its WebGPU backend the tests look at. */
 export interface WebGPUBackend {
+  readonly dispatchCountInPass: number;
   readonly device: GPUDevice;
   readonly tensorMap: { get(id: object): { resource: GPUBuffer | null; values: unknown } };
   readonly bufferManager: { numBytesUsed: number; numBytesAllocated: number };

@@ -184,6 +184,29 @@ test("it submits as often as TensorFlow.js says", async () => {
   }
 });
 
+test("each counts for as many dispatches as it may take", async () => {
+  await register(tf);
+  const [x, ones, zeros] = [tf.ones([4, 4]), tf.ones([4]), tf.zeros([4])];
+  await settle(tf);
+  const backend = backendOf(tf);
+  const trained = (of: Tensor): Tensor => batchNormTraining(of, null, null).y;
+  const inferred = (of: Tensor): Tensor => tf.batchNorm(of, zeros, ones);
+  const counted = (run: () => Tensor): number => {
+    const before = backend.dispatchCountInPass;
+    tf.dispose(run());
+    return backend.dispatchCountInPass - before;
+  };
+  tf.env().set("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE", 1000);
+  try {
+    expect(counted(() => trained(x))).toBe(3);
+    expect(counted(() => tf.grad(trained)(x, x))).toBe(3 + 2);
+    expect(counted(() => inferred(x))).toBe(1);
+    expect(counted(() => tf.grad(inferred)(x, x))).toBe(1 + 2);
+  } finally {
+    tf.env().set("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE", 15);
+  }
+});
+
 test("tf.profile and tf.time see it", async () => {
   await register(tf);
   const x = tf.ones([4, 4]);
