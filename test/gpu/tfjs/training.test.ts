@@ -164,6 +164,18 @@ test("gradients flow through mean and variance too", async () => {
   expect(plain["x"]).not.toBeAllclose(expected["x"]!, { atol: 1e-2 });
 });
 
+test.each(["mean", "variance"] as const)("and through the %s alone", async (name) => {
+  const x = tf.tensor2d(createRandom(14).normals(24, 0.5, 1.5), [6, 4]);
+  const weights = tf.tensor1d([1, 2, -3, 4]);
+  const slope = (of: (x: Tensor) => Tensor) =>
+    tf
+      .grad((x: Tensor) => tf.sum(tf.mul(of(x), weights)))(x)
+      .data();
+  const expected = await slope((x) => tf.moments(x, 0)[name]);
+  const found = await slope((x) => batchNormTraining(x, null, null)[name]);
+  expect(found).toBeAllclose(expected, { atol: 1e-5 });
+});
+
 test("one value per channel, and a constant channel, give beta and no gradient for x", async () => {
   for (const x of [tf.tensor2d([[3, -1e6]]), tf.fill([4, 2], 1e6)]) {
     const gamma = tf.tensor1d([2, 3]);
