@@ -303,6 +303,13 @@ test("gradients that are asked for once another backend is set stay where they w
   expect(found).toEqual(expected);
 });
 
+test("the same shape without gamma, and without beta", async () => {
+  for (const without of [[], ["gamma"], ["beta"]]) {
+    const each: Case = { shape: [6, 5], without };
+    compare(await measure(each, mine(each)), await measure(each, theirs(each)));
+  }
+});
+
 test("the same shape with another eps, and with another slope", async () => {
   const random = createRandom(12);
   const x = tf.tensor(random.normals(24), [6, 4]);
