@@ -157,6 +157,15 @@ describe("what is handed on to the stock kernel", () => {
     expect(found![0]).toBeCloseTo(1, 2);
   });
 
+  test("statistics of unlike sizes", async () => {
+    const x = tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2]);
+    const run = () => batchNorm(x, tf.tensor1d([1, 2]), tf.tensor1d([4])).data();
+    const stock = await run();
+    await register(tf);
+    expect(await run()).toBeAllclose(stock, { rtol: 1e-6 });
+    expect(ours()).toBe(0);
+  });
+
   test("an empty x", async () => {
     await register(tf);
     const y = batchNorm(tf.zeros([0, 3]), tf.zeros([3]), tf.ones([3]));
