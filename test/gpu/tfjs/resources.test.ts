@@ -218,6 +218,18 @@ test("tf.profile and tf.time see it", async () => {
   expect(await y.data()).toBeAllclose(new Float32Array(16));
 });
 
+test("what pending commands hold is nobody else's before they are submitted", async () => {
+  await register(tf);
+  const [x, other] = [tf.ones([8, 40, 4]), tf.fill([8, 40, 4], 2)];
+  await settle(tf);
+  const bufferOf = ({ dataId }: Tensor) => backendOf(tf).tensorMap.get(dataId).resource;
+  const { y } = batchNormTraining(x, null, null);
+  const held = bufferOf(y);
+  expect(held).not.toBeNull();
+  y.dispose();
+  expect(bufferOf(tf.neg(other))).not.toBe(held);
+});
+
 test("unregister while commands are pending leaves them whole", async () => {
   await register(tf);
   const y = batchNormTraining(tf.tensor2d([[1], [3]]), null, null, { eps: 0 }).y;
