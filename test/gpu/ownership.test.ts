@@ -902,18 +902,25 @@ describe("live buffers", () => {
     const bn = new BatchNorm2d(device, 3);
     const y = bn.forward(given);
     const dx = bn.backward(given);
+    const encoder = device.createCommandEncoder();
+    bn.forward(given, { out: y, encoder });
+    device.queue.submit([encoder.finish()]);
+    // Asked for, that of what is recorded is the caller's; the other stays the module's.
+    const asked = bn.lastContext!;
     const kept = bn.context();
     const z = bn.forward(given, { context: kept });
     bn.destroy();
     bn.destroy();
     const left = new Set([foreign, y.buffer, dx.buffer, z.buffer]);
     const others = [...counter.live].filter((each) => !left.has(each));
-    expect(others.map((each) => each.label)).toEqual(["bn.context/saved"]); // kept: the caller's
+    const callers = ["bn.context/saved", "bn.context/saved"]; // asked and kept
+    expect(others.map((each) => each.label)).toEqual(callers);
     for (const each of left) expect(counter.live.has(each)).toBe(true);
     // What was returned is alive after its module.
     const f = forward(xs, shape);
     const bounds = boundsOf(shape, "channels-first", "f32", [1, 1, 1]);
     expect(await y.read()).toBeAllclose(f.y, { atol: bounds.y(f) });
+    asked.destroy();
     kept.destroy();
     kept.destroy();
     for (const each of [y, dx, z]) {
