@@ -15,7 +15,7 @@ import {
   createSumsSync,
 } from "./backward.js";
 import { compiled } from "./compiled.js";
-import { Gathering, PARTS, type Merge } from "./gathering.js";
+import { Gathering, PARTS, PLANS, type Merge } from "./gathering.js";
 import { createStatisticsForward, createStatisticsForwardSync } from "./forward.js";
 import { createMergeStatistics, createMergeSums, createMergeSumsSync } from "./merge.js";
 import { statisticsByteSizes, sumsBytes } from "./sizes.js";
@@ -92,7 +92,7 @@ export class AccumulatedBatchNorm extends BatchNorm {
   readonly #statistics: StatisticsAccumulator;
   readonly #saved: GPUBuffer;
   readonly #sums: Gathering;
-  #plans = new PlanCache(this.device, 64);
+  #plans = new PlanCache(this.device, PLANS);
   /** The last one of this batch; null before the first batch. */
   #sweep: Sweep | null = null;
   #inputs = new WeakMap<Tensor, Noted>();

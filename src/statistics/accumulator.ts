@@ -10,7 +10,7 @@ import { complain, destroyedError, ShapeError } from "../errors.js";
 import type { Target } from "../plan.js";
 import { requireTensor, type Tensor } from "../tensor.js";
 import { requireCount } from "./count.js";
-import { Gathering, PARTS, type Merge } from "./gathering.js";
+import { Gathering, PARTS, PLANS, type Merge } from "./gathering.js";
 import { requireMask } from "./mask.js";
 import { createMergeStatisticsSync } from "./merge.js";
 import { PlanCache, record } from "../record.js";
@@ -19,9 +19,6 @@ import { createStatisticsSync } from "./statistics.js";
 
 /** Values per channel at most: counts are words of 32 bits. */
 const MOST_VALUES = 2 ** 32 - 1;
-
-/** A plan for each place of a part and each number of parts that may be merged into it, and for some shapes. */
-const PLANS = 512;
 
 /**
  * The statistics of any number of tensors, one after another, as if they were one batch. Kept and merged on the

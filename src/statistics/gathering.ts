@@ -3,6 +3,12 @@ import { createBuffer, USAGE } from "../device.js";
 /** Parts of a level that are gathered before they become one of the next. */
 export const PARTS = 16;
 
+/**
+ * Plans that are kept of who gathers: for each place of a part and each number of parts that may be merged into it, and for
+ * some shapes.
+ */
+export const PLANS = 512;
+
 /** Records the merge of the first `count` parts of a buffer into a part of another, in the place `slot`. */
 export type Merge = (parts: GPUBuffer, count: number, into: GPUBuffer, slot: number) => void;
 

@@ -597,6 +597,29 @@ test("more than a thousand micro-batches that round one way, beside one that is 
   for (const each of [bn, all]) each.destroy();
 });
 
+test("the next batch of as many micro-batches makes no buffers anew", () => {
+  const bn = new AccumulatedBatchNorm(device, 1);
+  // Sixteen places of a part and three shapes by turns: each shape comes to each place.
+  const all = [4, 3, 2].map((size) => {
+    const [x, y, dx] = [0, 1, 2].map(() => put2(size, [size, 1]).tensor);
+    return { x: x!, y: y!, dx: dx! };
+  });
+  const batch = Array.from({ length: 290 }, (_, i) => all[i % 3]!);
+  const step = (): void => {
+    for (const { x } of batch) bn.observe(x);
+    for (const { x, y } of all) bn.forward(x, { out: y });
+    for (const { x, y } of batch) bn.observeGradient(y, { x });
+    for (const { x, y, dx } of all) bn.backward(y, { x, out: dx });
+  };
+  step();
+  const create = vi.spyOn(device, "createBuffer");
+  step();
+  const made = create.mock.calls.map(([{ label }]) => label);
+  create.mockRestore();
+  expect(made).toEqual([]);
+  bn.destroy();
+});
+
 test("a sweep that cannot be recorded leaves the sums of the one before whole", async () => {
   const bn = new AccumulatedBatchNorm(device, 3);
   const [x, dy] = [put2(12, [4, 3]), put2(12, [4, 3])];
