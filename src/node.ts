@@ -30,13 +30,19 @@ export interface RequestDeviceOptions {
   requiredLimits?: Record<string, number | undefined> | undefined;
   /** As `GPURequestAdapterOptions.powerPreference`. */
   powerPreference?: GPUPowerPreference | undefined;
+  /**
+   * As `GPURequestAdapterOptions.featureLevel`: "compatibility" also finds what only OpenGL ES 3.1 drives, and gives any
+   * adapter the smaller default limits of such. Default "core".
+   */
+  featureLevel?: "core" | "compatibility" | undefined;
   label?: string | undefined;
   /** Does not say on stderr that the software adapter was taken. Default false. */
   quiet?: boolean | undefined;
 }
 
 const DEVICE_OPTIONS = [
-  ...["adapter", "requiredFeatures", "requiredLimits", "powerPreference", "label", "quiet"],
+  ...["adapter", "requiredFeatures", "requiredLimits", "powerPreference", "featureLevel"],
+  ...["label", "quiet"],
 ];
 
 /** What the npm package `webgpu` exports. */
@@ -271,7 +277,7 @@ async function mayHaveGpu(): Promise<boolean> {
 
 /** What the system's drivers offer, or null. */
 async function offered(
-  power: GPUPowerPreference | undefined,
+  asked: GPURequestAdapterOptions,
   inSoftware: boolean,
 ): Promise<{ dawn: Dawn; adapter: GPUAdapter } | null> {
   const dawn = await (original ??= loadOriginal().catch((error: unknown) => {
@@ -279,20 +285,23 @@ async function offered(
     throw error;
   }));
   const gpu = dawn.create([]);
-  const adapter = await gpu.requestAdapter(power ? { powerPreference: power } : {});
+  const adapter = await gpu.requestAdapter(asked);
   if (!adapter || (!inSoftware && isSoftware(adapter))) return null;
   kept.push(gpu);
   return { dawn, adapter };
 }
 
-async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
+async function software(
+  subject: string,
+  asked: GPURequestAdapterOptions,
+): Promise<{ dawn: Dawn; adapter: GPUAdapter }> {
   const dawn = await (beside ??= layBeside(subject).catch((error: unknown) => {
     // What can be mended (a full disk, a missing package) is tried again by the next request.
     beside = null;
     throw error;
   }));
   const gpu = dawn.create([]);
-  const adapter = await gpu.requestAdapter();
+  const adapter = await gpu.requestAdapter(asked);
   if (!adapter) {
     throw new AdapterError(
       complain(subject, "SwiftShader", "no adapter", "report it with the output of ldd --version"),
@@ -320,16 +329,19 @@ async function software(subject: string): Promise<{ dawn: Dawn; adapter: GPUAdap
  */
 export async function requestDevice(options: RequestDeviceOptions = {}): Promise<GPUDevice> {
   requireKnown("requestDevice", options, DEVICE_OPTIONS);
-  const { adapter: kind = "auto", powerPreference: power, requiredLimits = {} } = options;
+  const { adapter: kind = "auto", powerPreference, requiredLimits = {} } = options;
+  const { featureLevel = "core" } = options;
   requireChoice("adapter", kind, ["auto", "hardware", "software", "system"]);
-  if (power !== undefined) {
-    requireChoice("powerPreference", power, ["low-power", "high-performance"]);
+  if (powerPreference !== undefined) {
+    requireChoice("powerPreference", powerPreference, ["low-power", "high-performance"]);
   }
+  requireChoice("featureLevel", featureLevel, ["core", "compatibility"]);
+  const asked = { featureLevel, ...(powerPreference ? { powerPreference } : {}) };
   const requiredFeatures = namesOf(options.requiredFeatures ?? []);
   requireLimits(requiredLimits);
   const ofSystem = kind === "hardware" || kind === "system";
   const probe = ofSystem || (kind === "auto" && (await mayHaveGpu()));
-  let found = probe ? await offered(power, kind === "system") : null;
+  let found = probe ? await offered(asked, kind === "system") : null;
   if (!found) {
     if (ofSystem) {
       throw new AdapterError(
@@ -343,6 +355,7 @@ export async function requestDevice(options: RequestDeviceOptions = {}): Promise
     }
     found = await software(
       kind === "software" ? 'requestDevice: adapter "software"' : "requestDevice",
+      asked,
     );
     if (kind === "auto" && options.quiet !== true) {
       process.stderr.write(

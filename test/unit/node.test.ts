@@ -177,6 +177,33 @@ try {
     }
   });
 
+  test.runIf(hasSoftware)(
+    "compatibility gives the smaller limits, and still what is asked for",
+    async () => {
+      const ended = await run(`
+const asked = { adapter: "software", featureLevel: "compatibility" };
+const plain = await requestDevice(asked);
+const core = await requestDevice({ ...asked, requiredFeatures: ["core-features-and-limits"] });
+const large = await requestDevice({ ...asked, requiredLimits: { maxComputeInvocationsPerWorkgroup: 256 } });
+say([plain, core, large].map(({ limits, features }) =>
+  [limits.maxComputeInvocationsPerWorkgroup, features.has("core-features-and-limits")]));`);
+      expect(ended, ended.err).toMatchObject({ code: 0, signal: null });
+      expect(JSON.parse(ended.out)).toEqual([
+        [128, false],
+        [256, true],
+        [256, false],
+      ]);
+    },
+  );
+
+  test("another level is refused", async () => {
+    expectError(
+      await run(CAUGHT('requestDevice({ featureLevel: "compat" })')),
+      /^requestDevice: featureLevel: "core" or "compatibility", got "compat"; pass one of these$/,
+      "OptionError",
+    );
+  });
+
   test("another kind is refused", async () => {
     expectError(
       await run(CAUGHT('requestDevice({ adapter: "gpu" })')),
