@@ -5,10 +5,36 @@ const open: GPUDevice[] = [];
 const uncaught: string[] = [];
 let name: string | undefined;
 
-async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> {
-  if (typeof navigator !== "undefined" && "gpu" in navigator && typeof window !== "undefined") {
-    const adapter = await navigator.gpu.requestAdapter();
-    if (!adapter) throw new Error("this browser has no WebGPU adapter: the GPU tests cannot run");
+/** What a test asks of its device. */
+interface Asked {
+  readonly features?: readonly GPUFeatureName[];
+  readonly featureLevel?: "core" | "compatibility";
+}
+
+/** Instances of Dawn, which ends the process when one is collected before its devices. */
+const instances: GPU[] = [];
+
+/** What Mesa or another driver of the system offers through OpenGL ES, which Dawn does not look for by itself. */
+async function throughOpenGL(): Promise<GPU> {
+  const dawn = "webgpu";
+  const { create, globals } = (await import(/* @vite-ignore */ dawn)) as {
+    create: (flags: readonly string[]) => GPU;
+    globals: object;
+  };
+  Object.assign(globalThis, globals);
+  const gpu = create(["backend=opengles"]);
+  instances.push(gpu);
+  return gpu;
+}
+
+async function request({ features = [], featureLevel = "core" }: Asked): Promise<GPUDevice> {
+  const inBrowser = typeof window !== "undefined" && "gpu" in navigator;
+  const throughGL = !inBrowser && process.env["TEST_ADAPTER"] === "opengles";
+  if (inBrowser || throughGL) {
+    const gpu = inBrowser ? navigator.gpu : await throughOpenGL();
+    const level = throughGL ? "compatibility" : featureLevel;
+    const adapter = await gpu.requestAdapter({ featureLevel: level });
+    if (!adapter) throw new Error("there is no WebGPU adapter: the GPU tests cannot run");
     return adapter.requestDevice({ requiredFeatures: [...features] });
   }
   // The path is put together so that the browser's bundle does not follow it.
@@ -18,17 +44,15 @@ async function request(features: readonly GPUFeatureName[]): Promise<GPUDevice> 
   )) as typeof import("../../src/node.js");
   // CONTRIBUTING: the same tests on another adapter of this machine.
   const adapter = (process.env["TEST_ADAPTER"] ?? "auto") as "auto";
-  return requestDevice({ adapter, requiredFeatures: features, quiet: true });
+  return requestDevice({ adapter, requiredFeatures: features, featureLevel, quiet: true });
 }
 
 /**
  * A device with default limits, on Dawn in Node and on `navigator.gpu` in a browser. A missing adapter
  * is an error, never a skip, and any error that nobody caught fails the test.
  */
-export async function openDevice(
-  options: { features?: readonly GPUFeatureName[] } = {},
-): Promise<GPUDevice> {
-  const device = await request(options.features ?? []);
+export async function openDevice(asked: Asked = {}): Promise<GPUDevice> {
+  const device = await request(asked);
   device.addEventListener("uncapturederror", (event) => {
     uncaught.push(event.error.message);
   });

@@ -43,6 +43,12 @@ describe("the tuning table", () => {
     expect([workgroupSize, maxTeam, maxHeldTeam]).toEqual([64, 64, 64]);
   });
 
+  test("of a GPU in compatibility mode has half of the lanes", () => {
+    const limits = { maxComputeInvocationsPerWorkgroup: 128, maxComputeWorkgroupSizeX: 128 };
+    const half = { workgroupSize: 128, maxTeam: 128, maxHeldTeam: 128 };
+    expect(stateOf(device({}, limits)).tuning).toEqual({ ...GPU_TUNING, ...half });
+  });
+
   test("uses large workgroups where the device allows them", () => {
     const limits = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupSizeX: 1024 };
     expect(stateOf(device({}, limits)).tuning).toEqual(GPU_TUNING);
