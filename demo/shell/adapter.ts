@@ -44,7 +44,11 @@ export async function findDevice(): Promise<Found> {
     };
   }
   try {
-    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    const powerPreference = "high-performance";
+    const adapter =
+      (await gpu.requestAdapter({ powerPreference })) ??
+      // Phones that have OpenGL ES and no Vulkan.
+      (await gpu.requestAdapter({ powerPreference, featureLevel: "compatibility" }));
     if (!adapter) {
       return {
         device: null,

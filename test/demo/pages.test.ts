@@ -220,6 +220,35 @@ test("a machine without WebGPU is told what to do, and the reference runs", asyn
   expect(await read.textContent()).toBe(String(digits.labels[trainingCount(digits) + 4]));
 });
 
+test("a GPU that has WebGPU in compatibility mode alone is used", async () => {
+  const only = {
+    prepare: (each: Page) =>
+      each.addInitScript(`
+        const { requestAdapter } = GPU.prototype;
+        GPU.prototype.requestAdapter = function (asked = {}) {
+          if (asked.featureLevel !== "compatibility") return Promise.resolve(null);
+          return requestAdapter.call(this, asked);
+        };
+        const { requestDevice } = GPUAdapter.prototype;
+        GPUAdapter.prototype.requestDevice = async function (...of) {
+          const device = await requestDevice.apply(this, of);
+          window.isCore = device.features.has("core-features-and-limits");
+          return device;
+        };
+      `),
+  };
+  const address = "compare.html?layer=own&shape=16x8&operation=forward&effort=5";
+  const page = await open(`${address}&candidates=ours,drop-in`, only);
+  await run(page, "#compare .work");
+  const rows = await cells(page, "#results");
+  const names = rows.map(([name]) => name);
+  expect(names.slice(-2)).toEqual(["webgpu-batchnorm", "TensorFlow.js, drop-in"]);
+  expect(await page.locator("#compare .status").textContent()).toMatch(
+    /^Done; every result is right/,
+  );
+  expect(await page.evaluate("window.isCore")).toBe(false);
+});
+
 describe("a lost device", () => {
   const LOSABLE = {
     prepare: (each: Page) =>
