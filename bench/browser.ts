@@ -3,15 +3,10 @@ import type { Options } from "./options.js";
 import type { Row } from "./results.js";
 import { runSuite, type SuiteResults } from "./suite.js";
 
-/** What a run gives to the page's driver. */
-export interface PageResults extends SuiteResults {
-  readonly adapter: string;
-  readonly timestamps: boolean;
-}
-
 declare global {
   interface Window {
-    benchmark: (options: Options) => Promise<PageResults>;
+    describeDevice: () => Promise<{ readonly adapter: string; readonly timestamps: boolean }>;
+    benchmark: (options: Options) => Promise<SuiteResults>;
     onBenchProgress?: (done: number, total: number, label: string) => void;
     onBenchRows?: (rows: readonly Row[]) => void;
     onBenchWarning?: (text: string) => void;
@@ -47,19 +42,21 @@ export async function pageDevice(): Promise<GPUDevice> {
   });
 }
 
+let opened: Promise<GPUDevice> | undefined;
+
+window.describeDevice = async () => {
+  const { adapterInfo, features } = await (opened ??= pageDevice());
+  return { adapter: nameOf(adapterInfo), timestamps: features.has("timestamp-query") };
+};
+
 window.benchmark = async (options) => {
-  const device = await pageDevice();
+  const device = await (opened ??= pageDevice());
   device.addEventListener("uncapturederror", (event) => {
     window.onBenchWarning?.(`uncaptured: ${event.error.message.split("\n")[0]!}`);
   });
-  const suite = await runSuite(device, options, {
+  return runSuite(device, options, {
     progress: (...of) => window.onBenchProgress?.(...of),
     rows: (rows) => window.onBenchRows?.(rows),
     warn: (text) => window.onBenchWarning?.(text),
   });
-  return {
-    ...suite,
-    adapter: nameOf(device.adapterInfo),
-    timestamps: device.features.has("timestamp-query"),
-  };
 };

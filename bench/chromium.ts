@@ -4,10 +4,9 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build, preview, type InlineConfig } from "vite";
 import { chromiumLaunch } from "../test/support/chromium.js";
-import type { PageResults } from "./browser.js";
 import { runCommand, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
-import { fileNameOf, type Results, type Row } from "./results.js";
+import { fileNameOf, timingOf, type Results, type Row } from "./results.js";
 import { appended, resultsIn, save } from "./save.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -68,21 +67,19 @@ async function main(options: Options): Promise<void> {
     await tab.goto(new URL("browser.html", url).href);
     await tab.waitForFunction(() => typeof window.benchmark === "function");
     process.stdout.write(`\n  Chromium ${browser.version()}\n`);
-    const { timestamps, ...suite }: PageResults = await tab.evaluate(
-      (of) => window.benchmark(of),
-      options,
-    );
-    const measured: Results = {
+    const { adapter, timestamps } = await tab.evaluate(() => window.describeDevice());
+    const head = {
+      adapter,
       host: "browser",
       runtime: `Chromium ${browser.version()}`,
       date: new Date().toISOString().slice(0, 10),
-      timing: timestamps
-        ? "wall: submit and wait, all alike; device: timestamp queries"
-        : "wall: submit and wait, all alike",
-      ...suite,
-    };
-    const file = options.json ?? join("bench", "results", fileNameOf(measured));
-    const results = appended(options.append ? await resultsIn(file, measured) : null, measured);
+      timing: timingOf(timestamps),
+    } as const;
+    const file = options.json ?? join("bench", "results", fileNameOf(head));
+    const before = options.append ? await resultsIn(file, head) : null;
+    const suite = await tab.evaluate((of) => window.benchmark(of), options);
+    const measured: Results = { ...head, ...suite };
+    const results = appended(before, measured);
     await save(file, results);
     printSummary(results);
     process.stdout.write(`\n  ${results.adapter}; written to ${file}\n`);

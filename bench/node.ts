@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describeAdapter, requestDevice } from "webgpu-batchnorm/node";
 import { runCommand, type Options } from "./options.js";
 import { printRow, printSummary, ProgressBar } from "./print.js";
-import { fileNameOf, type Results, type Row } from "./results.js";
+import { fileNameOf, timingOf, type Results, type Row } from "./results.js";
 import { appended, resultsIn, save } from "./save.js";
 import { runSuite } from "./suite.js";
 import { runSweep } from "./sweep.js";
@@ -54,9 +54,7 @@ async function main(options: Options): Promise<void> {
     host: "node",
     runtime: `Node ${process.versions.node}, Dawn of webgpu ${await dawnVersion()}`,
     date: new Date().toISOString().slice(0, 10),
-    timing: device.features.has("timestamp-query")
-      ? "wall: submit and wait, all alike; device: timestamp queries"
-      : "wall: submit and wait, all alike",
+    timing: timingOf(device.features.has("timestamp-query")),
   } as const;
   const file = options.json ?? join("bench", "results", fileNameOf(head));
   const before = options.append ? await resultsIn(file, head) : null;

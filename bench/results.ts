@@ -68,6 +68,12 @@ export interface Results {
   readonly hostCost?: HostCost;
 }
 
+/** How times were taken, in words. */
+export function timingOf(timestamps: boolean): string {
+  const wall = "wall: submit and wait, all alike";
+  return timestamps ? `${wall}; device: timestamp queries` : wall;
+}
+
 /** The file's name of these results. */
 export function fileNameOf({ adapter, host }: Pick<Results, "adapter" | "host">): string {
   // What follows a comma is the driver's version.
