@@ -134,7 +134,7 @@ describe("tensors beyond one binding", () => {
   test.each(cases)("%s: %j %s %s", async (_name, shape, dtype, layout) => {
     const limits = { maxBindingBytes: 1024, maxWorkgroups: 5 };
     expect(byteSizes({ shape, dtype, layout }).x).toBeGreaterThan(limits.maxBindingBytes);
-    for (const tuning of [{}, { ...GPU_TUNING, workgroupSize: 64, maxTeam: 8 }]) {
+    for (const tuning of [{}, { ...GPU_TUNING, workgroupSize: 16, maxTeam: 8 }]) {
       for (const mode of ["training", "evaluation"] as const) {
         await check(
           { shape, dtype, layout, mode, tuning, limits, activation: "silu", residual: true },

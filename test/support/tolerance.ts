@@ -187,7 +187,7 @@ export const TUNINGS: Readonly<
   Record<"software" | "gpu" | "whole" | "split", Omit<Tuning, "fence">>
 > = {
   software: unfenced(SOFTWARE_TUNING),
-  gpu: { ...unfenced(GPU_TUNING), workgroupSize: 64, maxTeam: 64, maxHeldTeam: 64 },
+  gpu: { ...unfenced(GPU_TUNING), workgroupSize: 32, maxTeam: 32, maxHeldTeam: 32 },
   whole: {
     ...unfenced(GPU_TUNING),
     workgroupSize: 32,
