@@ -12,8 +12,9 @@ const launchOptions = await chromiumLaunch();
 const maxWorkers = 2;
 // Kernels on every path and their bits: in Node alone, on the same SwiftShader. A browser's part is what it hosts.
 const arithmetic = [
-  ...["again", "apart", "beyond", "determinism", "fused", "in-place", "isolation", "long-chains"],
-  ...["orders", "precision", "statistics", "statistics-regions", "subgroups", "values"],
+  ...["again", "apart", "beyond", "determinism", "fused", "in-place", "isolation", "lane-order"],
+  ...["long-chains", "orders", "precision", "statistics", "statistics-regions", "subgroups"],
+  ...["values"],
 ].map((name) => `test/gpu/${name}.test.ts`);
 // Fixtures that tests import as bytes.
 const assetsInclude = ["**/*.safetensors", "**/*.onnx", "**/*.onnx.data"];
