@@ -1,9 +1,10 @@
 /** The examples that need a browser: inference in a page, a worker, and ONNX Runtime Web; and folding a bias. */
 import * as ort from "onnxruntime-web/webgpu";
 import { expect, test, vi } from "vitest";
-import { BatchNorm2d } from "webgpu-batchnorm";
+import { BatchNorm1d, BatchNorm2d, tensor } from "webgpu-batchnorm";
 import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
 import { backward, forward, inference } from "webgpu-batchnorm/reference";
+import { anyDevice } from "../../examples/compatibility.js";
 import { foldBlock } from "../../examples/fold.js";
 import { adapt, classify } from "../../examples/onnxruntime.js";
 import type { Batch } from "../../examples/worker.js";
@@ -56,6 +57,16 @@ test("a page: a step of training", async () => {
   } finally {
     log.mockRestore();
   }
+});
+
+test("any adapter: all that it has", async () => {
+  const device = await anyDevice();
+  // CI's has more than compatibility mode: it is not held to that.
+  expect(device.limits.maxComputeInvocationsPerWorkgroup).toBe(256);
+  const bn = new BatchNorm1d(device, 2, { eps: 0 });
+  const y = bn.forward(tensor(device, [1, 10, 3, 30], [2, 2]));
+  expect(await y.read()).toBeAllclose([-1, -1, 1, 1], { atol: 4e-6 });
+  device.destroy();
 });
 
 test("folding a convolution that has a bias", () => {
