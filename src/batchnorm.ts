@@ -409,7 +409,8 @@ export class BatchNorm {
         ),
       );
     }
-    if (options.context && options.context.owner !== this) {
+    const context = options.context ?? this.#own.get(encoder !== undefined);
+    if (context.owner !== this) {
       throw new ContextError(
         complain(
           `${subject}: context`,
@@ -419,7 +420,6 @@ export class BatchNorm {
         ),
       );
     }
-    const context = options.context ?? this.#own.get(encoder !== undefined);
     context.requireLive(subject);
     const versionBefore = x.version;
     const plan = batchStatistics

@@ -215,13 +215,12 @@ export class ExtendedBatchNorm extends BatchNorm {
   override forward(x: Tensor, options: ExtendedForwardOptions = {}): Tensor {
     requireKnown("forward", options, EXTENDED_FORWARD_OPTIONS, HINTS);
     const { mask, ...core } = options;
-    const given = options.context;
-    if (given && !(given instanceof ExtendedContext && given.owner === this)) {
+    const context = options.context ?? this.#spares.get(options.encoder !== undefined);
+    if (!(context instanceof ExtendedContext && context.owner === this)) {
       throw new ContextError(
         complain("forward: context", "one from this module's context()", "another", "make one"),
       );
     }
-    const context = given ?? this.#spares.get(options.encoder !== undefined);
     super.requireInput("forward", x);
     context.requireLive("forward");
     if (mask !== undefined) requireMask("forward: mask", mask, x, this.options.layout);

@@ -954,6 +954,13 @@ describe("contexts", () => {
       expected: "one from this module's context()",
       received: "another module's",
     });
+    for (const other of [0, "", false]) {
+      throws(() => bn.forward(make(), { context: other as never }), ContextError, {
+        subject: "forward: context",
+        expected: "one from this module's context()",
+        received: "another module's",
+      });
+    }
     keep(stranger.backward(make(dys), { context }));
     await works(bn);
     await works(stranger);

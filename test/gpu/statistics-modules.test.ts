@@ -292,6 +292,9 @@ describe("ExtendedBatchNorm", () => {
     expect(await y.read()).toBeAllclose(forward(x.values, [10, 4]).y, Y);
     expect(await dx.read()).toBeAllclose(backward(dy.values, x.values, [10, 4]).dx, GRADIENTS);
     expect(() => bn.forward(x.tensor, { out: x.tensor })).toThrow(/another tensor than x/);
+    for (const context of [0, "", false] as never[]) {
+      expect(() => bn.forward(x.tensor, { context })).toThrow(ContextError);
+    }
     expect(() => new ExtendedBatchNorm(device, 4, { inPlace: true })).toThrow(OptionError);
     expect(() => new ExtendedBatchNorm(device, 4, { renormMomentum: 0.5 })).toThrow(OptionError);
     bn.forward(x.tensor, { out: y });
