@@ -12,9 +12,9 @@ const launchOptions = await chromiumLaunch();
 const maxWorkers = 2;
 // Kernels on every path and their bits: in Node alone, on the same SwiftShader. A browser's part is what it hosts.
 const arithmetic = [
-  ...["again", "apart", "beyond", "determinism", "fused", "in-place", "isolation", "lane-order"],
-  ...["long-chains", "orders", "precision", "statistics", "statistics-regions", "subgroups"],
-  ...["values"],
+  ...["again", "apart", "beyond", "determinism", "fixtures", "fused", "in-place", "isolation"],
+  ...["lane-order", "long-chains", "orders", "precision", "properties", "statistics"],
+  ...["statistics-regions", "subgroups", "values"],
 ].map((name) => `test/gpu/${name}.test.ts`);
 // Fixtures that tests import as bytes.
 const assetsInclude = ["**/*.safetensors", "**/*.onnx", "**/*.onnx.data"];
@@ -55,8 +55,8 @@ export default defineConfig(({ mode }) => {
           test: {
             name: "gpu",
             include: ["test/gpu/**/*.test.ts", "test/node/**/*.test.ts"],
-            // 150 steps of TensorFlow.js's own kernels take three times as long here as in a browser.
-            exclude: ["test/gpu/tfjs/digits.test.ts"],
+            // Hundreds of steps of TensorFlow.js's own kernels take three times as long here as in a browser.
+            exclude: ["test/gpu/tfjs/digits.test.ts", "test/gpu/tfjs/memory.test.ts"],
             environment: "node",
             // Every file in a process of its own: Dawn's instances end with it.
             pool: "forks",

@@ -68,6 +68,8 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
     const names = Object.keys(TUNINGS);
     for (const [index, residual] of [false, true].entries()) {
       for (const [turn, mode] of (["training", "evaluation"] as const).entries()) {
+        // From f16 bf16 differs in one fragment: half of the four will do.
+        if (dtype === "bf16" && (at + index + turn) % 2 === 1) continue;
         const shape = SHAPES[(at + 3 * index + 2 * turn) % SHAPES.length]!;
         const tuning = TUNINGS[names[(at + index + turn) % names.length]!]!;
         await check({ shape, dtype, activation, residual, mode, tuning }, at);
@@ -76,7 +78,7 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (dtype) => {
   });
 });
 
-// Of f32 values.test.ts has such shapes. From f16 bf16 differs in one fragment: one tuning of the two will do.
+// Of f32 values.test.ts has such shapes. Of bf16 one tuning of the two will do, as above.
 describe.each(["f16", "bf16"] as const)("odd and even rows and channels: %s", (dtype) => {
   test.each(SHAPES.map((shape, index) => ({ shape, index })))(
     "$shape",

@@ -126,11 +126,14 @@ describe.each(["software", "gpu", "split"] as const)("tuning %s", (name) => {
   });
 
   test.each(["f16", "bf16"] as const)("%s", async (dtype: Dtype) => {
-    for (const [shape, layout] of [
+    const shapes = [
       ...SHAPES.slice(0, 4),
       [[4, 5, 3, 3], "channels-first"] as const,
       [[12, 16, 3, 3], "channels-first"] as const, // four channels share a row of Values
-    ]) {
+    ];
+    for (const [index, [shape, layout]] of shapes.entries()) {
+      // From f16 bf16 differs in one fragment: every other shape will do, others for each table.
+      if (dtype === "bf16" && index % 2 === (name === "gpu" ? 0 : 1)) continue;
       const call: Call = { shape, options: { layout }, tuning, dtype };
       await expectWhole(call, inputsFor(call, 11, 1, 2), { sizes: splitOf(shape[0]!) });
     }

@@ -163,7 +163,9 @@ describe.each(TUNING_NAMES.map((name, turn) => [name, turn] as const))(
       await expectCall(call, inputsFor(call, 100 * index + turn));
     });
 
-    test.each(CASES)("evaluation: $title", async ({ shape, layout, index }) => {
+    // Each shape in two tables of the four.
+    const evaluated = CASES.filter(({ index }) => (index + turn) % 2 === 0);
+    test.each(evaluated)("evaluation: $title", async ({ shape, layout, index }) => {
       const tracked = OPTIONS.filter(({ trackRunningStats }) => trackRunningStats !== false);
       const options = { ...tracked[(index + 3 * turn) % tracked.length], layout };
       const call: Call = { shape, options, tuning, mode: "evaluation" };
