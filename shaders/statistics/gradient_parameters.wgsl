@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     if (TEAM > 1u) { workgroupBarrier(); }
   }
   if (learnsFrom(task) && task.channel < groups) {
-    storeDGamma(first, dGamma.sum + dGamma.lost);
-    storeDBeta(first, dBeta.sum + dBeta.lost);
+    storeDGamma(first, dGamma.sum);
+    storeDBeta(first, dBeta.sum);
   }
 }

@@ -25,5 +25,5 @@ fn channelSums(group: u32, lane: u32, local: u32) -> Sums {
     dz = addedPartial(dz, each.dz);
     dzXHat = addedPartial(dzXHat, each.dzXHat);
   }
-  return sumTeam(Sums(dz.sum + dz.lost, dzXHat.sum + dzXHat.lost), lane, local);
+  return sumTeam(Sums(dz.sum, dzXHat.sum), lane, local);
 }

@@ -23,6 +23,5 @@ fn channelStatistics(group: u32, lane: u32, local: u32) -> Statistics {
     merged.m2 = plusChannel(before, added);
     lost = minusChannel(added, minusChannel(merged.m2, before));
   }
-  merged.m2 += lost;
   return mergeTeam(merged, lane, local);
 }

@@ -31,7 +31,6 @@ fn statisticsAlong(begin: Cursor, walk: Walk, first: u32, end: u32) -> Lane {
     }
     absorb(&lane, count, sum, squares);
   }
-  lane.m2 += lane.m2Lost;
   return lane;
 }
 

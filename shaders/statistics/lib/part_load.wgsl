@@ -21,6 +21,5 @@ fn laneParts(group: u32, lane: u32) -> Part {
     lost = minusChannel(added, minusChannel(sum, merged.m2));
     merged = Part(both.count, both.shift, both.delta, sum);
   }
-  merged.m2 += lost;
   return merged;
 }

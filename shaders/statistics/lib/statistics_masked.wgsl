@@ -30,6 +30,5 @@ fn laneStatistics(task: Task) -> Statistics {
     lane = MaskedLane(total, mean, minus(shift, minus(mean, part)) + minus(delta, part), sum);
     cursor = next(cursor, walk);
   }
-  lane.m2 += lost;
   return collapseMasked(lane);
 }
