@@ -4,12 +4,14 @@
  */
 import { beforeAll, expect, test } from "vitest";
 import {
+  chooseDispatch,
   createBackwardSync,
   createForwardSync,
   SOFTWARE_TUNING,
   Tensor,
   tensor,
 } from "webgpu-batchnorm";
+import { extentOf } from "../../src/descriptor.js";
 import { openDevice } from "../support/device.js";
 import { createRandom } from "../support/random.js";
 import { comparisons, runOnce } from "../support/tolerance.js";
@@ -98,3 +100,49 @@ test("hundreds of regions, each of which leaves a part of its own", async () => 
   expect(await dBeta.read()).toBeAllclose([wanted, wanted], { rtol: 2 ** -23 });
   for (const each of [...plans, x, gradient, y, dGamma, dBeta, saved]) each.destroy();
 });
+
+// Four of them together are half a unit in the last place of the first: plainly added, all the others' squares are lost.
+test.each([
+  { merged: "by every team", cacheBytes: 2 ** 40, mergedBytes: 2 ** 20 },
+  { merged: "by a dispatch of its own", cacheBytes: 0, mergedBytes: 0.001 },
+])(
+  "thousands of chunks whose squares are small beside the first's, merged $merged",
+  async (table) => {
+    const [chunks, chunk] = [4096, 64];
+    const size = chunks * chunk;
+    const shape = [1, 1, size];
+    const { merged: _, ...merging } = table;
+    const cut = { wholePerLane: 0, targetInvocations: chunks, maxChunks: chunks, minPerLane: 1 };
+    const tuning = { ...SOFTWARE, ...cut, ...merging };
+    const extent = extentOf("test", shape, "channels-first");
+    const options = { apart: true } as const;
+    const dispatch = chooseDispatch(
+      extent,
+      "f32",
+      "reduce",
+      { ...tuning, fence: false },
+      device.limits,
+      options,
+    );
+    expect(dispatch).toMatchObject({ chunks, apart: merging.cacheBytes === 0, team: 1 });
+    const values = new Float32Array(size);
+    for (let i = 0; i < values.length; i++) {
+      values[i] = (i % 2 === 0 ? 1 : -1) * (i < chunk ? 1 : 2 ** -13);
+    }
+    const bn = createForwardSync(device, {
+      shape,
+      affine: false,
+      trackRunningStats: false,
+      eps: 0,
+      tuning,
+    });
+    const [x, y] = [tensor(device, values, shape), Tensor.empty(device, shape)];
+    const saved = Tensor.empty(device, [5]);
+    const encoder = device.createCommandEncoder();
+    bn.encode(encoder, { x, y, saved });
+    device.queue.submit([encoder.finish()]);
+    const variance = (1 + (chunks - 1) * 2 ** -26) / chunks;
+    expect((await y.read()).slice(0, 1)).toBeAllclose([1 / Math.sqrt(variance)], { rtol: 2e-6 });
+    for (const each of [bn, x, y, saved]) each.destroy();
+  },
+);
