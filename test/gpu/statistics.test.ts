@@ -283,6 +283,52 @@ test("a thousand parts merge as well as one batch", async () => {
   out.destroy();
 });
 
+/** A variance of 1 from the first, and so little from each of the others that plain addition to it would lose them all. */
+describe("squares that are small beside the first's", () => {
+  const [count, small] = [2 ** 16, 2 ** -13];
+  const lanes = [{ maxTeam: 1 }, { maxTeam: 4 }];
+
+  test.each(lanes)("of parts: %j", async (tuning) => {
+    const parts = new Uint32Array(4 * count);
+    const numbers = new Float32Array(parts.buffer);
+    for (let part = 0; part < count; part++) {
+      parts[4 * part] = 2;
+      numbers[4 * part + 3] = 2 * (part === 0 ? 1 : small ** 2);
+    }
+    const given = tensor(device, numbers, [4 * count]);
+    const statistics = tensor(device, new Float32Array(4), [4, 1]);
+    const plan = createMergeStatisticsSync(device, { channels: 1, parts: count, tuning });
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { parts: given, statistics });
+    device.queue.submit([encoder.finish()]);
+    const [whole] = await readStatistics(device, statistics, { channels: 1 });
+    expect(whole!.count[0]).toBe(2 * count);
+    const m2 = 2 * (1 + (count - 1) * small ** 2);
+    expect(whole!.varBiased).toBeAllclose([m2 / (2 * count)], { rtol: 1e-6 });
+    for (const each of [plan, given, statistics]) each.destroy();
+  });
+
+  test.each(lanes)("of values under a mask: %j", async (tuning) => {
+    const values = Float32Array.from(
+      { length: count },
+      (_, i) => (i % 2 === 0 ? 1 : -1) * (i < 8 ? 1 : small),
+    );
+    const shape = [1, 1, count];
+    const x = tensor(device, values, shape);
+    const mask = tensor(device, new Float32Array(count).fill(1), [1, count]);
+    const statistics = tensor(device, new Float32Array(4), [4, 1]);
+    const cut = { wholePerLane: 2 ** 20, mostPerLane: 2 ** 20, maxChunks: 1 };
+    const plan = createStatisticsSync(device, { shape, mask: true, tuning: { ...tuning, ...cut } });
+    const encoder = device.createCommandEncoder();
+    plan.encode(encoder, { x, mask, statistics });
+    device.queue.submit([encoder.finish()]);
+    const [whole] = await readStatistics(device, statistics, { channels: 1 });
+    const m2 = 8 + (count - 8) * small ** 2;
+    expect(whole!.varBiased).toBeAllclose([m2 / count], { rtol: 1e-6 });
+    for (const each of [plan, x, mask, statistics]) each.destroy();
+  });
+});
+
 test("mergeStatistics merges buffers in the order given", async () => {
   const random = createRandom(4);
   const channels = 5;
