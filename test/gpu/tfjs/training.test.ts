@@ -303,9 +303,17 @@ test("gradients that are asked for once another backend is set stay where they w
   expect(found).toEqual(expected);
 });
 
-test("the same shape without gamma, and without beta", async () => {
-  for (const without of [[], ["gamma"], ["beta"]]) {
-    const each: Case = { shape: [6, 5], without };
+test("the same shape without gamma, without beta, and with a residual", async () => {
+  const cases: Omit<Case, "shape">[] = [
+    {},
+    { without: ["gamma"] },
+    { without: ["beta"] },
+    { residual: true },
+    { activation: "relu" },
+    { activation: "relu", residual: true },
+  ];
+  for (const of of cases) {
+    const each: Case = { shape: [6, 5], ...of };
     compare(await measure(each, mine(each)), await measure(each, theirs(each)));
   }
 });
