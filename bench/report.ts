@@ -339,9 +339,9 @@ async function report(file: string, torch: readonly Row[], say: Say): Promise<vo
   );
   if (unfit.length > 0) {
     const cases = new Map<string, string[]>();
-    for (const { candidate, name, layout, operation, reason } of unfit) {
+    for (const { candidate, name, dtype, layout, operation, reason } of unfit) {
       const key = `${candidate}: ${reason}`;
-      cases.set(key, [...(cases.get(key) ?? []), `${operation} of ${name}, ${layout}`]);
+      cases.set(key, [...(cases.get(key) ?? []), `${operation} of ${name} ${dtype}, ${layout}`]);
     }
     const lines = [...cases].map(([key, of]) => `- ${key} (${of.join("; ")})`);
     say(`Left out:\n\n${lines.join("\n")}`);

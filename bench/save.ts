@@ -36,13 +36,15 @@ export function appended(before: Results | null, results: Results): Results {
   if (!before) return results;
   const timed = new Set(results.rows.map(keyOf));
   const leftOut = new Set(results.skipped.map(keyOf));
+  const known = new Set(before.rows.map(keyOf));
   return {
     ...results,
     peers: [...new Set([...before.peers, ...results.peers])],
     rows: [...before.rows.filter((row) => !timed.has(keyOf(row))), ...results.rows],
     skipped: [
       ...before.skipped.filter((each) => !timed.has(keyOf(each)) && !leftOut.has(keyOf(each))),
-      ...results.skipped,
+      // A case that was left out now stands in the file as it was timed before.
+      ...results.skipped.filter((each) => each.candidate !== "all" || !known.has(keyOf(each))),
     ],
     ...((results.hostCost ?? before.hostCost)
       ? { hostCost: results.hostCost ?? before.hostCost! }
