@@ -1,7 +1,6 @@
 /** For inference: a Batch Normalization becomes part of the convolution before it. */
-import { readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
+import { findBatchNorms, readSafetensors, writeSafetensors } from "webgpu-batchnorm/files";
 import { foldIntoConv } from "webgpu-batchnorm/fold";
-import { findBatchNorms } from "webgpu-batchnorm/files";
 
 /** Folds `PREFIX.bn1` into `PREFIX.conv1`, and gives a file without it. */
 export function foldBlock(bytes: Uint8Array, prefix: string): Uint8Array<ArrayBuffer> {
