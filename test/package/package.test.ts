@@ -195,14 +195,19 @@ describe("in a browser", () => {
     const adapter = await navigator.gpu.requestAdapter();
     document.title = await program(await adapter.requestDevice());`;
 
-  test("a plain page imports it with nothing in between", async () => {
-    const dist = "/node_modules/webgpu-batchnorm/dist";
+  test("a plain page imports it through the import map of the documents", async () => {
+    const text = await readFile(join(root, "docs/any-webgpu.md"), "utf8");
+    const [, map] = /<script type="importmap">(.*?)<\/script>/s.exec(text)!;
+    const { imports } = JSON.parse(map!) as { imports: Record<string, string> };
+    const files = imports["webgpu-batchnorm/files"]!;
+    for (const name of ["fold", "reference"]) {
+      imports[`webgpu-batchnorm/${name}`] = files.replace("files.js", `${name}.js`);
+    }
     const own = await project("plain", {
-      "program.js": PROGRAM.replace('"webgpu-batchnorm"', `"${dist}/index.js"`).replace(
-        /"webgpu-batchnorm\/(\w+)"/g,
-        `"${dist}/$1.js"`,
-      ),
-      "index.html": `<!doctype html><script type="module">${MAIN}</script>`,
+      "program.js": PROGRAM,
+      "index.html": `<!doctype html>
+        <script type="importmap">${JSON.stringify({ imports })}</script>
+        <script type="module">${MAIN}</script>`,
     });
     expect(await titleOf(own, "index.html")).toBe(OUTPUT);
   }, 60_000);
