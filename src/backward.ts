@@ -54,7 +54,10 @@ export interface BackwardDescriptor extends PlanDescriptor {
   residualGrad?: boolean | undefined;
   /** Adds to what dGamma and dBeta hold instead of replacing it. Default false. */
   accumulate?: boolean | undefined;
-  /** What the forward has left: x, or y of an `invertible` one, from which xHat is recovered. Default "x". */
+  /**
+   * What the forward has left: x, or y, from which xHat is recovered; that forward must have been planned with
+   * `invertible: true`, else the gradients are wrong. Default "x".
+   */
   from?: "x" | "y" | undefined;
 }
 
@@ -67,20 +70,25 @@ const BACKWARD_OPTIONS: Choices = {
   from: ["x", "y"],
 };
 
-/** What a backward plan binds; outputs where they are wanted. */
+/** What a backward plan binds; outputs where they are wanted. `byteSizes` tells the bytes of each. */
 export interface BackwardResources {
+  /** Of the plan's shape and dtype. */
   dy: Resource;
   /** The x of the forward; not needed where only dx is wanted in evaluation and there is no activation. */
   x?: Resource | undefined;
   /** The y of the forward, in place of x where `from` is "y". */
   y?: Resource | undefined;
+  /** The residual of the forward, where it had one and there is an activation. */
   residual?: Resource | undefined;
   /** What the forward left. */
   saved: Resource;
   /** Where the plan works in place, it may be left out: dx is written to dy. */
   dx?: Resource | undefined;
+  /** `[C]`, f32. */
   dGamma?: Resource | undefined;
+  /** `[C]`, f32. */
   dBeta?: Resource | undefined;
+  /** Of x's shape and dtype. */
   dResidual?: Resource | undefined;
 }
 

@@ -32,14 +32,19 @@ import { requireTensor, Tensor } from "./tensor.js";
 
 /** PyTorch's names, in PyTorch's order. Those that the module does not have are absent. */
 export interface StateDict {
+  /** gamma, `[C]`. */
   weight?: Float32Array;
+  /** beta, `[C]`. */
   bias?: Float32Array;
+  /** `[C]`. */
   running_mean?: Float32Array;
+  /** `[C]`; unbiased unless `runningVariance` is "population". */
   running_var?: Float32Array;
+  /** Batches seen in training. */
   num_batches_tracked?: bigint;
 }
 
-/** What `loadStateDict` takes: numbers in any array. */
+/** What `loadStateDict` takes, as in {@link StateDict}: C numbers in any array. */
 export interface StateDictInput {
   weight?: ArrayLike<number> | undefined;
   bias?: ArrayLike<number> | undefined;
@@ -74,7 +79,10 @@ export interface PrepareOptions {
 
 /** Options of {@link BatchNorm.forward}. */
 export interface ForwardOptions {
-  /** Where y is written, x itself included; without it a tensor is made, which the caller destroys. */
+  /**
+   * Where y is written, x itself included (no backward can follow then, unless the module is `inPlace`); without it a
+   * tensor is made, which the caller destroys.
+   */
   out?: Tensor | undefined;
   /** Added before the activation; x's shape and dtype. */
   residual?: Tensor | undefined;
@@ -538,7 +546,7 @@ export class BatchNorm {
    * way and want every gradient; others compile at their first use. A module keeps the plans of the eight shapes (and types,
    * with or without a residual) that it met last.
    *
-   * Rejects with CompileError, OutOfMemoryError, DeviceLostError; ShapeError at once.
+   * Rejects with ShapeError, OptionError, DestroyedError; CompileError, OutOfMemoryError, DeviceLostError.
    */
   prepare(shape: readonly number[], options: PrepareOptions = {}): Promise<void> {
     return this.prepareModes(shape, options, ["training", "evaluation"]);

@@ -31,17 +31,21 @@ export interface ForwardDescriptor extends PlanDescriptor {
   invertible?: boolean | undefined;
 }
 
-/** What a forward plan binds. gamma and beta where affine, state where trackRunningStats, residual where asked for. */
+/** What a forward plan binds; `byteSizes` tells the bytes of each. */
 export interface ForwardResources {
+  /** Of the plan's shape and dtype. */
   x: Resource;
+  /** `[C]`, f32; where `affine`. */
   gamma?: Resource | undefined;
+  /** `[C]`, f32; where `affine`. */
   beta?: Resource | undefined;
+  /** Of x's shape and dtype; where the plan has a residual. */
   residual?: Resource | undefined;
   /** Where the plan works in place, it may be left out: y is written to x. */
   y?: Resource | undefined;
   /** Written: what the backward of this batch reads. */
   saved: Resource;
-  /** Read and written: running mean and variance, batch counter. */
+  /** Read and written: running mean and variance, batch counter; where `trackRunningStats`. */
   state?: Resource | undefined;
 }
 

@@ -24,14 +24,19 @@ export interface InferenceDescriptor extends PlanDescriptor {
   invertible?: boolean | undefined;
 }
 
-/** What an inference plan binds. gamma and beta where affine, saved where `save`, residual where asked for. */
+/** What an inference plan binds; `byteSizes` tells the bytes of each. */
 export interface InferenceResources {
+  /** Of the plan's shape and dtype. */
   x: Resource;
+  /** `[C]`, f32; where `affine`. */
   gamma?: Resource | undefined;
+  /** `[C]`, f32; where `affine`. */
   beta?: Resource | undefined;
+  /** Of x's shape and dtype; where the plan has a residual. */
   residual?: Resource | undefined;
   /** Where the plan works in place, it may be left out: y is written to x. */
   y?: Resource | undefined;
+  /** Written where `save`: what a backward in evaluation mode reads. */
   saved?: Resource | undefined;
   /** Read only: running mean and variance. */
   state: Resource;

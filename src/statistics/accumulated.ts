@@ -77,7 +77,7 @@ interface Noted {
  * first `backward` that wants them. The next `observe` begins the next batch.
  *
  * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`: nothing is
- * written in place.
+ * written in place. In training it keeps its own contexts: leave `context` out.
  *
  * @example
  * ```ts

@@ -210,7 +210,8 @@ export class ExtendedBatchNorm extends BatchNorm {
    * Normalises x as the options say.
    *
    * @returns y, of x's shape and dtype: `out`, or a new tensor that the caller destroys.
-   * @throws ShapeError, BufferError, OverlapError, OptionError, SingleValueError, DestroyedError, DeviceLostError.
+   * @throws ShapeError, BufferError, OverlapError, OptionError, SingleValueError, DestroyedError, DeviceLostError;
+   * ContextError where `context` is not of this module.
    */
   override forward(x: Tensor, options: ExtendedForwardOptions = {}): Tensor {
     requireKnown("forward", options, EXTENDED_FORWARD_OPTIONS, HINTS);

@@ -38,7 +38,9 @@ export interface RegisterOptions {
  *
  * @param tf the namespace that the program uses, `@tensorflow/tfjs` or `@tensorflow/tfjs-core`; the WebGPU
  * backend must have been imported. It may be set before or after.
- * @throws BatchNormError (rejects) without the WebGPU backend.
+ * Rejects with BatchNormError without the WebGPU backend, or with one that lacks the members of version 4.22;
+ * OptionError where an argument is of another kind.
+ *
  * @example
  * ```ts
  * import * as tf from "@tensorflow/tfjs";
