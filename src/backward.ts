@@ -30,8 +30,11 @@ import {
 
 /** Which gradients are wanted; each defaults to true where it exists. */
 export interface Wants {
+  /** dx. */
   x?: boolean | undefined;
+  /** dGamma. */
   gamma?: boolean | undefined;
+  /** dBeta. */
   beta?: boolean | undefined;
 }
 

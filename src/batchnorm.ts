@@ -46,10 +46,15 @@ export interface StateDict {
 
 /** What `loadStateDict` takes, as in {@link StateDict}: C numbers in any array. */
 export interface StateDictInput {
+  /** gamma. */
   weight?: ArrayLike<number> | undefined;
+  /** beta. */
   bias?: ArrayLike<number> | undefined;
+  /** Of the batches seen. */
   running_mean?: ArrayLike<number> | undefined;
+  /** Of the batches seen; none below 0. */
   running_var?: ArrayLike<number> | undefined;
+  /** A number, or a list of one. */
   num_batches_tracked?: bigint | number | ArrayLike<number | bigint> | undefined;
 }
 
@@ -57,7 +62,13 @@ const STATE_NAMES = ["weight", "bias", "running_mean", "running_var", "num_batch
 
 /** Numbers, or what holds them as `data`: a tensor of a file. */
 export type StateEntry =
-  ArrayLike<number | bigint> | number | bigint | { readonly data: ArrayLike<number | bigint> };
+  | ArrayLike<number | bigint>
+  | number
+  | bigint
+  | {
+      /** The numbers, row-major. */
+      readonly data: ArrayLike<number | bigint>;
+    };
 
 /** A model's entries by name, as `readSafetensors` of `webgpu-batchnorm/files` gives them. */
 export type StateFile =
@@ -278,6 +289,7 @@ export function requireEntry(
  * running ones; in evaluation (`eval()`) it uses the running ones.
  */
 export class BatchNorm {
+  /** All of them, defaults filled in. */
   readonly options: ResolvedOptions;
   /** Scale, `[C]`, starts at 1; null where `affine` is false. */
   readonly gamma: Tensor | null = null;
@@ -300,7 +312,9 @@ export class BatchNorm {
 
   /** For the modules of each rank. */
   protected constructor(
+    /** What it was made on. */
     readonly device: GPUDevice,
+    /** C. */
     readonly channels: number,
     options: BatchNormOptions,
     private readonly kind: string,

@@ -49,9 +49,13 @@ const STATE_ALIGNMENT = 256;
 
 /** Byte offsets of running mean, running variance and batch counter (u64, low word first) in the `state` buffer. */
 export interface StateLayout {
+  /** Where the running mean begins, `[C]` f32. */
   readonly mean: number;
+  /** Where the running variance begins, `[C]` f32. */
   readonly variance: number;
+  /** Where the number of batches begins: 64 bits, the low word first. */
   readonly counter: number;
+  /** Of all of it. */
   readonly bytes: number;
 }
 

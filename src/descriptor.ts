@@ -184,8 +184,11 @@ export function requireShape(subject: string, shape: readonly number[], remedy =
 
 /** Any shape as the kernels see it: `(outer, channels, inner)`; M = outer * inner values per channel. */
 export interface Extent {
+  /** Rows of a channel. */
   readonly outer: number;
+  /** C. */
   readonly channels: number;
+  /** Values of a channel's row, side by side in memory. */
   readonly inner: number;
   /** M: values per channel. */
   readonly count: number;

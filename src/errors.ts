@@ -9,6 +9,7 @@
  * ```
  */
 export class BatchNormError extends Error {
+  /** The name of the class, minified or not. */
   override name = "BatchNormError";
 }
 

@@ -35,6 +35,7 @@ export interface RequestDeviceOptions {
    * adapter the smaller default limits of such. Default "core".
    */
   featureLevel?: "core" | "compatibility" | undefined;
+  /** As `GPUDeviceDescriptor.label`. */
   label?: string | undefined;
   /** Does not say on stderr that the software adapter was taken. Default false. */
   quiet?: boolean | undefined;

@@ -19,7 +19,9 @@ import { requireCount } from "./statistics/count.js";
 
 /** Statistics of some of a batch's values, `[C]` each. */
 export interface PartialStatistics {
+  /** M: values per channel. */
   count: number;
+  /** `[C]`. */
   mean: Float64Array;
   /** Sum of squared deviations. */
   m2: Float64Array;
@@ -27,7 +29,9 @@ export interface PartialStatistics {
 
 /** mu and sigma of batch renormalization, `[C]` each. */
 export interface RenormState {
+  /** mu. */
   readonly mean: Values;
+  /** sigma. */
   readonly deviation: Values;
 }
 
@@ -43,27 +47,57 @@ export interface StatisticsOptions extends ForwardOptions {
   renorm?: RenormState | undefined;
   /** Limits of r and of |d|. Default: 0 and infinity. */
   limits?:
-    { rMin?: number | undefined; rMax?: number | undefined; dMax?: number | undefined } | undefined;
+    | {
+        /** Default 0. */
+        rMin?: number | undefined;
+        /** Default infinity. */
+        rMax?: number | undefined;
+        /** Default infinity. */
+        dMax?: number | undefined;
+      }
+    | undefined;
   /** Weight of the batch in the averages. Default 0.01. */
   renormMomentum?: number | undefined;
   /** r and d to use instead of the batch's: what a gradient takes for constants. */
-  correction?: { r: Values; d: Values } | undefined;
+  correction?:
+    | {
+        /** `[C]`. */
+        r: Values;
+        /** `[C]`. */
+        d: Values;
+      }
+    | undefined;
 }
 
 /** What {@link statisticsForward} gives. With ghosts mean, varBiased, r and d are of one after another, `[ghosts * C]`. */
 export interface StatisticsResult {
+  /** Of x's size. */
   y: Float64Array;
+  /** Of x's size, without renormalization's r and d. */
   xHat: Float64Array;
+  /** What the activation is given, of x's size. */
   z: Float64Array;
   /** M of each ghost. */
   counts: number[];
+  /** Of the batch. */
   mean: Float64Array;
+  /** Of the batch, divided by M. */
   varBiased: Float64Array;
+  /** 1 / sqrt(varBiased + eps). */
   invStd: Float64Array;
+  /** 1 without batch renormalization. */
   r: Float64Array;
+  /** 0 without batch renormalization. */
   d: Float64Array;
+  /** Running statistics after the batch; null where none were given. */
   state: UpdatedState | null;
-  renorm: { mean: Float64Array; deviation: Float64Array } | null;
+  /** The averages of batch renormalization after the batch, `[C]` each; null without. */
+  renorm: {
+    /** mu. */
+    mean: Float64Array;
+    /** sigma. */
+    deviation: Float64Array;
+  } | null;
 }
 
 /** What {@link statisticsBackward} gives: the core's gradients, and the scales of their errors. */

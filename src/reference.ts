@@ -32,15 +32,21 @@ export type Values = ArrayLike<number>;
 
 /** Running statistics, one value per channel, and how many batches went into them. */
 export interface RunningState {
+  /** `[C]`. */
   readonly mean: Values;
+  /** `[C]`. */
   readonly variance: Values;
+  /** Batches seen before. */
   readonly numBatchesTracked: bigint | number;
 }
 
 /** Running statistics after a batch: new arrays, the caller's stay as they were. */
 export interface UpdatedState {
+  /** `[C]`. */
   mean: Float64Array;
+  /** `[C]`. */
   variance: Float64Array;
+  /** Batches seen, this one included. */
   numBatchesTracked: bigint;
 }
 

@@ -38,17 +38,23 @@ export function tensorBytes(size: number, dtype: Dtype): number {
  * One from {@link Tensor.wrap} borrows the buffer, which is never destroyed here.
  */
 export class Tensor {
+  /** Values: the product of the shape. */
   readonly size: number;
   #destroyed = false;
   #version = 0;
 
   private constructor(
+    /** Whose memory it is. */
     readonly device: GPUDevice,
+    /** What holds it, from `offset` on. */
     readonly buffer: GPUBuffer,
     /** Where the tensor begins in its buffer, in bytes. */
     readonly offset: number,
+    /** Row-major. */
     readonly shape: readonly number[],
+    /** How a value is stored. */
     readonly dtype: Dtype,
+    /** Whether `destroy()` frees the buffer: not one that was wrapped. */
     readonly ownsBuffer: boolean,
   ) {
     this.size = shape.reduce((a, b) => a * b, 1);

@@ -4,6 +4,7 @@ import type { Tuning } from "./tuning.js";
 
 /** The limits of a device that matter here. */
 export interface DispatchLimits {
+  /** Of the device, 65535 unless more was asked for. */
   readonly maxComputeWorkgroupsPerDimension: number;
 }
 
@@ -16,19 +17,29 @@ export interface Dispatch {
   readonly path: "held" | "whole" | "split";
   /** Values that a lane holds in the `held` path; 0 elsewhere. */
   readonly held: number;
+  /** What one load or store moves. */
   readonly value: ValueKind;
+  /** Lanes that share a chunk. */
   readonly team: number;
+  /** Whether the lanes of a team are neighbours in a workgroup. */
   readonly lanesAdjacent: boolean;
+  /** Invocations of a workgroup. */
   readonly workgroupSize: number;
+  /** Channel groups: as many as a Value has channels form one. */
   readonly groups: number;
+  /** Values of a row. */
   readonly inner: number;
+  /** Values of a channel group. */
   readonly perGroup: number;
+  /** Values of a chunk; the last has what is left. */
   readonly chunk: number;
+  /** Chunks of a channel group. */
   readonly chunks: number;
   /** Whether there are so many chunks that a dispatch of its own has to merge them. */
   readonly apart: boolean;
   /** Whether every lane's Values of a chunk (`quad`: of a stretch) come in blocks of four, with none left over. */
   readonly even: boolean;
+  /** Workgroups in x, y and z. */
   readonly grid: readonly [number, number, number];
 }
 

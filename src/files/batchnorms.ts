@@ -10,14 +10,24 @@ export type NamedTensor =
   | ArrayLike<bigint>
   | number
   | bigint
-  | { readonly data: ArrayLike<number> | ArrayLike<bigint>; readonly shape?: readonly number[] };
+  | {
+      /** The numbers, row-major. */
+      readonly data: ArrayLike<number> | ArrayLike<bigint>;
+      /** Rank 1 unless given. */
+      readonly shape?: readonly number[];
+    };
 
 /** A Batch Normalization's state as `loadStateDict` takes it, in the precision of its file. */
 export interface FoundState {
+  /** gamma, `[C]`. */
   weight?: ArrayLike<number>;
+  /** beta, `[C]`. */
   bias?: ArrayLike<number>;
+  /** `[C]`. */
   running_mean: ArrayLike<number>;
+  /** `[C]`, as the framework of the file keeps it. */
   running_var: ArrayLike<number>;
+  /** Batches seen in training. */
   num_batches_tracked?: bigint;
 }
 
@@ -25,9 +35,11 @@ export interface FoundState {
 export interface FoundBatchNorm {
   /** What stands before the entries' names, "layer1.0.bn1."; of an ONNX node the node's name. */
   readonly prefix: string;
+  /** C. */
   readonly channels: number;
   /** Whether it has gamma and beta: the module's option of that name. */
   readonly affine: boolean;
+  /** What a module of that many channels loads. */
   readonly state: FoundState;
   /** From ONNX, where nodes say them; files of weights do not. */
   readonly eps?: number;

@@ -14,9 +14,13 @@ export interface KerasOptions {
 
 /** PyTorch's names for the weights of a Keras layer. */
 export interface KerasState {
+  /** gamma, `[C]`. */
   weight?: ArrayLike<number>;
+  /** beta, `[C]`. */
   bias?: ArrayLike<number>;
+  /** The moving mean, `[C]`. */
   running_mean: ArrayLike<number>;
+  /** The moving variance, `[C]`. */
   running_var: ArrayLike<number>;
 }
 

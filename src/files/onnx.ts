@@ -28,8 +28,9 @@ export interface OnnxOptions extends ReadOptions {
 export interface OnnxNode {
   /** The node's name, or that of its output where it has none. */
   readonly name: string;
-  /** The names of x and y in the graph. */
+  /** The name of x in the graph. */
   readonly x: string;
+  /** The name of y in the graph. */
   readonly y: string;
   /** ONNX's `epsilon`, 1e-5 unless the node says otherwise. */
   readonly eps: number;
@@ -42,13 +43,16 @@ export interface OnnxNode {
   readonly training: boolean;
   /** scale, B, mean and var by the names that they have in the graph, and their tensors where the file holds them. */
   readonly parameters: readonly {
+    /** In the graph. */
     readonly name: string;
+    /** Undefined where the file does not hold it. */
     readonly tensor: FileTensor | undefined;
   }[];
 }
 
 /** The tensors of a model's main graph by name, and its BatchNormalization nodes, those of subgraphs included. */
 export interface OnnxFile extends ReadonlyMap<string, FileTensor> {
+  /** In the order of the file. */
   readonly nodes: readonly OnnxNode[];
   /** How many functions of its own the model has. They are not followed. */
   readonly functions: number;

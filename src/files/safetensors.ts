@@ -202,6 +202,7 @@ export type WritableTensor =
       readonly dtype?: FileDtype;
       /** Default: rank 1. */
       readonly shape?: readonly number[];
+      /** The numbers, row-major. */
       readonly data: ArrayLike<number> | ArrayLike<bigint>;
     };
 

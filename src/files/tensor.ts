@@ -148,6 +148,7 @@ export class FileTensor {
     readonly name: string,
     /** "OTHER": one of ONNX's that safetensors does not have (texts, 4-bit integers, …). */
     readonly dtype: FileDtype | "OTHER",
+    /** Row-major; [] for a single value. */
     readonly shape: readonly number[],
     load: () => Uint8Array,
     nonFinite: NonFinite,

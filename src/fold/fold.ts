@@ -8,12 +8,15 @@ export type { ConvLayout, LinearLayout };
 
 /** Weights with their shape, row-major: a tensor of a file is one. */
 export interface WeightTensor {
+  /** Row-major. */
   readonly data: ArrayLike<number> | ArrayLike<bigint>;
+  /** Of the dimensions that the layout names. */
   readonly shape: readonly number[];
 }
 
 /** A layer's weights and bias. */
 export interface LayerWeights {
+  /** In the layer's layout. */
   readonly weight: WeightTensor;
   /** One value per output channel; none counts as zeros. */
   readonly bias?: ArrayLike<number> | null | undefined;
@@ -35,13 +38,19 @@ export interface LinearWeights extends LayerWeights {
 
 /** A Batch Normalization in evaluation: a state dictionary and its eps, which no file of weights holds. */
 export interface FoldState {
+  /** gamma, `[C]`; ones where there is none. */
   readonly weight?: ArrayLike<number> | null | undefined;
+  /** beta, `[C]`; zeros where there is none. */
   readonly bias?: ArrayLike<number> | null | undefined;
+  /** `[C]`; what is not there is an error. */
   readonly running_mean?: ArrayLike<number> | null | undefined;
+  /** `[C]`; what is not there is an error. */
   readonly running_var?: ArrayLike<number> | null | undefined;
+  /** Not looked at. */
   readonly num_batches_tracked?: unknown;
   /** Of batch renormalization: in evaluation it has no effect. */
   readonly renorm_mean?: unknown;
+  /** As renorm_mean. */
   readonly renorm_stddev?: unknown;
   /** 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless the model says otherwise. */
   readonly eps: number;
@@ -62,10 +71,14 @@ export interface FoldOptions {
 
 /** The layer that does both: weights in their own shape and layout, and a bias. */
 export interface Folded {
+  /** In the layout that was given. */
   readonly weight: {
+    /** Row-major; a Float64Array where one was given. */
     readonly data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+    /** That of the weight that was given. */
     readonly shape: readonly number[];
   };
+  /** One value per output channel. */
   readonly bias: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 }
 

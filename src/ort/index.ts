@@ -11,8 +11,11 @@ import { requireTensor, Tensor } from "../tensor.js";
 
 /** What is used of a tensor of ONNX Runtime. Its own `Tensor` is one. */
 export interface OrtTensor {
+  /** "gpu-buffer" for one that lies on the GPU. */
   readonly location: string;
+  /** "float32" or "float16" for one that can be taken. */
   readonly type: string;
+  /** Its shape. */
   readonly dims: readonly number[];
   /** Only there, and only read, where `location` is "gpu-buffer". */
   readonly gpuBuffer: unknown;

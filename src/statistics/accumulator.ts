@@ -32,6 +32,7 @@ const MOST_VALUES = 2 ** 32 - 1;
  * ```
  */
 export class StatisticsAccumulator {
+  /** As they were given. */
   readonly options: Pick<BatchNormOptions, "layout">;
   readonly #plans: PlanCache;
   readonly #gathering: Gathering;
@@ -39,7 +40,9 @@ export class StatisticsAccumulator {
 
   /** @throws OptionError; DeviceLostError where the loss is known by then. */
   constructor(
+    /** What it was made on. */
     readonly device: GPUDevice,
+    /** C. */
     readonly channels: number,
     options: Pick<BatchNormOptions, "layout"> = {},
   ) {

@@ -33,14 +33,17 @@ export interface SumsDescriptor extends StatisticsPlanDescriptor {
 
 /** What a sums plan binds; residual and dResidual where they are asked for. */
 export interface SumsResources {
+  /** Of the plan's shape and dtype. */
   dy: Resource;
   /** The x of the forward. */
   x: Resource;
+  /** The residual of the forward, where it had one and there is an activation. */
   residual?: Resource | undefined;
   /** What {@link createStatisticsForward} left. */
   saved: Resource;
   /** Written, one part of it: {@link sumsBytes} of all parts. */
   sums: Resource;
+  /** Written, of x's shape and dtype, where it is wanted. */
   dResidual?: Resource | undefined;
 }
 
@@ -136,9 +139,11 @@ export interface StatisticsBackwardDescriptor
 
 /** What a backward plan binds; outputs where they are wanted. */
 export interface StatisticsBackwardResources {
+  /** Of the plan's shape and dtype. */
   dy: Resource;
   /** The x of the forward. */
   x: Resource;
+  /** The residual of the forward, where it had one and there is an activation. */
   residual?: Resource | undefined;
   /** What the forward left. */
   saved: Resource;
@@ -146,9 +151,13 @@ export interface StatisticsBackwardResources {
   sums?: Resource | undefined;
   /** Read, where the forward had one: one f32 a position. */
   mask?: Resource | undefined;
+  /** Written, of x's shape and dtype, where it is wanted. */
   dx?: Resource | undefined;
+  /** Written where it is wanted, `[C]` f32. */
   dGamma?: Resource | undefined;
+  /** Written where it is wanted, `[C]` f32. */
   dBeta?: Resource | undefined;
+  /** Written, of x's shape and dtype, where it is wanted. */
   dResidual?: Resource | undefined;
 }
 

@@ -57,13 +57,17 @@ const EXTENDED_FORWARD_OPTIONS = [...FORWARD_OPTIONS, "mask"];
 
 /** PyTorch's names, and Keras's for what only batch renormalization has. */
 export interface ExtendedStateDict extends StateDict {
+  /** mu, `[C]`. */
   renorm_mean?: Float32Array;
+  /** sigma, `[C]`. */
   renorm_stddev?: Float32Array;
 }
 
 /** What `loadStateDict` takes: numbers in any array. */
 export interface ExtendedStateDictInput extends StateDictInput {
+  /** mu, `[C]`. */
   renorm_mean?: ArrayLike<number> | undefined;
+  /** sigma, `[C]`. */
   renorm_stddev?: ArrayLike<number> | undefined;
 }
 

@@ -27,6 +27,7 @@ export interface StatisticsForwardDescriptor
 
 /** What a forward plan binds: gamma where `scale`, beta where `center`, state where `trackRunningStats`. */
 export interface StatisticsForwardResources {
+  /** Of the plan's shape and dtype. */
   x: Resource;
   /** Read, where they are given: {@link statisticsBytes} of all parts. */
   statistics?: Resource | undefined;
@@ -34,9 +35,13 @@ export interface StatisticsForwardResources {
   mask?: Resource | undefined;
   /** Read and written, with batch renormalization: its averages mu and sigma, two planes of `[C]` f32. */
   renorm?: Resource | undefined;
+  /** `[C]` f32, where there is one. */
   gamma?: Resource | undefined;
+  /** `[C]` f32, where there is one. */
   beta?: Resource | undefined;
+  /** Of x's shape and dtype, where the plan has one. */
   residual?: Resource | undefined;
+  /** Written, of x's shape and dtype. */
   y: Resource;
   /** Written: what the backward reads, larger than the core's ({@link statisticsByteSizes}). */
   saved: Resource;

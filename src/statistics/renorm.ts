@@ -12,7 +12,15 @@ export interface RenormOptions {
   renorm?: boolean | undefined;
   /** Limits of r and of |d|. Default: rMin 0, rMax and dMax infinite. */
   renormClipping?:
-    { rMax?: Limit | undefined; rMin?: Limit | undefined; dMax?: Limit | undefined } | undefined;
+    | {
+        /** Of r, above. Default: none. */
+        rMax?: Limit | undefined;
+        /** Of r, below. Default 0. */
+        rMin?: Limit | undefined;
+        /** Of |d|. Default: none. */
+        dMax?: Limit | undefined;
+      }
+    | undefined;
   /**
    * Weight of the new batch in the averages that r and d look at, in [0, 1]: PyTorch's direction, 1 minus Keras's
    * renorm_momentum. Default 0.01.

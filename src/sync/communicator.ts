@@ -16,6 +16,7 @@ export interface AllReduceOptions {
 export interface Communicator {
   /** 0 to `size - 1`. */
   readonly rank: number;
+  /** Ranks of the group. */
   readonly size: number;
   /** Why no call succeeds any more; null while all is well. */
   readonly failure: Error | null;

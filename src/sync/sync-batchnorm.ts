@@ -122,6 +122,7 @@ const layers = new WeakMap<Communicator, number>();
  * @see Peng et al. 2018, https://arxiv.org/abs/1711.07240, section 3.3; PyTorch's torch.nn.SyncBatchNorm.
  */
 export class SyncBatchNorm {
+  /** What ranks know the layer by: all must give it the same. */
   readonly name: string;
   readonly #plans: SyncPlans;
   readonly #local: Readonly<Record<"statistics" | "sums", GPUBuffer>>;
@@ -140,6 +141,7 @@ export class SyncBatchNorm {
    */
   constructor(
     readonly module: BatchNorm,
+    /** What takes parts to the other ranks. */
     readonly communicator: Communicator,
     options: SyncBatchNormOptions = {},
   ) {

@@ -117,6 +117,7 @@ function requireTensor(subject: string, given: unknown): void {
 /** What {@link batchNormTraining} returns; the caller disposes of it, or a `tf.tidy` does. */
 // A type, so that it fits into TensorFlow.js's containers (tf.dispose, tf.tidy).
 export type BatchNormTrainingResult = {
+  /** Of x's shape. */
   y: Tensor;
   /** `[C]`, of the batch. */
   mean: Tensor;

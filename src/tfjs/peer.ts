@@ -54,7 +54,10 @@ export type TensorFlow = Pick<
   | "unregisterKernel"
   | "zeros"
   | "zerosLike"
-> & { readonly layers?: Layers };
+> & {
+  /** Not in `@tensorflow/tfjs-core`. */
+  readonly layers?: Layers;
+};
 
 /** What TensorFlow.js's WebGPU backend keeps of a tensor. */
 interface TensorData {
