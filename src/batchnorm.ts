@@ -225,6 +225,12 @@ export class Spares<C extends Context> {
     return context;
   }
 
+  /** A backward that is recorded reads it when it is submitted: what comes at once before that takes another. */
+  lend(context: C): void {
+    if (this.#kept.get(false) === context && this.#kept.delete(false))
+      this.#kept.set(true, context);
+  }
+
   /** It is the caller's from now on. */
   release(context: Context | null): void {
     for (const [recorded, each] of this.#kept) if (each === context) this.#kept.delete(recorded);
@@ -549,6 +555,7 @@ export class BatchNorm {
       if (!options.out) dx?.destroy();
       throw error;
     }
+    if (options.encoder) this.#own.lend(context!);
     context!.used = true;
     context!.x = null;
     context!.residual = null;
@@ -750,12 +757,14 @@ export class BatchNorm {
       throw new OptionError(complain(subject, expected, kindOf(source), "await or pass one"));
     }
     const dict: Record<string, unknown> = {};
-    const entries: readonly [string, StateEntry | undefined][] =
-      source instanceof Map ? [...(source as Map<string, StateEntry>)] : Object.entries(source);
-    this.#requirePrefix(subject, prefix, new Set(entries.map(([name]) => name)));
-    for (const [full, entry] of entries) {
+    const entries = (
+      source instanceof Map ? Object.fromEntries(source as Map<string, StateEntry>) : source
+    ) as Readonly<Record<string, { readonly data?: unknown } | undefined>>;
+    this.#requirePrefix(subject, prefix, Object.keys(entries));
+    for (const [full, entry] of Object.entries(entries)) {
+      const value = entry?.data ?? entry;
       // A null, as JSON has for what is not there.
-      if (!full.startsWith(prefix) || (entry ?? null) === null) continue;
+      if (!full.startsWith(prefix) || (value ?? null) === null) continue;
       const name = full.slice(prefix.length);
       if (!STATE_NAMES.includes(name) && !more.includes(name)) {
         throw new ShapeError(
@@ -767,7 +776,7 @@ export class BatchNorm {
           ),
         );
       }
-      dict[name] = typeof entry === "object" && "data" in entry ? entry.data : entry;
+      dict[name] = value;
     }
     return dict as StateDictInput & Record<string, ArrayLike<number>>;
   }
@@ -820,14 +829,14 @@ export class BatchNorm {
   }
 
   /** @throws ShapeError where everything that is looked for stands under other prefixes. */
-  #requirePrefix(subject: string, prefix: string, names: ReadonlySet<string>): void {
+  #requirePrefix(subject: string, prefix: string, names: readonly string[]): void {
     const wanted = [
       ...(this.gamma ? ["weight", "bias"] : []),
       ...(this.runningMean ? ["running_mean", "running_var"] : []),
     ];
-    if (wanted.length === 0 || wanted.some((name) => names.has(prefix + name))) return;
+    if (wanted.length === 0 || wanted.some((name) => names.includes(prefix + name))) return;
     const last = wanted.at(-1)!;
-    const [first, second] = [...names]
+    const [first, second] = names
       .filter((name) => name.endsWith(`.${last}`))
       .map((name) => JSON.stringify(name.slice(0, -last.length)));
     if (first === undefined) return;

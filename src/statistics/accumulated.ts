@@ -77,7 +77,8 @@ interface Noted {
  * first `backward` that wants them. The next `observe` begins the next batch.
  *
  * The tensors of a micro-batch stay as they are from its `observe` (dy: its `observeGradient`) to its `backward`: nothing is
- * written in place. In training it keeps its own contexts: leave `context` out.
+ * written in place. In training it keeps its own contexts: leave `context` out. What is recorded into an encoder must be
+ * submitted before the next batch's first `observe`, unless that is recorded too.
  *
  * @example
  * ```ts

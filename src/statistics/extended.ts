@@ -326,7 +326,9 @@ export class ExtendedBatchNorm extends BatchNorm {
     }
     if (!(context instanceof ExtendedContext) || !context.batchStatistics) {
       const given = { ...options, wants, ...(context ? { context } : {}) };
-      return super.backward(dy, given);
+      const dx = super.backward(dy, given);
+      if (options.encoder) this.#spares.lend(context as ExtendedContext);
+      return dx;
     }
     requireTensor("backward: dy", dy);
     const { x, residual, mask } = this.#differentiable(context);
@@ -374,6 +376,7 @@ export class ExtendedBatchNorm extends BatchNorm {
       if (!options.out) dx?.destroy();
       throw error;
     }
+    if (encoder) this.#spares.lend(context);
     context.used = true;
     context.x = null;
     context.residual = null;
