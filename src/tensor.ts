@@ -121,7 +121,7 @@ export class Tensor {
     }
     const made = new Tensor(device, buffer, offset, checkShape("Tensor.wrap", shape), dtype, false);
     const room = Math.min(size, buffer.size - offset);
-    if (made.byteLength > room) {
+    if (!(made.byteLength <= room)) {
       throw new BufferError(
         complain(
           "Tensor.wrap",

@@ -468,6 +468,14 @@ describe("buffers", () => {
         received: "32",
       });
     }
+    for (const size of [NaN, "none"]) {
+      const range = { buffer: buffer(64), size: size as number };
+      throws(() => Tensor.wrap(device, range, [16]), BufferError, {
+        subject: "Tensor.wrap",
+        expected: "64 bytes ([16], f32)",
+        received: "NaN",
+      });
+    }
   });
 
   test("nothing that a tensor could be a view of", () => {

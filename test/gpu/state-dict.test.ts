@@ -305,6 +305,16 @@ test("parameters in bits of 16-bit floats are refused whole", async () => {
   expect(await bn.stateDict()).toEqual(before);
 });
 
+test("what is no state at all is refused in words of the dictionary", async () => {
+  const bn = keep(new BatchNorm2d(device, 5));
+  const before = await bn.stateDict();
+  const strange = [new Map<unknown, unknown>([[5, 1]]), { ...good, weight: { data: null } }];
+  for (const each of strange) {
+    expect(() => bn.loadStateDict(each as never)).toThrow(ShapeError);
+  }
+  expect(await bn.stateDict()).toEqual(before);
+});
+
 test("a dictionary of another size is refused whole", async () => {
   const bn = keep(new BatchNorm2d(device, 4));
   const before = await bn.stateDict();
