@@ -762,9 +762,8 @@ export class BatchNorm {
     ) as Readonly<Record<string, { readonly data?: unknown } | undefined>>;
     this.#requirePrefix(subject, prefix, Object.keys(entries));
     for (const [full, entry] of Object.entries(entries)) {
-      const value = entry?.data ?? entry;
       // A null, as JSON has for what is not there.
-      if (!full.startsWith(prefix) || (value ?? null) === null) continue;
+      if (!full.startsWith(prefix) || (entry ?? null) === null) continue;
       const name = full.slice(prefix.length);
       if (!STATE_NAMES.includes(name) && !more.includes(name)) {
         throw new ShapeError(
@@ -776,7 +775,8 @@ export class BatchNorm {
           ),
         );
       }
-      dict[name] = value;
+      // A file's tensor is decoded here.
+      dict[name] = entry!.data ?? entry;
     }
     return dict as StateDictInput & Record<string, ArrayLike<number>>;
   }

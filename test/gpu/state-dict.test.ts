@@ -305,6 +305,23 @@ test("parameters in bits of 16-bit floats are refused whole", async () => {
   expect(await bn.stateDict()).toEqual(before);
 });
 
+test("of a file nothing is decoded but what the module has", () => {
+  const bn = keep(new BatchNorm2d(device, 5));
+  const read: string[] = [];
+  const lazy = (name: string, values: ArrayLike<number>) => ({
+    get data() {
+      read.push(name);
+      return values;
+    },
+  });
+  const file = new Map([
+    ["conv.weight", lazy("conv.weight", new Float32Array(9))],
+    ...Object.entries(good).map(([name, values]) => [`bn.${name}`, lazy(name, values)] as const),
+  ]);
+  bn.loadStateDict(file, { prefix: "bn." });
+  expect(read.sort()).toEqual(Object.keys(good).sort());
+});
+
 test("what is no state at all is refused in words of the dictionary", async () => {
   const bn = keep(new BatchNorm2d(device, 5));
   const before = await bn.stateDict();
